@@ -17,8 +17,9 @@ pub use client::{CallError, call};
 pub use condition::Trouble;
 pub use server::{Bound, Listening, bind, serve};
 
-use crate::engine::command::{HandedOver, ReloadReport, Status};
+use crate::engine::command::ReloadReport;
 use crate::engine::plan::Plan;
+use crate::engine::report::{HandedOver, Status};
 use crate::types::Name;
 
 /// The version of what is said here. Grows when something is removed or changes its meaning.

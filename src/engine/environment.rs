@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use super::command::EngineStatus;
 use super::reload::file_watch::Reader;
 use super::runs::helper::HelperSupervisor;
 use super::vhost::interface::{Ethernet, Wire};
+use crate::engine::report::EngineStatus;
 use crate::host::kernel::alarm::Alarm;
 use crate::host::kernel::netlink::Watch;
 use crate::host::kernel::readiness::Readiness;

@@ -7,9 +7,9 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `run`, `environment`, `activity` | the loop; what an engine lives in: this machine or a simulated one; what its thread is at |
-//! | `start`, `rights` | from a configuration to a running engine, and what it gives up for that |
-//! | `command` | what an operator may ask of a running engine, and the answers |
+//! | `state`, `run`, `environment`, `activity` | what an engine knows; the loop; what an engine lives in: this machine or a simulated one; what its thread is at |
+//! | `start`, `rights`, `error` | from a configuration to a running engine, what it gives up for that, and why it could not |
+//! | `command`, `report`, `signals` | what an operator may ask of a running engine, the answers, the signals |
 //! | `handlers` | `impl Engine`, one file for each thing that happens: a transition, a link that goes down, a signal, an order |
 //! | `vhost` | what a virtual host is at run time, and the interface that it is on |
 //! | `runs` | hook runs: the queue of a virtual host, the runners, what a run asks and how it ended |
@@ -25,6 +25,7 @@ mod activity;
 pub mod command;
 mod effects;
 mod environment;
+mod error;
 mod handlers;
 mod metrics;
 mod offline;
@@ -32,22 +33,26 @@ mod persist;
 pub mod plan;
 pub mod rehearse;
 mod reload;
+pub mod report;
 mod rights;
 mod run;
 mod runs;
+mod signals;
 pub mod sim;
 mod start;
+mod state;
 mod vhost;
 
+pub use effects::foreign_addresses::check as check_own_addresses;
 pub use effects::recover::Recovery;
 pub use effects::undo::Undone;
-pub use handlers::foreign_addresses::check as check_own_addresses;
-pub use handlers::moves::shared_here;
 pub use offline::cleanup::{Cleanup, Unknown, cleanup};
 pub use offline::oneshot;
 pub use reload::hook_check::{HookProblem, check_hooks};
 pub use reload::hook_test;
+pub use reload::moves::shared_here;
 pub use runs::helper_rights::terms;
 pub use runs::observer;
 pub use runs::pool::budget;
-pub use start::{main, post};
+pub use start::main;
+pub use vhost::new::post;

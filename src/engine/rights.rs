@@ -1,6 +1,7 @@
 //! What the engine gives up before it begins, in an order that works: its directories and its user,
 //! its capabilities, then files and system calls.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -8,9 +9,9 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat, geteuid};
 use tracing::warn;
 
-use super::command::EngineStatus;
 use super::runs::helper_rights;
 use crate::config::{self, Config};
+use crate::engine::report::EngineStatus;
 use crate::host::HostError;
 use crate::host::kernel::privilege::{self, OWN_UIDS, confine_engine, seal_engine};
 use crate::ledger::{Estate, Heir, Origin, own_directory};
@@ -118,6 +119,19 @@ fn make_directories(
         list.retain(|path| resolve::own(path).is_ok_and(|place| place.is_directory()));
     }
     (writable, directories)
+}
+
+/// What the engine may have open at a time, generously: too few would show when an address is to
+/// go.
+pub(super) fn descriptors_needed(config: &Config) -> u64 {
+    // Sockets of its own, files while they are read, and operators.
+    const BASE: usize = 128;
+    // Packets, groups of both families, and one to ask with.
+    const EACH_INTERFACE: usize = 4;
+    const EACH_HOOK: usize = 16;
+    let interfaces: BTreeSet<_> = config.vhosts.iter().map(|vhost| &vhost.interface).collect();
+    let needed = BASE + interfaces.len() * EACH_INTERFACE + config.hooks.len() * EACH_HOOK;
+    u64::try_from(needed).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -3,49 +3,26 @@
 //! One task owns every virtual host. Nothing here waits for a hook, a service or a disk: those run
 //! beside it and their results come back as inputs.
 
-use std::collections::VecDeque;
 use std::io;
-use std::net::IpAddr;
-use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
-use tracing::{debug, error, trace, warn};
+use tokio::sync::mpsc;
+use tracing::{debug, error, warn};
 
-use super::command::{Command, EngineStatus, Status};
-use super::environment::{Environment, Machine};
-use super::handlers::bow_outs::BowOuts;
-use super::handlers::signal::Signal;
-use super::reload::file_watch::WatchModes;
-use super::reload::generations::Generations;
-use super::reload::prepared::{Prepared, Scope, Wanted};
+use super::command::Command;
+use super::environment::Environment;
+use super::reload::prepared::{Prepared, Scope};
 use super::runs::outcome::HookOutcome;
-use super::runs::shared::Shared;
-use super::vhost::interface::{Interface, Interfaces, kind_word};
-use super::vhost::reject_log;
-use super::vhost::table::Nodes;
-use crate::config::{Config, Kind};
+use super::vhost::interface::Interface;
+use crate::config::Kind;
+use crate::engine::handlers::protocol::FRAMES_IN_A_ROW;
+use crate::engine::report::{EngineStatus, Status};
+use crate::engine::signals::Signal;
+use crate::engine::state::{Engine, Stopping};
 use crate::engine::vhost::id::{InterfaceId, VhostId};
 use crate::host::clock;
 use crate::host::kernel::netlink::HostEvent;
 use crate::host::kernel::readiness::Ready;
-use crate::journal::Note;
-use crate::keeper::Client;
-use crate::keeper::failsafe::{Heartbeat, Writer};
-use crate::proto::{self, Input, Output, Received, Reject, wire};
-use crate::types::Timestamp;
-
-/// Orders that may wait; an operator's terminal is not faster.
-const COMMANDS_MAX: usize = 16;
-/// Frames read from one interface before the timers get their turn again.
-pub(super) const FRAMES_IN_A_ROW: usize = 64;
-
-/// Takeovers in one turn: to put addresses up takes time, in which others may be heard.
-pub(super) const TAKEOVERS_IN_A_ROW: usize = 16;
-/// A takeover waits no longer than twice this for what is in the socket to be read: under a flood
-/// that has no end.
-const UNREAD_MAX: Duration = Duration::from_millis(50);
 
 /// What woke the loop.
 enum Event {
@@ -71,141 +48,6 @@ impl Event {
             Self::Prepared(_) => "a reload",
             Self::Command(_) => "an operator's order",
             Self::Stopped => "the end",
-        }
-    }
-}
-
-/// Everything that one daemon process does on the wire.
-pub(super) struct Engine<E: Environment = Machine> {
-    /// By a number that is never used twice.
-    pub(super) nodes: Nodes<E::Host>,
-    pub(super) interfaces: Interfaces<E::Wire>,
-    pub(super) shared: Rc<Shared<E::Host>>,
-    pub(super) news: mpsc::UnboundedReceiver<HookOutcome>,
-    pub(super) stopping: Option<Stopping>,
-    /// Packets that belong to no virtual host here.
-    pub(super) strangers: proto::Stats,
-    pub(super) follow_ups: VecDeque<(VhostId, Input<'static>)>,
-    /// What a machine has to say is being done: nothing may be fed before it is idle, so what
-    /// follows goes to `follow_ups`.
-    pub(super) draining: bool,
-    /// Interfaces in whose sockets something was left unread.
-    unread: Vec<InterfaceId>,
-    pub(super) bow_outs: BowOuts,
-    pub(super) shutdown_timeout: Duration,
-    /// The version of every hook that serves.
-    pub(super) hooks: Generations,
-    pub(super) keeper: Client,
-    pub(super) config: Config,
-    /// Where the configuration was read from.
-    pub(super) path: PathBuf,
-    /// This node's host name when the daemon started.
-    pub(super) host_name: String,
-    /// What ties it to the machine that it runs on.
-    pub(super) ties: E::Ties,
-    /// Number of the next virtual host that is added.
-    pub(super) next_id: VhostId,
-    orders: mpsc::Sender<Command>,
-    commands: mpsc::Receiver<Command>,
-    pub(super) prepared: mpsc::Sender<Box<Prepared>>,
-    ready: mpsc::Receiver<Box<Prepared>>,
-    /// One reload at a time; what is asked meanwhile waits here.
-    pub(super) reloading: bool,
-    pub(super) reload_waits: Option<Wanted>,
-    pub(super) reload_problems: Vec<String>,
-    /// Links and addresses are to be read anew after this turn.
-    pub(super) relook: bool,
-    /// They are to be read anew then.
-    pub(super) look_again: Option<Timestamp>,
-    /// How hooks' files are watched.
-    pub(super) files: WatchModes,
-    /// What the keeper does if we die, where there is one that would.
-    pub(super) will: Option<Writer>,
-    /// The last sign of life that it was given.
-    pub(super) beaten: Option<Heartbeat>,
-    /// Whose leases are renewed at the end of this turn: their advertisements went out.
-    pub(super) to_renew: Vec<VhostId>,
-    /// When the loop wanted to be woken at the latest.
-    pub(super) due: Option<Timestamp>,
-    pub(super) started_ms: u64,
-    /// Virtual hosts that the configuration no longer has, and whose hooks are not done, have one
-    /// of these each.
-    pub(super) departing: Rc<()>,
-}
-
-/// The daemon stops.
-pub(super) struct Stopping {
-    pub(super) deadline: Timestamp,
-    pub(super) done: Option<oneshot::Receiver<()>>,
-}
-
-/// What an engine is made of.
-pub(super) struct Parts<E: Environment = Machine> {
-    pub(super) nodes: Nodes<E::Host>,
-    pub(super) interfaces: Interfaces<E::Wire>,
-    pub(super) shared: Rc<Shared<E::Host>>,
-    pub(super) hooks: Generations,
-    pub(super) news: mpsc::UnboundedReceiver<HookOutcome>,
-    pub(super) keeper: Client,
-    pub(super) config: Config,
-    pub(super) path: PathBuf,
-    pub(super) host_name: String,
-    pub(super) ties: E::Ties,
-    pub(super) will: Option<Writer>,
-}
-
-impl<E: Environment> Engine<E> {
-    pub(super) fn new(parts: Parts<E>) -> Self {
-        let Parts {
-            nodes,
-            interfaces,
-            shared,
-            hooks,
-            news,
-            keeper,
-            config,
-            path,
-            host_name,
-            ties,
-            will,
-        } = parts;
-        let (orders, commands) = mpsc::channel(COMMANDS_MAX);
-        let (prepared, ready) = mpsc::channel(1);
-        Self {
-            next_id: nodes.next_id(),
-            nodes,
-            interfaces,
-            shared,
-            hooks,
-            news,
-            keeper,
-            shutdown_timeout: config.daemon.shutdown_timeout,
-            config,
-            path,
-            host_name,
-            ties,
-            stopping: None,
-            strangers: proto::Stats::default(),
-            follow_ups: VecDeque::new(),
-            draining: false,
-            unread: Vec::new(),
-            bow_outs: BowOuts::default(),
-            orders,
-            commands,
-            prepared,
-            ready,
-            reloading: false,
-            reload_waits: None,
-            reload_problems: Vec::new(),
-            relook: false,
-            look_again: None,
-            files: WatchModes::default(),
-            will,
-            beaten: None,
-            to_renew: Vec::new(),
-            due: None,
-            started_ms: clock::wall_ms(),
-            departing: Rc::new(()),
         }
     }
 }
@@ -417,192 +259,10 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    // ---- the wire
-
-    pub(super) fn frame(&mut self, port: InterfaceId, frame: &[u8], now: Timestamp) {
-        let received = match wire::parse_frame(frame) {
-            Ok(received) => received,
-            Err(reject) => return self.strange(reject, None),
-        };
-        if let Some(node) = self.addressee(port, &received) {
-            return self.hear(node, received, frame, now);
-        }
-        match wire::Advertisement::decode(received.payload) {
-            Ok(ad) => {
-                self.stranger(port, &ad, &received, now);
-                self.strange(Reject::Vhid(ad.vhid), Some(received.src));
-            }
-            // VRRP, or too short to say whose it is: that is the reason, and not a vhid that it
-            // does not have.
-            Err(reject) => self.strange(reject, Some(received.src)),
-        }
-    }
-
-    /// Counts a packet that belongs to no virtual host here.
-    fn strange(&mut self, reject: Reject, src: Option<IpAddr>) {
-        self.strangers.reject(reject);
-        let src = src.map(|src| src.to_string());
-        trace!(src, reason = reject.as_str(), "Refused a packet");
-    }
-
-    /// Whose packet is it? By vhid and, where another group was configured, by destination.
-    pub(super) fn addressee(&self, port: InterfaceId, received: &Received<'_>) -> Option<VhostId> {
-        let vhid = wire::peek_vhid(received.payload)?;
-        let members = &self.interfaces.get(port)?.members;
-        members.iter().copied().find(|member| {
-            self.nodes.get(*member).is_some_and(|node| {
-                let group = match received.dst {
-                    IpAddr::V4(_) => IpAddr::V4(node.spec.destination.group),
-                    IpAddr::V6(_) => IpAddr::V6(node.spec.destination.group6),
-                };
-                node.spec.vhid.get() == vhid
-                    && (received.dst == group || !received.dst.is_multicast())
-            })
-        })
-    }
-
-    // ---- the protocol
-
-    /// Feeds one input and does all that follows from it.
-    pub(super) fn handle(&mut self, index: VhostId, input: Input<'_>, now: Timestamp) {
-        self.feed(index, input, now);
-        self.follow_up(now);
-    }
-
-    /// Does what was put off until now: what the machine still has to say, and what has followed
-    /// from something that is no input.
-    pub(super) fn flush(&mut self, index: VhostId, now: Timestamp) {
-        self.drain(index, now);
-        self.follow_up(now);
-    }
-
-    fn follow_up(&mut self, now: Timestamp) {
-        while let Some((index, input)) = self.follow_ups.pop_front() {
-            self.feed(index, input, now);
-        }
-    }
-
-    fn feed(&mut self, index: VhostId, input: Input<'_>, now: Timestamp) {
-        debug_assert!(!self.draining, "fed {input:?} before the machine was idle");
-        if let Some(node) = self.nodes.get_mut(index) {
-            self.shared
-                .journal
-                .borrow_mut()
-                .input(now, index.number(), &input);
-            if !matches!(input, Input::Packet(_) | Input::Timer | Input::Sent { .. }) {
-                node.published.outdate();
-            }
-            node.machine.handle(input, now);
-        }
-        self.drain(index, now);
-    }
-
-    fn drain(&mut self, index: VhostId, now: Timestamp) {
-        debug_assert!(!self.draining, "drained while draining");
-        self.draining = true;
-        self.do_all_it_says(index, now);
-        self.draining = false;
-    }
-
-    fn do_all_it_says(&mut self, index: VhostId, now: Timestamp) {
-        let (mut changed, mut spoke) = (false, false);
-        loop {
-            let Some(node) = self.nodes.get_mut(index) else {
-                return;
-            };
-            let output = node.machine.poll();
-            self.shared
-                .journal
-                .borrow_mut()
-                .output(index.number(), &output);
-            changed |= matches!(output, Output::Transition(_));
-            spoke |= matches!(output, Output::Transmit(_));
-            match output {
-                Output::Transmit(transmit) => self.transmit(index, &transmit),
-                Output::Transition(transition) => self.transition(index, transition, now),
-                Output::WantMaster { cause, peer } => self.ask_before(index, &cause, peer),
-                Output::PeerClaim { peer } => self.peer_claim(index, peer, now),
-                Output::AnnounceAgain => node.announcer.again(now),
-                Output::Answered { demotion, .. } => self.answered(index, demotion, now),
-                Output::Rejected(reject, src) => {
-                    let vhost = &node.spec.name;
-                    trace!(%vhost, %src, reason = reject.as_str(), "Refused a packet");
-                    if let Some(count) = node.refusals.note(reject, src, now) {
-                        let (vhid, reason) = (node.spec.vhid, reject.as_str());
-                        warn!(%vhost, %vhid, %src, reason, problem = %reject, count, "Refuses advertisements");
-                        let text = reject_log::in_words(reject, count, src);
-                        self.shared.journal.borrow_mut().note(
-                            now,
-                            index.number(),
-                            Note::Remark { text },
-                        );
-                    }
-                }
-                Output::Idle(wake) => {
-                    node.wake = wake;
-                    let outdated = node.published.is_outdated();
-                    if node.handover.is_some() {
-                        self.follow_handover(index, now);
-                    }
-                    let took = spoke && self.heard_at_last(index, now);
-                    if changed || took {
-                        self.publish(index);
-                    } else if spoke || outdated {
-                        self.publish_again(index);
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
-    pub(super) fn transmit(&mut self, index: VhostId, transmit: &proto::Transmit) {
-        let Some(node) = self.nodes.get_mut(index) else {
-            return;
-        };
-        let Some(port) = self.interfaces.get_mut(node.interface) else {
-            return;
-        };
-        if transmit.kind == proto::Kind::BowOut && node.drop_again.is_some() {
-            // A successor would come at once.
-            return warn!(vhost = %node.spec.name, "Does not bow out while an address is still up");
-        }
-        let sent = port.send(&node.spec, transmit);
-        if let Err(error) = &sent
-            && let Some(count) = node.unsent.note(clock::now())
-        {
-            let kind = kind_word(transmit.kind);
-            warn!(vhost = %node.spec.name, vhid = %node.spec.vhid, kind, %error, count, "Could not send");
-        }
-        if transmit.kind == proto::Kind::Advertisement {
-            node.sending.note(node.machine.advertised(), &sent);
-            if sent.is_ok() && self.to_renew.last() != Some(&index) {
-                self.to_renew.push(index);
-            }
-        }
-        self.follow_ups.push_back((
-            index,
-            Input::Sent {
-                family: transmit.family,
-                ok: sent.is_ok(),
-            },
-        ));
-    }
-
     /// What belongs to a turn as a whole: many virtual hosts advertise in one.
     pub(super) fn end_turn(&mut self) {
         self.renew();
         self.shared.journal.borrow_mut().end_turn(clock::now());
-    }
-
-    /// Is there something in its socket that nobody has read? It may be a master's advertisement:
-    /// whoever wanted to take over since then reads it first.
-    pub(super) fn has_unread(&self, index: VhostId, since: Timestamp, now: Timestamp) -> bool {
-        let port = self
-            .nodes
-            .get(index)
-            .and_then(|node| self.interfaces.get(node.interface));
-        port.is_some_and(|port| port.unread) && now.since(since) < UNREAD_MAX
     }
 }
 

@@ -1,138 +1,54 @@
 //! From a checked configuration to a running engine.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
-use std::io::{self, Read as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
-use nix::unistd::{getegid, geteuid};
 use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
 use super::activity::Activity;
-use super::command::{Command, Death, EngineStatus};
+use super::command::Command;
 use super::effects::executor::Executor;
 use super::effects::ledger_retry::retry_ledger;
 use super::effects::reassert::reassert;
 use super::effects::recover::{Recovery, killed_before};
 use super::environment::Ties;
-use super::handlers::failsafe::Published;
-use super::handlers::health::Checks;
-use super::handlers::moves::shared_here;
-use super::handlers::sending::Sending;
-use super::handlers::signal::{Signal, signals};
 use super::persist::Persist;
-use super::reload::artifact::Artifact;
 use super::reload::file_watch::{self, Reader};
 use super::reload::load;
 use super::rights;
-use super::run::{Engine, Parts};
 use super::runs::helper::{self, HelperSupervisor};
 use super::runs::helper_rights::terms;
 use super::runs::http_worker::couriers;
-use super::runs::pool::Pool;
-use super::runs::queue::Queue;
 use super::runs::shared::{DaemonLimits, Shared};
-use super::vhost::announcer::Announcer;
-use super::vhost::interface::{Ethernet, Interfaces, Wire};
-use super::vhost::node::{self, Node, PutBack};
-use super::vhost::reject_log::{LogPace, RejectLog};
+use super::vhost::interface::{Ethernet, Interfaces};
 use super::vhost::table::Nodes;
-use crate::config::{self, Config, Kind, Sandbox};
+use crate::config::{Config, Kind};
+use crate::engine::error::{CANNOT, FAILED, StartError, own, system};
+use crate::engine::reload::moves::shared_here;
+use crate::engine::report::{Death, EngineStatus};
+use crate::engine::rights::descriptors_needed;
+use crate::engine::runs::helper_rights::services;
+use crate::engine::runs::pool::sandbox_policy;
+use crate::engine::signals::{Signal, signals};
+use crate::engine::state::{Engine, Parts};
 use crate::engine::vhost::id::VhostId;
-use crate::hooks::process::session::SandboxPolicy;
-use crate::hooks::{EntryPoint, LoadError};
+use crate::engine::vhost::new::{new_node, post};
 use crate::host::children::helper::Duty;
 use crate::host::clock;
 use crate::host::kernel::alarm::Alarm;
-use crate::host::kernel::netlink::{self, Watch};
+use crate::host::kernel::netlink::Watch;
 use crate::host::kernel::privilege::Privileges;
 use crate::host::kernel::readiness::Readiness;
 use crate::host::kernel::{hostname, memory, process};
-use crate::host::services::manager::ServiceBackend;
-use crate::host::{Host, LinuxHost, Options};
+use crate::host::{LinuxHost, Options};
 use crate::journal::{self, Journal};
 use crate::keeper::failsafe::Writer;
 use crate::keeper::{self, Client, Exits, Predecessor, Role};
-use crate::ledger::{Instance, InstanceError, Ledger, Origin, Post, Unread, instance_name};
-use crate::proto::{self, Gate};
-use crate::types::Name;
-
-/// Exit status of a daemon that could not start, or did not end well.
-const FAILED: u8 = 1;
-/// Exit status of a daemon that lacks a privilege or a part of the system.
-const CANNOT: u8 = 4;
-
-/// Why the engine could not start.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum StartError {
-    /// A hook cannot be used.
-    #[error("hook {name}: {source}")]
-    Hook {
-        /// Its name in the configuration.
-        name: Name,
-        /// Why.
-        source: LoadError,
-    },
-    /// The system refused something basic.
-    #[error("could not {what}: {source}")]
-    System {
-        /// A verb and its object.
-        what: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The host cannot be acted upon.
-    #[error("could not reach the kernel: {0}")]
-    Host(#[from] crate::host::HostError),
-    /// Another process is in the way.
-    #[error(transparent)]
-    Instance(InstanceError),
-    /// Two virtual hosts are on one interface, by two of its names.
-    #[error("{0}")]
-    Shared(String),
-    /// What an earlier process left is not known.
-    #[error("{0}; to mend it: {1}")]
-    Unread(Unread, String),
-    /// Whether somebody is in the way is not known.
-    #[error("{0}; to mend it: {1}")]
-    Closed(InstanceError, String),
-}
-
-impl StartError {
-    /// The exit status that says so.
-    const fn status(&self) -> u8 {
-        match self {
-            Self::Unread(..) | Self::Closed(..) => CANNOT,
-            Self::Hook { .. }
-            | Self::System { .. }
-            | Self::Host(_)
-            | Self::Shared(_)
-            | Self::Instance(_) => FAILED,
-        }
-    }
-}
-
-impl From<InstanceError> for StartError {
-    fn from(error: InstanceError) -> Self {
-        match error.mend(own()) {
-            Some(mend) => Self::Closed(error, mend),
-            None => Self::Instance(error),
-        }
-    }
-}
-
-/// The user and group of this process.
-fn own() -> (u32, u32) {
-    (geteuid().as_raw(), getegid().as_raw())
-}
-
-pub(super) fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
-    move |source| StartError::System { what, source }
-}
+use crate::ledger::{Instance, InstanceError, Ledger, Origin, Unread, instance_name};
 
 /// The niceness of the keeper, which has put the engine before other processes if it may.
 fn ordinary_niceness() -> Option<i32> {
@@ -355,19 +271,6 @@ async fn start(
     Ok((engine, signals))
 }
 
-/// What the engine may have open at a time, generously: too few would show when an address is to
-/// go.
-pub(super) fn descriptors_needed(config: &Config) -> u64 {
-    // Sockets of its own, files while they are read, and operators.
-    const BASE: usize = 128;
-    // Packets, groups of both families, and one to ask with.
-    const EACH_INTERFACE: usize = 4;
-    const EACH_HOOK: usize = 16;
-    let interfaces: BTreeSet<_> = config.vhosts.iter().map(|vhost| &vhost.interface).collect();
-    let needed = BASE + interfaces.len() * EACH_INTERFACE + config.hooks.len() * EACH_HOOK;
-    u64::try_from(needed).unwrap_or(u64::MAX)
-}
-
 /// Our directory and locks: no other process may run the same virtual hosts in this network
 /// namespace.
 fn take_instance(config: &Config, name: &str) -> Result<Instance, StartError> {
@@ -383,17 +286,6 @@ fn take_instance(config: &Config, name: &str) -> Result<Instance, StartError> {
         origin,
         vhosts,
     )?)
-}
-
-/// A virtual host, as other processes may know it, too.
-#[must_use]
-pub fn post(vhost: &config::Vhost) -> Post<'_> {
-    let called = netlink::own_name_of(&vhost.interface);
-    Post {
-        interface: &vhost.interface,
-        own_name: called.filter(|name| *name != vhost.interface),
-        vhid: vhost.vhid,
-    }
 }
 
 /// What an earlier process of ours left and we may not read is not nothing: addresses may be up and
@@ -486,146 +378,4 @@ async fn tell_exits(mut exits: Exits, signals: mpsc::Sender<Signal>) {
     }
     error!("Lost the keeper");
     _ = signals.send(Signal::Stop("the keeper's death")).await;
-}
-
-pub(super) const fn services(choice: config::ServiceBackend) -> Option<ServiceBackend> {
-    match choice {
-        config::ServiceBackend::Auto => None,
-        config::ServiceBackend::Systemd => Some(ServiceBackend::Systemd),
-        config::ServiceBackend::Sysv => Some(ServiceBackend::SysV),
-        config::ServiceBackend::OpenRc => Some(ServiceBackend::OpenRc),
-    }
-}
-
-/// Loads one version of a hook in a runner of its own.
-pub(super) async fn load_pool(
-    config: &Config,
-    name: &Name,
-    spec: &config::Hook,
-    material: Artifact,
-    keeper: &Client,
-) -> Result<Rc<Pool>, LoadError> {
-    Pool::start(
-        name.clone(),
-        spec.clone(),
-        material,
-        sandbox_policy(config),
-        keeper.clone(),
-    )
-    .await
-}
-
-/// What to do where the sandbox is incomplete.
-pub(super) const fn sandbox_policy(config: &Config) -> SandboxPolicy {
-    match config.daemon.sandbox {
-        Sandbox::Required => SandboxPolicy::Required,
-        Sandbox::BestEffort => SandboxPolicy::BestEffort,
-    }
-}
-
-/// One virtual host, with a port for its interface; its queue begins at once, its protocol when the
-/// link is known.
-pub(super) fn new_node<H: Host + 'static, W: Wire>(
-    index: VhostId,
-    spec: &config::Vhost,
-    hooks: Vec<Rc<Pool>>,
-    (interfaces, wire): (&mut Interfaces<W>, &W),
-    shared: &Rc<Shared<H>>,
-    host_name: &str,
-) -> io::Result<Node<H>> {
-    Ok(node_with_seed(
-        index,
-        spec,
-        hooks,
-        (interfaces, wire),
-        shared,
-        host_name,
-        random()?,
-    ))
-}
-
-/// As [`new_node`]; counters start from `seed`.
-pub(super) fn node_with_seed<H: Host + 'static, W: Wire>(
-    index: VhostId,
-    spec: &config::Vhost,
-    hooks: Vec<Rc<Pool>>,
-    (interfaces, wire): (&mut Interfaces<W>, &W),
-    shared: &Rc<Shared<H>>,
-    host_name: &str,
-    seed: u64,
-) -> Node<H> {
-    let interface = interfaces.named(&spec.interface, wire);
-    if let Some(interface) = interfaces.get_mut(interface) {
-        interface.add_member(index, spec);
-    }
-    let mut checks = Checks::default();
-    checks.follow(&hooks, clock::now());
-    let queue = Queue::start(
-        index,
-        spec.name.clone(),
-        spec.interface.clone(),
-        spec.addresses.clone(),
-        hooks,
-        Rc::clone(shared),
-    );
-    let gate = if queue.defines(EntryPoint::BeforeMaster) {
-        Gate::Ask
-    } else {
-        Gate::Free
-    };
-    let settings = proto::Settings {
-        gate,
-        ..spec.settings()
-    };
-    let birth = proto::Birth {
-        seed,
-        seq: shared.persist.numbers.borrow().highest(),
-    };
-    shared.journal.borrow_mut().vhost(
-        clock::now(),
-        index.number(),
-        &spec.name,
-        &spec.interface,
-        birth,
-        &settings,
-    );
-    Node {
-        machine: proto::Vhost::new(settings, birth),
-        spec: spec.clone(),
-        interface,
-        queue,
-        announcer: Announcer::default(),
-        holding: false,
-        foreign: Vec::new(),
-        elsewhere: Vec::new(),
-        leased: None,
-        wake: None,
-        drop_again: None,
-        degraded: None,
-        refused_addresses: None,
-        asked: node::Asked::default(),
-        checks,
-        resigned: None,
-        handover: None,
-        aside_until: None,
-        leave_by: None,
-        last: None,
-        changed: clock::now(),
-        since_ms: clock::wall_ms(),
-        told_initial: false,
-        gate: node::Gate::default(),
-        leaving: false,
-        put_back: PutBack::default(),
-        refusals: RejectLog::default(),
-        sending: Sending::default(),
-        unsent: LogPace::default(),
-        published: Published::default(),
-        host_name: host_name.to_owned(),
-    }
-}
-
-fn random() -> io::Result<u64> {
-    let mut bytes = [0; 8];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(u64::from_ne_bytes(bytes))
 }

@@ -45,6 +45,7 @@ mod port;
 mod registry;
 #[cfg(feature = "lua")]
 mod rehearse;
+mod rooms;
 mod simulation;
 #[cfg(feature = "lua")]
 mod testing;

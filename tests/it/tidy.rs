@@ -197,7 +197,7 @@ fn root() -> PathBuf {
 }
 
 /// Every Rust file below a directory of the project.
-fn sources(below: &str) -> Vec<(PathBuf, String)> {
+pub(super) fn sources(below: &str) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut todo = vec![root().join(below)];
     while let Some(directory) = todo.pop() {
@@ -217,7 +217,7 @@ fn sources(below: &str) -> Vec<(PathBuf, String)> {
 }
 
 /// The code of a file: what stands before `//` in each line.
-fn code(text: &str) -> String {
+pub(super) fn code(text: &str) -> String {
     text.lines()
         .map(|line| line.split("//").next().unwrap_or_default())
         .fold(String::new(), |all, line| all + line + "\n")

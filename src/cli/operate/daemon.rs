@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::{CONFIG, Exit, Failure, output};
 use crate::config;
 use crate::control::{self, CallError, Order, Reply};
-use crate::engine::command::Status;
+use crate::engine::report::Status;
 use crate::ledger::{Origin, instance_name};
 use crate::types::Page;
 

@@ -5,8 +5,8 @@ use std::io::IsTerminal as _;
 use super::daemon::{Daemon, ask, ask_status, at, say, short, unexpected};
 use crate::cli::{Exit, Failure, output};
 use crate::control::{Order, Reply};
-use crate::engine::command::{HookStatus, VersionStatus};
 use crate::engine::plan;
+use crate::engine::report::{HookStatus, VersionStatus};
 use crate::types::{Name, Page};
 
 /// See the versions of a running daemon's hooks, go back to one, bring one into effect.

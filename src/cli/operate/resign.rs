@@ -3,7 +3,7 @@
 use super::daemon::{self, Daemon};
 use crate::cli::{Exit, Failure, output};
 use crate::control::{Order, Reply};
-use crate::engine::command::HandedOver;
+use crate::engine::report::HandedOver;
 use crate::types::Name;
 
 /// Hand a virtual host over to a peer; this node is the last choice for the next while.

@@ -6,7 +6,7 @@ use super::daemon::{Daemon, ask_status, at, failure_of, forbidden, name_of, unex
 use super::hook::hook_line;
 use crate::cli::{Exit, Failure, output};
 use crate::control::{self, CallError, Order, Reply};
-use crate::engine::command::{
+use crate::engine::report::{
     Death, Elsewhere, RefusalStatus, RefusedAddress, Status, StrangerStatus, VhostStatus,
 };
 use crate::types::Page;

@@ -9,7 +9,7 @@ use crate::cli::foresee::owners;
 use crate::cli::{CONFIG, Exit, Failure, instance_dir, output};
 use crate::config::{Config, Hook, Kind};
 use crate::control::{self, Order, Reply};
-use crate::engine::command::HookStatus;
+use crate::engine::report::HookStatus;
 use crate::hooks::artifact::manifest;
 use crate::hooks::artifact::vet::{Terms, Vouched};
 use crate::hooks::{HookSource, Language};

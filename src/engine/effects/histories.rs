@@ -20,7 +20,7 @@ use proptest::prelude::*;
 use super::executor::{Behalf, Executor};
 use super::recover::Recovery;
 use crate::effect::{Effect, Granted, Grants, Own, Query, Reply, Resource, ServiceVerb, Value};
-use crate::engine::handlers::lease::Lease;
+use crate::engine::vhost::lease::Lease;
 use crate::host::{FoundAddress, Host, HostError, Renewal, SimHost};
 use crate::ledger::{Instance, InstanceError, Ledger, Leftover, Origin, Owner};
 use crate::types::{IfName, Name, VirtualAddress};

@@ -1,9 +1,11 @@
 //! The one way to the host: the gate, the ledger, the host. Undoing, and what dead processes left.
 
 pub(super) mod executor;
+pub(super) mod foreign_addresses;
 #[cfg(test)]
 mod histories;
 pub(super) mod ledger_retry;
+pub(super) mod network_routes;
 pub(super) mod reassert;
 pub(super) mod recover;
 pub(super) mod resource_locks;

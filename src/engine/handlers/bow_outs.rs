@@ -6,51 +6,16 @@
 //! is empty, and then a few are followed at a time. One that another has followed meanwhile is no
 //! invitation any more.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::ops::Bound;
-
 use crate::engine::environment::Environment;
-use crate::engine::run::{Engine, FRAMES_IN_A_ROW, TAKEOVERS_IN_A_ROW};
+use crate::engine::handlers::protocol::{FRAMES_IN_A_ROW, TAKEOVERS_IN_A_ROW};
+use crate::engine::state::Engine;
+use crate::engine::vhost::bow_outs::{WAITING_MAX, Waiting};
 use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::node::Node;
 use crate::host::clock;
 use crate::proto::wire::{Advertisement, parse_frame};
 use crate::proto::{Input, Received};
 use crate::types::{State, Timestamp};
-
-/// Beyond so many, further ones do not wait: nobody leaves so often, whatever is on the wire.
-const WAITING_MAX: usize = 2048;
-
-/// Bow-outs that wait, one for each virtual host and sender.
-#[derive(Debug, Default)]
-pub(in crate::engine) struct BowOuts(BTreeMap<(VhostId, IpAddr), Waiting>);
-
-#[derive(Debug)]
-struct Waiting {
-    frame: Box<[u8]>,
-    since: Timestamp,
-}
-
-impl BowOuts {
-    /// When the loop must come round for them.
-    pub(in crate::engine) fn due(&self) -> Option<Timestamp> {
-        self.0.first_key_value().map(|(_, waiting)| waiting.since)
-    }
-
-    /// The next one, whether this one is still there or not.
-    fn behind(&self, key: (VhostId, IpAddr)) -> Option<(VhostId, IpAddr)> {
-        self.0
-            .range((Bound::Excluded(key), Bound::Unbounded))
-            .next()
-            .map(|(next, _)| *next)
-    }
-
-    /// They are too old to be believed.
-    pub(in crate::engine) fn forget(&mut self) {
-        self.0.clear();
-    }
-}
 
 impl<E: Environment> Engine<E> {
     /// A packet for this virtual host came in this frame.

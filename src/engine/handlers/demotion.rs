@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::status::millis;
-use crate::engine::command::DemotionStatus;
 use crate::engine::environment::Environment;
-use crate::engine::run::Engine;
+use crate::engine::report::DemotionStatus;
+use crate::engine::report::millis;
+use crate::engine::state::Engine;
 use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::node::{Asked, Node};
 use crate::host::clock;

@@ -5,9 +5,10 @@ use std::time::Duration;
 use tracing::warn;
 
 use crate::engine::environment::Environment;
-use crate::engine::run::Engine;
+use crate::engine::state::Engine;
 use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::node::Node;
+use crate::engine::vhost::published::{AHEAD, Published};
 use crate::host::clock;
 use crate::keeper::failsafe::{FailSafe, Heartbeat};
 use crate::telemetry::stderr;
@@ -20,38 +21,6 @@ const LIMIT_IDLE: Duration = Duration::from_secs(10);
 const LIMIT_LEAST: Duration = Duration::from_secs(2);
 /// A hung master lets go so long before a backup may take over.
 const LIMIT_MARGIN: Duration = Duration::from_millis(700);
-
-/// Counters that a master may still use before its bow-outs in the will must be made anew. Signing
-/// two frames for each advertisement would be a good part of what an idle master does.
-const AHEAD: u64 = 1024;
-/// What one advertisement may use of them: one for each family, and a few that are passed over.
-const ADVERTISEMENT: u64 = 8;
-
-/// Is what the keeper knows of a virtual host still right?
-#[derive(Debug, Default)]
-pub(in crate::engine) struct Published {
-    /// Something that stands in it has changed.
-    outdated: bool,
-    /// The last counter before those of its bow-outs.
-    up_to: u64,
-}
-
-impl Published {
-    pub(in crate::engine) const fn outdate(&mut self) {
-        self.outdated = true;
-    }
-
-    pub(in crate::engine) const fn is_outdated(&self) -> bool {
-        self.outdated
-    }
-
-    /// May a machine that has counted so far send another advertisement without using the bow-outs'
-    /// counters?
-    const fn holds(&self, counter: u64) -> bool {
-        let left = self.up_to.wrapping_sub(counter);
-        !self.outdated && left >= ADVERTISEMENT && left <= AHEAD
-    }
-}
 
 impl<E: Environment> Engine<E> {
     /// The loop came round.
@@ -163,6 +132,7 @@ fn limit<H>(node: &Node<H>) -> Option<Duration> {
 mod tests {
     use super::*;
     use crate::engine::sim::bench::{Frames, engine, link, play, step};
+    use crate::engine::vhost::published::ADVERTISEMENT;
     use crate::host::SimHost;
     use crate::keeper::failsafe::{Reader, Writer};
 

@@ -7,12 +7,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-
-use super::status::millis;
-use crate::engine::command::HandedOver;
 use crate::engine::environment::Environment;
-use crate::engine::run::Engine;
+use crate::engine::report::HandedOver;
+use crate::engine::report::millis;
+use crate::engine::state::Engine;
+use crate::engine::vhost::handover::{Handover, Reply, Stage};
 use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::node::Node;
 use crate::host::clock;
@@ -26,37 +25,6 @@ const CALL_EVERY: Duration = Duration::from_millis(250);
 const CALL_LONGEST: Duration = Duration::from_secs(10);
 /// What has not come of it by then is not waited for.
 const WAIT_LONGEST: Duration = Duration::from_secs(40);
-
-/// Where the answer goes.
-pub(in crate::engine) type Reply = oneshot::Sender<Result<HandedOver, String>>;
-
-/// An order that is being carried out.
-#[derive(Debug)]
-pub(in crate::engine) struct Handover {
-    reply: Reply,
-    stage: Stage,
-    began: Timestamp,
-    /// It is over then.
-    until: Timestamp,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Stage {
-    /// Asks who is there, again at this time; then it hands over for this reason.
-    Calling { again: Timestamp, reason: String },
-    /// Has let go, and bowed out, after the transition of this number.
-    LetGo { seq: u64 },
-}
-
-impl Handover {
-    /// When something is to be done about it.
-    pub(in crate::engine) fn due(&self) -> Timestamp {
-        match &self.stage {
-            Stage::Calling { again, .. } => self.until.min(*again),
-            Stage::LetGo { .. } => self.until,
-        }
-    }
-}
 
 /// A peer that may take over: it was heard within a master-down time, and does not say that it is
 /// as unfit as can be.

@@ -10,48 +10,16 @@
 use tracing::{info, warn};
 
 use crate::engine::environment::Environment;
-use crate::engine::run::Engine;
 use crate::engine::runs::outcome::Failure;
-use crate::engine::vhost::escalation::{Escalation, Verdict};
+use crate::engine::state::Engine;
+use crate::engine::vhost::degraded::Degraded;
+use crate::engine::vhost::escalation::Verdict;
 use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::node::Node;
 use crate::hooks::{EntryPoint, HookError};
 use crate::host::Host;
 use crate::journal::DaemonCause;
 use crate::types::{Name, Timestamp};
-
-/// A hook failed here.
-#[derive(Debug)]
-pub(in crate::engine) struct Degraded {
-    pub(in crate::engine) reason: String,
-    pub(in crate::engine) retry_at: Option<Timestamp>,
-    /// It wants to be relieved: `on-failure = "resign"`.
-    unfit: bool,
-    relief: Escalation,
-}
-
-impl Degraded {
-    pub(in crate::engine) fn new(reason: String, unfit: bool) -> Self {
-        Self {
-            reason,
-            retry_at: None,
-            unfit,
-            relief: Escalation::default(),
-        }
-    }
-
-    /// Shall others be preferred?
-    pub(in crate::engine) const fn is_unfit(&self) -> bool {
-        self.unfit
-    }
-
-    /// Its mastership ends. What is left of it, if anything.
-    pub(in crate::engine) fn leaves(mut self, now: Timestamp) -> Option<Self> {
-        self.retry_at = None;
-        self.relief.leaves(now);
-        self.unfit.then_some(self)
-    }
-}
 
 impl<E: Environment> Engine<E> {
     /// Hands over because a hook failed at `entry`; or what else is best, if that did not help
@@ -215,24 +183,5 @@ impl<H: Host + 'static> Node<H> {
     fn run_again(&mut self) {
         let event = self.event(EntryPoint::OnMaster, false);
         self.queue.run_again(event);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn a_failure_that_is_kept_is_forgotten_with_its_mastership() {
-        let at = Timestamp::ZERO + Duration::from_secs(1);
-        assert!(Degraded::new("no".into(), false).leaves(at).is_none());
-        assert!(
-            Degraded::new("no".into(), true)
-                .leaves(at)
-                .unwrap()
-                .is_unfit()
-        );
     }
 }

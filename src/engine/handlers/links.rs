@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
-use super::foreign_addresses::When;
 use crate::effect::Link;
+use crate::engine::effects::foreign_addresses::When;
 use crate::engine::environment::{Environment, Locks as _};
-use crate::engine::run::Engine;
+use crate::engine::state::Engine;
 use crate::engine::vhost::id::{InterfaceId, VhostId};
 use crate::engine::vhost::interface::{Interface, Sources, floating};
 use crate::engine::vhost::node::Node;

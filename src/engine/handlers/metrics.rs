@@ -1,8 +1,7 @@
 //! The engine in numbers, for `carpd metrics`: one place that names every metric.
 
 use crate::engine::metrics::{BUCKETS_MS, Kind, Runs, Text, VhostCounters};
-
-use crate::engine::run::Engine;
+use crate::engine::state::Engine;
 use crate::engine::vhost::node::Node;
 use crate::host::LinuxHost;
 use crate::host::clock;

@@ -15,6 +15,7 @@ pub(super) mod network_routes;
 pub(super) mod other_interfaces;
 pub(super) mod oversleep;
 pub(super) mod plan;
+pub(super) mod protocol;
 pub(super) mod refused_addresses;
 pub(super) mod reload;
 pub(super) mod sending;

@@ -9,9 +9,9 @@ use std::net::IpAddr;
 
 use tracing::{info, warn};
 
-use crate::engine::command::Elsewhere;
 use crate::engine::environment::Environment;
-use crate::engine::run::Engine;
+use crate::engine::report::Elsewhere;
+use crate::engine::state::Engine;
 use crate::engine::vhost::id::VhostId;
 use crate::host::Host as _;
 use crate::types::IfName;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tracing::{debug, warn};
 
 use crate::engine::environment::Environment;
-use crate::engine::run::Engine;
+use crate::engine::state::Engine;
 use crate::engine::vhost::id::{InterfaceId, VhostId};
 use crate::engine::vhost::interface::Interface;
 use crate::host::clock;

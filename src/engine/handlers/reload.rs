@@ -10,25 +10,24 @@ use std::rc::Rc;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-use super::foreign_addresses::When;
-use super::moves::Moves;
 use crate::config::{self, Config};
 use crate::engine::command::{Held, ReloadReport};
+use crate::engine::effects::foreign_addresses::When;
 use crate::engine::effects::undo::Undone;
 use crate::engine::reload::load::signatures;
+use crate::engine::reload::moves::Moves;
 use crate::engine::reload::prepare::Job;
 use crate::engine::reload::prepared::{Prepared, Scope, Wanted};
-use crate::engine::run::Engine;
 use crate::engine::runs::helper_rights::terms;
 use crate::engine::runs::pool::Pool;
 use crate::engine::runs::queue::Applied;
-use crate::engine::start::{new_node, post};
+use crate::engine::state::Engine;
 use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::interface::Ethernet;
+use crate::engine::vhost::new::{new_node, post};
 use crate::hooks::EntryPoint;
 use crate::host::clock;
 use crate::keeper::PREPARING_EVERY;
-
 use crate::proto::{self, Gate, Input};
 use crate::types::{Name, Timestamp, shown};
 

@@ -4,68 +4,17 @@
 //! Whether a packet arrives nobody can tell, but that the kernel refused to send it is known at
 //! once.
 
-use std::io;
 use std::time::Duration;
 
 use tracing::warn;
 
-use super::lease::silence;
 use crate::engine::environment::Environment;
-use crate::engine::run::Engine;
+use crate::engine::state::Engine;
 use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::node::{Gate, Node};
 use crate::journal::DaemonCause;
-use crate::proto::{Cause, Input};
+use crate::proto::Input;
 use crate::types::Timestamp;
-
-/// What became of the advertisements of one mastership.
-#[derive(Debug, Default)]
-pub(in crate::engine) struct Sending {
-    /// The last one that went out, in one family at least.
-    went_out: Option<Timestamp>,
-    /// Why the last one that did not go out did not.
-    problem: String,
-}
-
-impl Sending {
-    /// The advertisement of that time was sent, or was not.
-    pub(in crate::engine) fn note(&mut self, at: Option<Timestamp>, sent: &io::Result<()>) {
-        match sent {
-            Ok(()) => self.went_out = at,
-            Err(error) => self.problem = error.to_string(),
-        }
-    }
-
-    /// When one went out last.
-    pub(in crate::engine) const fn went_out(&self) -> Option<Timestamp> {
-        self.went_out
-    }
-}
-
-impl<H> Node<H> {
-    /// Why the last advertisement of a master did not go out, if it did not.
-    fn unheard(&self) -> Option<&str> {
-        (self.machine.advertised() > self.sending.went_out).then_some(self.sending.problem.as_str())
-    }
-
-    /// May another have been master since this one was heard last? Nodes with the same timers have
-    /// waited for so long then.
-    fn may_be_replaced(&self, now: Timestamp) -> bool {
-        self.sending
-            .went_out
-            .is_none_or(|at| now.since(at) >= silence(&self.machine))
-    }
-
-    /// Is it certain that another holds the addresses, since it does not know that we took over
-    /// from it?
-    fn replaces_unheard(&self) -> bool {
-        let living = self
-            .last
-            .as_ref()
-            .is_some_and(|last| matches!(last.cause, Cause::Preempt | Cause::PeerDemoted));
-        living && self.sending.went_out.is_none()
-    }
-}
 
 impl<E: Environment> Engine<E> {
     /// May a master's addresses go up? If nobody can have heard of it, they wait until somebody
@@ -131,7 +80,7 @@ mod tests {
     use crate::engine::sim::bench::{Bench, Frames, carry, engine, link, peer, play, step};
     use crate::host::SimHost;
     use crate::host::clock;
-    use crate::proto;
+    use crate::proto::{self, Cause};
     use crate::types::{AdvSkew, State};
 
     /// Two nodes of which one hears the other whatever happens, and is heard while it can send.

@@ -1,13 +1,13 @@
 //! The engine's account of itself.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use super::foreign_addresses;
 use crate::config::{Kind, Reload};
-use crate::engine::command::{HeardStatus, HookStatus, Status, VhostStatus};
+use crate::engine::effects::foreign_addresses;
 use crate::engine::environment::Environment;
-use crate::engine::run::Engine;
+use crate::engine::report::millis;
+use crate::engine::report::{HeardStatus, HookStatus, Status, VhostStatus};
+use crate::engine::state::Engine;
 use crate::engine::vhost::node::{Gate, Node};
 use crate::host::clock;
 use crate::proto::Cause;
@@ -162,11 +162,6 @@ fn vhost<H>(
         hooks: spec.hooks.clone(),
         counters: counters(machine.stats()),
     }
-}
-
-/// For operators.
-pub(in crate::engine) fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// How a virtual host is now, in words, whatever brought it there.

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use crate::config::AtStop;
 use crate::engine::environment::Environment;
-use crate::engine::run::{Engine, Stopping};
+use crate::engine::state::{Engine, Stopping};
 use crate::engine::vhost::id::VhostId;
 use crate::hooks::EntryPoint;
 use crate::host::clock;

@@ -3,7 +3,8 @@
 
 use crate::engine::environment::Environment;
 use crate::engine::handlers::failsafe::BEAT;
-use crate::engine::run::{Engine, TAKEOVERS_IN_A_ROW};
+use crate::engine::handlers::protocol::TAKEOVERS_IN_A_ROW;
+use crate::engine::state::Engine;
 use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::node::Node;
 use crate::engine::vhost::timer::{Timer, with_all};
@@ -145,11 +146,11 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::engine::handlers::health::Checks;
-    use crate::engine::handlers::hook_failure::Degraded;
-    use crate::engine::handlers::refused_addresses::RefusedAddresses;
     use crate::engine::sim::bench::{Bench, Frames, engine, link, play, step};
+    use crate::engine::vhost::degraded::Degraded;
+    use crate::engine::vhost::health::Checks;
     use crate::engine::vhost::node::Resigned;
+    use crate::engine::vhost::refused_addresses::RefusedAddresses;
     use crate::host::SimHost;
 
     /// Has a master wait for this, until a time that is near.

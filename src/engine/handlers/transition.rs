@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::lease::Lease;
-use super::sending::Sending;
 use crate::config::{AtStop, OnFailure};
 use crate::engine::environment::Environment;
-use crate::engine::run::Engine;
 use crate::engine::runs::outcome::{Failure, HookOutcome};
+use crate::engine::state::Engine;
 use crate::engine::vhost::id::VhostId;
+use crate::engine::vhost::lease::Lease;
 use crate::engine::vhost::node::{Asked, Gate, Node};
+use crate::engine::vhost::sending::Sending;
 use crate::hooks::EntryPoint;
 use crate::host::clock;
 use crate::journal::DaemonCause;

@@ -1,104 +1,19 @@
 //! Advertisements of vhids that nobody here has: of another group on the same link, or of a peer
 //! with a mistyped vhid.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::time::Duration;
-
 use tracing::{info, warn};
 
-use super::status::millis;
-use crate::engine::command::StrangerStatus;
 use crate::engine::environment::Environment;
-use crate::engine::run::Engine;
+use crate::engine::state::Engine;
 use crate::engine::vhost::id::InterfaceId;
 use crate::engine::vhost::reject_log::LogPace;
+use crate::engine::vhost::unmatched::{Kin, UnmatchedPeer};
 use crate::proto::Received;
 use crate::proto::wire::{Advertisement, is_intact};
-use crate::types::{IfName, Timestamp};
+use crate::types::Timestamp;
 
 /// A stranger is compared with no more virtual hosts than so many: two digests for each.
 const COMPARED_MAX: usize = 32;
-
-/// The strangers on one interface, by vhid: 256 at most.
-#[derive(Debug, Default)]
-pub(in crate::engine) struct Unmatched(BTreeMap<u8, UnmatchedPeer>);
-
-#[derive(Debug)]
-struct UnmatchedPeer {
-    telling: LogPace,
-    count: u64,
-    from: IpAddr,
-    at: Timestamp,
-    kin: Kin,
-}
-
-/// What a stranger has to do with us.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Kin {
-    None,
-    /// It signs as a virtual host of this name does.
-    Signs(String),
-    /// The virtual host of this name has its vhid, and another group.
-    Group(String),
-}
-
-impl Kin {
-    fn likely_cause(&self) -> String {
-        match self {
-            Self::None => {
-                "another group of hosts, or a peer with another vhid, password and addresses"
-                    .to_owned()
-            }
-            Self::Signs(vhost) => format!(
-                "it has the password and the addresses of {vhost}, so one of the two vhids is wrong"
-            ),
-            Self::Group(vhost) => {
-                format!("{vhost} has this vhid, and advertises to another multicast group")
-            }
-        }
-    }
-}
-
-impl Unmatched {
-    /// For operators.
-    pub(in crate::engine) fn status(
-        &self,
-        interface: &IfName,
-        now: Timestamp,
-    ) -> Vec<StrangerStatus> {
-        let status = |(vhid, stranger): (&u8, &UnmatchedPeer)| StrangerStatus {
-            interface: interface.clone(),
-            vhid: *vhid,
-            count: stranger.count,
-            from: stranger.from.to_string(),
-            ago_ms: millis(now.since(stranger.at)),
-            cause: stranger.kin.likely_cause(),
-        };
-        self.0.iter().map(status).collect()
-    }
-
-    /// In words, what was heard lately.
-    pub(in crate::engine) fn lately(&self, now: Timestamp, oldest: Duration) -> Vec<String> {
-        let recent = self
-            .0
-            .iter()
-            .filter(|(_, stranger)| now.since(stranger.at) <= oldest);
-        recent
-            .map(|(vhid, stranger)| stranger.in_words(*vhid))
-            .collect()
-    }
-}
-
-impl UnmatchedPeer {
-    fn in_words(&self, vhid: u8) -> String {
-        format!(
-            "heard vhid {vhid}, which nobody here has, from {}: {}",
-            self.from,
-            self.kin.likely_cause()
-        )
-    }
-}
 
 impl<E: Environment> Engine<E> {
     /// Notes an advertisement of a vhid that nobody on this interface has.

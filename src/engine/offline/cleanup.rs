@@ -8,8 +8,8 @@ use tracing::info;
 
 use crate::engine::effects::recover::Recovery;
 use crate::engine::effects::undo::Undone;
+use crate::engine::error::{StartError, system};
 use crate::engine::runs::helper_rights;
-use crate::engine::start::{StartError, system};
 use crate::host::children::helper::HelperClient;
 use crate::host::{LinuxHost, Options};
 use crate::keeper::{Client, Role};

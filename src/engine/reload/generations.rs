@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use tracing::{error, info};
 
-use crate::engine::command::{Fault, HookStatus, VersionStatus};
+use crate::engine::report::{Fault, HookStatus, VersionStatus};
 use crate::engine::runs::pool::Pool;
 use crate::host::clock;
 use crate::types::Name;

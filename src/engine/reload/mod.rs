@@ -7,5 +7,6 @@ pub(super) mod generations;
 pub(super) mod hook_check;
 pub mod hook_test;
 pub(super) mod load;
+pub(super) mod moves;
 pub(super) mod prepare;
 pub(super) mod prepared;

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tracing::warn;
 
-use super::super::start::descriptors_needed;
 use super::artifact::{Artifact, TrustPolicy};
 use super::file_watch;
 use super::hook_check::{HookCheck, HookProblem};
@@ -17,7 +16,8 @@ use super::load::accept;
 use super::prepared::{Prepared, Scope};
 use crate::config::{self, Config, Reload};
 use crate::engine::command::{Held, ReloadReport};
-use crate::engine::handlers::moves::{missing_interfaces, shared_here, unfit_interfaces};
+use crate::engine::reload::moves::{missing_interfaces, shared_here, unfit_interfaces};
+use crate::engine::rights::descriptors_needed;
 use crate::engine::runs::helper;
 use crate::engine::runs::helper_rights::terms;
 use crate::engine::runs::pool::Pool;

@@ -11,7 +11,7 @@ use tracing::{error, info};
 use super::shared::Shared;
 use crate::backoff::Backoff;
 use crate::effect::Resource;
-use crate::engine::command::{Fault, HelperStatus};
+use crate::engine::report::{Fault, HelperStatus};
 use crate::host::LinuxHost;
 use crate::host::children::helper::{Duty, HelperClient, Terms};
 use crate::host::clock;

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use super::script;
 use crate::config::{self, Config, Kind};
-use crate::engine::start::services;
 use crate::host::children::helper::{CommandLine, Terms};
 use crate::host::services::manager::ServiceBackend;
 use crate::ledger::instance_name;
@@ -67,4 +66,13 @@ fn scripts<'a>(
             )
         })
     })
+}
+
+pub(in crate::engine) const fn services(choice: config::ServiceBackend) -> Option<ServiceBackend> {
+    match choice {
+        config::ServiceBackend::Auto => None,
+        config::ServiceBackend::Systemd => Some(ServiceBackend::Systemd),
+        config::ServiceBackend::Sysv => Some(ServiceBackend::SysV),
+        config::ServiceBackend::OpenRc => Some(ServiceBackend::OpenRc),
+    }
 }

@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 use super::log_quota::{Line, LogQuota};
 use super::run_limits::RunLimits;
 use super::script::Script;
-use crate::config;
+use crate::config::{self, Config, Sandbox};
 use crate::effect::Grants;
 use crate::engine::reload::artifact::Artifact;
 use crate::hooks::artifact::vet::Vouched;
@@ -714,5 +714,31 @@ pub fn budget(spec: &config::Hook) -> Budget {
         requests,
         log_bytes,
         state_bytes,
+    }
+}
+
+/// Loads one version of a hook in a runner of its own.
+pub(in crate::engine) async fn load_pool(
+    config: &Config,
+    name: &Name,
+    spec: &config::Hook,
+    material: Artifact,
+    keeper: &Client,
+) -> Result<Rc<Pool>, LoadError> {
+    Pool::start(
+        name.clone(),
+        spec.clone(),
+        material,
+        sandbox_policy(config),
+        keeper.clone(),
+    )
+    .await
+}
+
+/// What to do where the sandbox is incomplete.
+pub(in crate::engine) const fn sandbox_policy(config: &Config) -> SandboxPolicy {
+    match config.daemon.sandbox {
+        Sandbox::Required => SandboxPolicy::Required,
+        Sandbox::BestEffort => SandboxPolicy::BestEffort,
     }
 }

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::id::{InterfaceId, VhostId};
 use crate::config::{self, SourceMac};
 use crate::effect::Link;
-use crate::engine::handlers::unmatched::Unmatched;
+use crate::engine::vhost::unmatched::Unmatched;
 use crate::host::kernel::readiness::Readiness;
 use crate::host::kernel::socket::{Membership, OpenError, PacketSocket};
 use crate::proto::wire;

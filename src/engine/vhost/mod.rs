@@ -1,10 +1,20 @@
 //! What a virtual host is at run time, and the interface that it is on.
 
 pub(super) mod announcer;
+pub(super) mod bow_outs;
+pub(super) mod degraded;
 pub(super) mod escalation;
+pub(super) mod handover;
+pub(super) mod health;
 pub(super) mod id;
 pub(super) mod interface;
+pub(super) mod lease;
+pub(super) mod new;
 pub(super) mod node;
+pub(super) mod published;
+pub(super) mod refused_addresses;
 pub(super) mod reject_log;
+pub(super) mod sending;
 pub(super) mod table;
 pub(super) mod timer;
+pub(super) mod unmatched;

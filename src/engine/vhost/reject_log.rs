@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::engine::command::RefusalStatus;
-use crate::engine::handlers::status::millis;
+use crate::engine::report::RefusalStatus;
+use crate::engine::report::millis;
 use crate::proto::Reject;
 use crate::types::Timestamp;
 

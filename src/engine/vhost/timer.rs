@@ -2,7 +2,7 @@
 //! what is done then, or it does not compile ([ADR 0046](../../../docs/adr/0046-rooms-and-deadlines.md)).
 
 use super::node::Node;
-use crate::engine::handlers::handover::Handover;
+use crate::engine::vhost::handover::Handover;
 use crate::types::Timestamp;
 
 /// An enumeration with the list of all its values.

@@ -2,7 +2,7 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::effect::{Resource, Value};
-use crate::engine::command::HandedOver;
+use crate::engine::report::HandedOver;
 use crate::engine::sim::bench::{Bench, Frames, PEER, carry, engine, link, peer, play, step};
 use crate::engine::vhost::id::VhostId;
 use crate::host::SimHost;

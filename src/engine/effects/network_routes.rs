@@ -1,0 +1,203 @@
+//! Routes to the networks of virtual addresses, which are held as host addresses.
+
+use tracing::{info, warn};
+
+use crate::effect::{Effect, Granted, Resource, Route, RouteTarget, Value};
+use crate::engine::effects::executor::{Executor, letting_go};
+use crate::host::{FoundAddress, Host, HostError};
+use crate::ledger::Owner;
+use crate::types::{Family, IfName, Name, VirtualAddress};
+
+/// Whoever else knows a way to the network, the kernel above all when an address of the host's own
+/// comes, has the better one.
+pub(in crate::engine) const METRIC: u32 = u32::MAX;
+
+/// The way to the network of an address. Where the host has another address there, it is for the
+/// kernel to choose what connections come from: those from a virtual address end with mastership.
+pub(in crate::engine) fn way(
+    address: VirtualAddress,
+    dev: &IfName,
+    there: &[FoundAddress],
+) -> Route {
+    let alone = !there.iter().any(|other| is_source_beside(other, address));
+    Route {
+        dst: RouteTarget::network_of(address),
+        via: None,
+        dev: Some(dev.clone()),
+        src: alone.then_some(address.ip),
+        metric: Some(METRIC),
+        table: None,
+    }
+}
+
+/// Could connections come from this one instead?
+pub(in crate::engine) fn is_source_beside(other: &FoundAddress, address: VirtualAddress) -> bool {
+    let link_local =
+        matches!(other.address.ip, std::net::IpAddr::V6(ip) if ip.is_unicast_link_local());
+    !other.ours
+        && !link_local
+        && other.address.ip != address.ip
+        && other.address.family() == address.family()
+}
+
+/// Does another address lead to its network? Then the kernel made a way there with it.
+pub(in crate::engine) fn is_connected(address: VirtualAddress, there: &[FoundAddress]) -> bool {
+    let leads_there = |other: &VirtualAddress| {
+        other.ip != address.ip && RouteTarget::network_of(*other).contains(address)
+    };
+    there.iter().any(|found| leads_there(&found.address))
+}
+
+pub(in crate::engine) const fn is_of_network(address: VirtualAddress) -> bool {
+    match address.family() {
+        Family::V4 => address.prefix < 32,
+        Family::V6 => address.prefix < 128,
+    }
+}
+
+impl<H: Host> Executor<H> {
+    /// Makes the way to the network of an address that was put up, unless there is one.
+    ///
+    /// # Errors
+    /// The kernel's words.
+    pub(in crate::engine) fn lead(
+        &self,
+        owner: &Owner,
+        dev: &IfName,
+        address: VirtualAddress,
+    ) -> Result<(), HostError> {
+        if !is_of_network(address) || self.host().is_connected(address, dev)? {
+            return Ok(());
+        }
+        self.lead_by(owner, way(address, dev, &self.host().addresses_on(dev)?))
+    }
+
+    pub(in crate::engine) fn lead_by(&self, owner: &Owner, route: Route) -> Result<(), HostError> {
+        let resource = Resource::route(&route);
+        // What the ledger has is ours to replace: another virtual host's, or one that a predecessor
+        // left.
+        let ours = self.ledger().holds(&resource);
+        self.ledger_mut()
+            .claim_own(owner, &resource, Value::Route(route.clone()));
+        let effect = if ours {
+            Effect::RouteReplace(route)
+        } else {
+            Effect::RouteAdd(route)
+        };
+        match self.host().perform_now(&Granted::by_daemon(effect)) {
+            // Then it is somebody else's affair how the network is reached, and stays so when the
+            // address goes.
+            Err(error) if error.errno == Some(libc::EEXIST) => {
+                warn!(vhost = %owner.vhost, %resource, %error, "Leaves alone a route that somebody else made");
+                self.ledger_mut().settle(owner, &resource);
+                Ok(())
+            }
+            added => added.map(drop),
+        }
+    }
+
+    /// Other addresses came or went: the ways to the networks of those that a virtual host holds
+    /// are what is needed now. `anew`: the kernel may have taken ours away with an address.
+    pub(in crate::engine) fn fit_ways(
+        &self,
+        vhost: &Name,
+        dev: &IfName,
+        addresses: &[VirtualAddress],
+        there: &[FoundAddress],
+        anew: bool,
+    ) {
+        let owner = Owner {
+            vhost: vhost.clone(),
+            hook: None,
+        };
+        for address in addresses
+            .iter()
+            .copied()
+            .filter(|address| is_of_network(*address))
+        {
+            if let Err(error) = self.fit_way(&owner, dev, address, there, anew) {
+                warn!(%vhost, %address, %error, "Could not fit the way to the network of an address");
+            }
+        }
+    }
+
+    pub(in crate::engine) fn fit_way(
+        &self,
+        owner: &Owner,
+        dev: &IfName,
+        address: VirtualAddress,
+        there: &[FoundAddress],
+        anew: bool,
+    ) -> Result<(), HostError> {
+        let wanted = way(address, dev, there);
+        let resource = Resource::route(&wanted);
+        let claim = self.ledger().undo_of(owner, &resource);
+        match (is_connected(address, there), claim) {
+            (true, Some(claim)) => {
+                if let Some(effect) = letting_go(&claim) {
+                    self.host().perform_now(&Granted::by_daemon(effect))?;
+                }
+                self.ledger_mut().settle(owner, &resource);
+                info!(vhost = %owner.vhost, %resource, "Withdrew a route: an address of the host's own leads there now");
+                Ok(())
+            }
+            (true, None) => Ok(()),
+            (false, Some(claim)) if !anew && claim.value == Value::Route(wanted.clone()) => Ok(()),
+            (false, Some(_)) => self.lead_by(owner, wanted),
+            (false, None) => self.lead(owner, dev, address),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str, ours: bool) -> FoundAddress {
+        FoundAddress {
+            address: text.parse().unwrap(),
+            ours,
+            permanent: !ours,
+        }
+    }
+
+    #[test]
+    fn connections_come_from_a_virtual_address_only_where_there_is_no_other() {
+        let (dev, address) = ("eth0".parse().unwrap(), "192.168.32.22/24".parse().unwrap());
+        let src = |there: &[FoundAddress]| way(address, &dev, there).src.map(|ip| ip.to_string());
+        let virtual_ones = [
+            found("192.168.32.22/32", true),
+            found("10.9.0.22/32", true),
+            found("fe80::1/64", false),
+        ];
+        assert_eq!(src(&virtual_ones).as_deref(), Some("192.168.32.22"));
+        assert_eq!(src(&[virtual_ones[0], found("10.9.0.1/24", false)]), None);
+        let six = "2001:db8::22/64".parse().unwrap();
+        assert!(
+            way(six, &dev, &virtual_ones).src.is_some(),
+            "a link-local address is no source for others"
+        );
+        assert!(
+            way(six, &dev, &[found("2001:db8:1::9/64", false)])
+                .src
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn only_an_address_with_its_network_leads_there() {
+        let address = "192.168.32.22/24".parse().unwrap();
+        for (other, leads) in [
+            ("192.168.32.23/32", false),
+            ("192.168.32.22/24", false),
+            ("192.168.32.10/24", true),
+            ("10.0.0.1/8", false),
+        ] {
+            assert_eq!(
+                is_connected(address, &[found(other, false)]),
+                leads,
+                "{other}"
+            );
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! A packet finds its virtual host; a virtual host is fed, and what it has to say is done.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tracing::{trace, warn};
+
+use crate::engine::environment::Environment;
+use crate::engine::state::Engine;
+use crate::engine::vhost::id::{InterfaceId, VhostId};
+use crate::engine::vhost::interface::kind_word;
+use crate::engine::vhost::reject_log;
+use crate::host::clock;
+use crate::journal::Note;
+use crate::proto::{self, Input, Output, Received, Reject, wire};
+use crate::types::Timestamp;
+
+/// Frames read from one interface before the timers get their turn again.
+pub(in crate::engine) const FRAMES_IN_A_ROW: usize = 64;
+
+/// Takeovers in one turn: to put addresses up takes time, in which others may be heard.
+pub(in crate::engine) const TAKEOVERS_IN_A_ROW: usize = 16;
+/// A takeover waits no longer than twice this for what is in the socket to be read: under a flood
+/// that has no end.
+const UNREAD_MAX: Duration = Duration::from_millis(50);
+
+impl<E: Environment> Engine<E> {
+    // ---- the wire
+
+    pub(in crate::engine) fn frame(&mut self, port: InterfaceId, frame: &[u8], now: Timestamp) {
+        let received = match wire::parse_frame(frame) {
+            Ok(received) => received,
+            Err(reject) => return self.strange(reject, None),
+        };
+        if let Some(node) = self.addressee(port, &received) {
+            return self.hear(node, received, frame, now);
+        }
+        match wire::Advertisement::decode(received.payload) {
+            Ok(ad) => {
+                self.stranger(port, &ad, &received, now);
+                self.strange(Reject::Vhid(ad.vhid), Some(received.src));
+            }
+            // VRRP, or too short to say whose it is: that is the reason, and not a vhid that it
+            // does not have.
+            Err(reject) => self.strange(reject, Some(received.src)),
+        }
+    }
+
+    /// Counts a packet that belongs to no virtual host here.
+    fn strange(&mut self, reject: Reject, src: Option<IpAddr>) {
+        self.strangers.reject(reject);
+        let src = src.map(|src| src.to_string());
+        trace!(src, reason = reject.as_str(), "Refused a packet");
+    }
+
+    /// Whose packet is it? By vhid and, where another group was configured, by destination.
+    pub(in crate::engine) fn addressee(
+        &self,
+        port: InterfaceId,
+        received: &Received<'_>,
+    ) -> Option<VhostId> {
+        let vhid = wire::peek_vhid(received.payload)?;
+        let members = &self.interfaces.get(port)?.members;
+        members.iter().copied().find(|member| {
+            self.nodes.get(*member).is_some_and(|node| {
+                let group = match received.dst {
+                    IpAddr::V4(_) => IpAddr::V4(node.spec.destination.group),
+                    IpAddr::V6(_) => IpAddr::V6(node.spec.destination.group6),
+                };
+                node.spec.vhid.get() == vhid
+                    && (received.dst == group || !received.dst.is_multicast())
+            })
+        })
+    }
+
+    // ---- the protocol
+
+    /// Feeds one input and does all that follows from it.
+    pub(in crate::engine) fn handle(&mut self, index: VhostId, input: Input<'_>, now: Timestamp) {
+        self.feed(index, input, now);
+        self.follow_up(now);
+    }
+
+    /// Does what was put off until now: what the machine still has to say, and what has followed
+    /// from something that is no input.
+    pub(in crate::engine) fn flush(&mut self, index: VhostId, now: Timestamp) {
+        self.drain(index, now);
+        self.follow_up(now);
+    }
+
+    fn follow_up(&mut self, now: Timestamp) {
+        while let Some((index, input)) = self.follow_ups.pop_front() {
+            self.feed(index, input, now);
+        }
+    }
+
+    fn feed(&mut self, index: VhostId, input: Input<'_>, now: Timestamp) {
+        debug_assert!(!self.draining, "fed {input:?} before the machine was idle");
+        if let Some(node) = self.nodes.get_mut(index) {
+            self.shared
+                .journal
+                .borrow_mut()
+                .input(now, index.number(), &input);
+            if !matches!(input, Input::Packet(_) | Input::Timer | Input::Sent { .. }) {
+                node.published.outdate();
+            }
+            node.machine.handle(input, now);
+        }
+        self.drain(index, now);
+    }
+
+    fn drain(&mut self, index: VhostId, now: Timestamp) {
+        debug_assert!(!self.draining, "drained while draining");
+        self.draining = true;
+        self.do_all_it_says(index, now);
+        self.draining = false;
+    }
+
+    fn do_all_it_says(&mut self, index: VhostId, now: Timestamp) {
+        let (mut changed, mut spoke) = (false, false);
+        loop {
+            let Some(node) = self.nodes.get_mut(index) else {
+                return;
+            };
+            let output = node.machine.poll();
+            self.shared
+                .journal
+                .borrow_mut()
+                .output(index.number(), &output);
+            changed |= matches!(output, Output::Transition(_));
+            spoke |= matches!(output, Output::Transmit(_));
+            match output {
+                Output::Transmit(transmit) => self.transmit(index, &transmit),
+                Output::Transition(transition) => self.transition(index, transition, now),
+                Output::WantMaster { cause, peer } => self.ask_before(index, &cause, peer),
+                Output::PeerClaim { peer } => self.peer_claim(index, peer, now),
+                Output::AnnounceAgain => node.announcer.again(now),
+                Output::Answered { demotion, .. } => self.answered(index, demotion, now),
+                Output::Rejected(reject, src) => {
+                    let vhost = &node.spec.name;
+                    trace!(%vhost, %src, reason = reject.as_str(), "Refused a packet");
+                    if let Some(count) = node.refusals.note(reject, src, now) {
+                        let (vhid, reason) = (node.spec.vhid, reject.as_str());
+                        warn!(%vhost, %vhid, %src, reason, problem = %reject, count, "Refuses advertisements");
+                        let text = reject_log::in_words(reject, count, src);
+                        self.shared.journal.borrow_mut().note(
+                            now,
+                            index.number(),
+                            Note::Remark { text },
+                        );
+                    }
+                }
+                Output::Idle(wake) => {
+                    node.wake = wake;
+                    let outdated = node.published.is_outdated();
+                    if node.handover.is_some() {
+                        self.follow_handover(index, now);
+                    }
+                    let took = spoke && self.heard_at_last(index, now);
+                    if changed || took {
+                        self.publish(index);
+                    } else if spoke || outdated {
+                        self.publish_again(index);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    pub(in crate::engine) fn transmit(&mut self, index: VhostId, transmit: &proto::Transmit) {
+        let Some(node) = self.nodes.get_mut(index) else {
+            return;
+        };
+        let Some(port) = self.interfaces.get_mut(node.interface) else {
+            return;
+        };
+        if transmit.kind == proto::Kind::BowOut && node.drop_again.is_some() {
+            // A successor would come at once.
+            return warn!(vhost = %node.spec.name, "Does not bow out while an address is still up");
+        }
+        let sent = port.send(&node.spec, transmit);
+        if let Err(error) = &sent
+            && let Some(count) = node.unsent.note(clock::now())
+        {
+            let kind = kind_word(transmit.kind);
+            warn!(vhost = %node.spec.name, vhid = %node.spec.vhid, kind, %error, count, "Could not send");
+        }
+        if transmit.kind == proto::Kind::Advertisement {
+            node.sending.note(node.machine.advertised(), &sent);
+            if sent.is_ok() && self.to_renew.last() != Some(&index) {
+                self.to_renew.push(index);
+            }
+        }
+        self.follow_ups.push_back((
+            index,
+            Input::Sent {
+                family: transmit.family,
+                ok: sent.is_ok(),
+            },
+        ));
+    }
+
+    /// Is there something in its socket that nobody has read? It may be a master's advertisement:
+    /// whoever wanted to take over since then reads it first.
+    pub(in crate::engine) fn has_unread(
+        &self,
+        index: VhostId,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> bool {
+        let port = self
+            .nodes
+            .get(index)
+            .and_then(|node| self.interfaces.get(node.interface));
+        port.is_some_and(|port| port.unread) && now.since(since) < UNREAD_MAX
+    }
+}

@@ -1,0 +1,337 @@
+//! What operators are told: how an engine is, its virtual hosts, its hooks.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::hooks::EntryPoint;
+use crate::hooks::contract::message::Confinement;
+use crate::types::{IfName, Name, State, Vhid, VirtualAddress};
+
+/// What came of an order to hand over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HandedOver {
+    /// Somebody has taken over.
+    To {
+        /// Who.
+        peer: String,
+        /// How long after the addresses were let go it was heard.
+        after_ms: u64,
+    },
+    /// Nobody has, and this node has the addresses again.
+    Back {
+        /// For how long nobody held them.
+        nobody_ms: u64,
+    },
+    /// No fit peer was heard, and nothing was done.
+    NoPeer {
+        /// How long was waited for one.
+        waited_ms: u64,
+    },
+}
+
+/// Everything an operator may want to know.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// carpd's version.
+    pub version: String,
+    /// Milliseconds since 1970 when the engine began.
+    pub started_ms: u64,
+    /// Every virtual host.
+    pub vhosts: Vec<VhostStatus>,
+    /// Every hook.
+    pub hooks: Vec<HookStatus>,
+    /// What is held on this host, and by whom.
+    pub held: Vec<HeldStatus>,
+    /// What the engine itself has given up; `None` in a rehearsal.
+    #[serde(default)]
+    pub engine: Option<EngineStatus>,
+    /// The helper process, if something granted needs one.
+    #[serde(default)]
+    pub helper: Option<HelperStatus>,
+    /// Why the ledger cannot be written, if it cannot: then nothing but own addresses is taken.
+    #[serde(default)]
+    pub ledger_problem: Option<String>,
+    /// Why something does not outlive the daemon that should: hooks' state, accepted hooks.
+    #[serde(default)]
+    pub lasting_problem: Option<String>,
+    /// Packets that belong to no virtual host here, by reason.
+    pub strangers: BTreeMap<String, u64>,
+    /// Advertisements of vhids that nobody here has.
+    #[serde(default)]
+    pub strange_vhids: Vec<StrangerStatus>,
+    /// Why the last reload did nothing; empty if it worked.
+    pub reload_problems: Vec<String>,
+}
+
+/// One virtual host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VhostStatus {
+    /// Its name.
+    pub name: Name,
+    /// Its interface.
+    pub interface: IfName,
+    /// Its vhid.
+    pub vhid: Vhid,
+    /// Its addresses.
+    pub addresses: Vec<VirtualAddress>,
+    /// Its state.
+    pub state: State,
+    /// Milliseconds since 1970 when it changed last.
+    pub since_ms: u64,
+    /// How it is now, in words.
+    #[serde(default)]
+    pub condition: String,
+    /// Why it changed, as a word and in words.
+    pub cause: String,
+    /// See `cause`.
+    pub why: String,
+    /// Whose advertisement led to it.
+    pub peer: Option<String>,
+    /// The transition's number.
+    pub seq: u64,
+    /// Are the addresses up?
+    pub holding: bool,
+    /// Those of them that are up and not by carpd's doing: then it takes no part.
+    #[serde(default)]
+    pub foreign: Vec<VirtualAddress>,
+    /// Those of them that are up on other interfaces: this host answers for them, master or not.
+    #[serde(default)]
+    pub elsewhere: Vec<Elsewhere>,
+    /// How unfit it says it is, 0..=240.
+    pub demotion: u8,
+    /// What that is made of.
+    #[serde(default)]
+    pub demotions: Vec<DemotionStatus>,
+    /// Addresses that the kernel refuses to this master, which holds the others.
+    #[serde(default)]
+    pub refused_addresses: Vec<RefusedAddress>,
+    /// Why, if a hook failed.
+    pub degraded: Option<String>,
+    /// What the hooks' `health` says, for each hook that has it.
+    #[serde(default)]
+    pub health: Vec<HealthStatus>,
+    /// The last advertisement heard.
+    pub heard: Option<HeardStatus>,
+    /// Advertisements for it that were refused, by reason.
+    #[serde(default)]
+    pub refused: Vec<RefusalStatus>,
+    /// The lifetime of its addresses in the kernel, in seconds; why there is none otherwise.
+    pub lease: String,
+    /// Its hooks.
+    pub hooks: Vec<Name>,
+    /// What was sent, heard and refused.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// One reason for which a virtual host says that it is unfit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DemotionStatus {
+    /// By so much, 0..=240.
+    pub by: u8,
+    /// What led to it.
+    pub cause: String,
+    /// What ends it, if not time alone.
+    pub ends: String,
+    /// It ends by itself in so many milliseconds.
+    pub ends_in_ms: Option<u64>,
+}
+
+/// A virtual address that is up on another interface than its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Elsewhere {
+    /// The address.
+    pub address: IpAddr,
+    /// Where it is.
+    pub interface: IfName,
+}
+
+/// An address that a master goes without.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedAddress {
+    /// Which.
+    pub address: VirtualAddress,
+    /// In the kernel's words.
+    pub reason: String,
+    /// It is tried again in so many milliseconds.
+    pub retry_in_ms: u64,
+}
+
+/// What a hook's `health` says of this node, for one virtual host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthStatus {
+    /// The hook.
+    pub hook: Name,
+    /// Is the node well? `None` until it was asked for the first time.
+    pub well: Option<bool>,
+    /// How unfit it is for this reason, 0..=240.
+    pub demotion: u8,
+    /// In the hook's words, or why it gave none.
+    pub reason: String,
+    /// Milliseconds since 1970 when that changed.
+    pub since_ms: u64,
+}
+
+/// The last advertisement that a virtual host heard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeardStatus {
+    /// Who sent it.
+    pub from: String,
+    /// How long ago, in ms.
+    pub ago_ms: u64,
+    /// Its advbase.
+    pub advbase: u8,
+    /// Its advskew.
+    pub advskew: u8,
+}
+
+/// Advertisements that were refused for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusalStatus {
+    /// The name of its counter.
+    pub reason: String,
+    /// How many, since the daemon began.
+    pub count: u64,
+    /// Who sent the last one.
+    pub from: String,
+    /// How long ago that was, in ms.
+    pub ago_ms: u64,
+    /// What most probably leads to it.
+    pub cause: String,
+}
+
+/// Advertisements of a vhid that nobody here has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StrangerStatus {
+    /// Where they were heard.
+    pub interface: IfName,
+    /// Whose they are.
+    pub vhid: u8,
+    /// How many, since the daemon began.
+    pub count: u64,
+    /// Who sent the last one.
+    pub from: String,
+    /// How long ago that was, in ms.
+    pub ago_ms: u64,
+    /// What most probably leads to it.
+    pub cause: String,
+}
+
+/// One hook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookStatus {
+    /// Its name.
+    pub name: Name,
+    /// Its file.
+    pub source: String,
+    /// Counts the versions since the engine began.
+    pub generation: u64,
+    /// SHA-256 of everything it was loaded from.
+    pub digest: String,
+    /// Who vouches for it, in words; `None` for a script.
+    #[serde(default)]
+    pub vouched: Option<String>,
+    /// Milliseconds since 1970 when this version was taken into use.
+    pub since_ms: u64,
+    /// It comes from the copy that the daemon keeps of the last good version: the file had a fault
+    /// when the daemon started.
+    #[serde(default)]
+    pub kept: bool,
+    /// How it is noticed that it was edited, in words; `None` for a script, which is read whenever
+    /// it runs.
+    #[serde(default)]
+    pub watched: Option<String>,
+    /// The version before it, to which `hook rollback` goes back.
+    #[serde(default)]
+    pub before: Option<VersionStatus>,
+    /// An operator went back to it, from the version of this generation.
+    #[serde(default)]
+    pub rolled_back_from: Option<u64>,
+    /// The functions that it defines.
+    pub entry_points: Vec<EntryPoint>,
+    /// How its runners are confined.
+    pub confinement: Confinement,
+    /// Idle runners.
+    pub idle_runners: usize,
+    /// The file on disk has a fault, so an older version serves on.
+    pub fault: Option<Fault>,
+}
+
+/// A version of a hook that served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionStatus {
+    /// See [`HookStatus::generation`].
+    pub generation: u64,
+    /// See [`HookStatus::digest`].
+    pub digest: String,
+    /// Milliseconds since 1970 when it was taken into use.
+    pub since_ms: u64,
+}
+
+/// A version of a hook that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// File, line and what is wrong.
+    pub message: String,
+    /// Milliseconds since 1970.
+    pub since_ms: u64,
+}
+
+/// The engine process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineStatus {
+    /// The user that it runs as.
+    pub uid: u32,
+    /// How it is confined, and what is missing here.
+    pub confinement: Confinement,
+    /// What is missing at the reader process, if there is one.
+    #[serde(default)]
+    pub reader_lacks: Vec<String>,
+    /// How the one before it died, if its keeper had to start it again.
+    #[serde(default)]
+    pub before: Option<Death>,
+}
+
+/// The end of an engine that was none of its own decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Death {
+    /// Milliseconds since 1970.
+    pub at_ms: u64,
+    /// In words: "its engine was killed by SIGKILL".
+    pub how: String,
+}
+
+/// The helper process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HelperStatus {
+    /// What it is for: `settings`, or `commands` as well.
+    pub duty: String,
+    /// Is it there?
+    pub alive: bool,
+    /// How often it died.
+    pub deaths: u64,
+    /// What is wrong with it now.
+    pub fault: Option<Fault>,
+}
+
+/// One thing that is held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldStatus {
+    /// What is the matter, if it is not so (any more).
+    #[serde(default)]
+    pub trouble: Option<String>,
+    /// What.
+    pub resource: String,
+    /// The value that we gave it.
+    pub value: String,
+    /// Who holds it, newest last.
+    pub owners: Vec<String>,
+}
+
+/// For operators.
+pub(in crate::engine) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
