@@ -20,5 +20,5 @@ pub use names::Names;
 pub use process::main;
 pub use wire::{How, Told, Unfinished};
 
-/// The argument that makes the binary a reader.
+/// The argument that makes the daemon's program a reader.
 pub const ROLE: &str = "__reader";

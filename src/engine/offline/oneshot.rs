@@ -81,8 +81,8 @@ impl Drop for OneShot {
 }
 
 impl OneShot {
-    /// Starts a keeper, a helper and a runner from `program` (this binary if not given), and loads
-    /// the hook.
+    /// Starts a keeper, a helper and a runner by the daemon's `program` (the one beside this one
+    /// if not given), and loads the hook.
     ///
     /// Needs a tokio runtime with I/O and time, in a `LocalSet` on a thread that outlives this: its
     /// children end with the thread.

@@ -104,8 +104,8 @@ struct Hook {
 const ROUNDS_MAX: usize = 200;
 
 impl<'a> Planner<'a> {
-    /// Loads the hooks that are needed, each in runners of its own, from `program` (this binary if
-    /// not given).
+    /// Loads the hooks that are needed, each in runners of its own, by the daemon's `program`
+    /// (the one beside this one if not given).
     ///
     /// Needs a tokio runtime with I/O and time, in a `LocalSet` on a thread that outlives this, and
     /// no task around it.

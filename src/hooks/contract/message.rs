@@ -9,16 +9,16 @@ use crate::hooks::{
     Answer, Ask, Budget, EntryPoint, HookError, HookEvent, HookSource, LoadError, Returned,
 };
 
-/// The argument that makes the binary a runner.
+/// The argument that makes the worker a runner.
 pub const RUNNER_ROLE: &str = "__runner";
 
 /// The argument after the memory that makes it a runner of WebAssembly.
 pub const RUNNER_WASM: &str = "wasm";
 
-/// The argument that makes the binary a compiler of WebAssembly.
+/// The argument that makes the worker a compiler of WebAssembly.
 pub const COMPILER_ROLE: &str = "__compiler";
 
-/// The argument that makes the binary run the test of a hook.
+/// The argument that makes carpd run the test of a hook.
 pub const TESTER_ROLE: &str = "__tester";
 
 /// The largest frame to a runner, in bytes: a hook with all its modules, or with the code that it

@@ -275,7 +275,7 @@ const REASONS: &str = "
   cold caches.
 - **A run of a hook.** Each question of a hook is an exchange between two processes, by the kernel. WebAssembly with no question still
   is told to begin and tells that it has ended.
-- **Memory.** One binary that can do everything, in two processes. Its code stays mapped on purpose: a takeover that first had to
+- **Memory.** Two processes of one program. Its code stays mapped on purpose: a takeover that first had to
   read code from a disk would come late just when the machine is short of memory.
 - **Lost requests at a take-back.** The better node advertises, then puts the address up; the other one lets go when it hears that. A request in
   the moment between finds nobody. The other order would have both answer.

@@ -29,7 +29,7 @@ use crate::effect::{Errand, HttpResponse, Reply};
 use crate::frame::{self, FrameError, Inbox};
 use crate::host::HostError;
 
-/// The argument that makes the binary a courier.
+/// The argument that makes the worker a courier.
 pub const ROLE: &str = "__courier";
 
 /// The argument after [`ROLE`] that makes it a daemon's: the file of certificates that its
