@@ -1,11 +1,8 @@
 //! What the engine gives up: it runs no program, makes no process, traces nobody, mounts nothing,
 //! loads no code, and writes only below its own directories.
 //!
-//! It is our own code, so what is not on the list fails with an error instead of killing the
-//! process. The list is of what the C library, the async runtime and the D-Bus client call (glibc
-//! and musl, x86_64 and aarch64).
+//! It is our own code: see `own_filter`.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use caps::CapSet;
@@ -18,39 +15,23 @@ use nix::sys::prctl;
 use nix::unistd::{
     Gid, Uid, getegid, geteuid, getgroups, setegid, seteuid, setgroups, setresgid, setresuid,
 };
-use seccompiler::{
-    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op,
-    SeccompCondition, SeccompFilter, SeccompRule,
+use seccompiler::{BackendError, SeccompRule};
+
+use super::own_filter::{
+    OLDER_WRITING, OwnFilter, WRITING, argument, low_bits, no_typing, one_of, rule,
 };
+use super::{Confinement, Notes, SOCKETS, enforced, measure};
 
-use super::{ALLOWED, Confinement, Notes, READING, SOCKETS, enforced, install, measure, without};
-
-/// What it calls beside [`ALLOWED`], [`SOCKETS`] and [`READING`], whatever the arguments.
+/// What it calls beside what every process of our own code does, whatever the arguments.
 const MORE: &[libc::c_long] = &[
     // Files.
-    libc::SYS_pwrite64,
-    libc::SYS_dup3,
-    libc::SYS_pipe2,
-    libc::SYS_openat,
-    libc::SYS_openat2,
-    libc::SYS_umask,
-    libc::SYS_mkdirat,
-    libc::SYS_unlinkat,
-    libc::SYS_renameat,
-    libc::SYS_renameat2,
-    libc::SYS_fchmod,
-    libc::SYS_fchmodat,
-    libc::SYS_ftruncate,
     libc::SYS_fallocate,
-    libc::SYS_fsync,
-    libc::SYS_fdatasync,
     libc::SYS_flock,
     libc::SYS_sendfile,
     libc::SYS_splice,
     libc::SYS_copy_file_range,
     libc::SYS_memfd_create,
-    // Events, time and signals to itself.
-    libc::SYS_pselect6,
+    // Time and signals to itself.
     libc::SYS_timerfd_create,
     libc::SYS_timerfd_settime,
     libc::SYS_timerfd_gettime,
@@ -63,41 +44,15 @@ const MORE: &[libc::c_long] = &[
     libc::SYS_accept4,
     libc::SYS_sendmmsg,
     libc::SYS_recvmmsg,
-    // Threads; that it makes no process is seen to below.
-    libc::SYS_get_robust_list,
     // What it is.
-    libc::SYS_getppid,
-    libc::SYS_getgroups,
     libc::SYS_getpgid,
     libc::SYS_getsid,
-    libc::SYS_capget,
     libc::SYS_getrusage,
-];
-
-/// The older forms of some of them.
-#[cfg(target_arch = "x86_64")]
-const OLDER: &[libc::c_long] = &[
-    libc::SYS_open,
-    libc::SYS_stat,
-    libc::SYS_lstat,
-    libc::SYS_access,
-    libc::SYS_readlink,
-    libc::SYS_mkdir,
-    libc::SYS_unlink,
-    libc::SYS_rmdir,
-    libc::SYS_rename,
-    libc::SYS_chmod,
-    libc::SYS_dup2,
-    libc::SYS_pipe,
-    libc::SYS_select,
-    libc::SYS_epoll_create,
-    libc::SYS_epoll_wait,
-    libc::SYS_time,
-    libc::SYS_gettimeofday,
+    #[cfg(target_arch = "x86_64")]
     libc::SYS_getpgrp,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_rmdir,
 ];
-#[cfg(not(target_arch = "x86_64"))]
-const OLDER: &[libc::c_long] = &[libc::SYS_gettimeofday];
 
 /// The kinds of socket that it opens, beside datagrams between processes.
 const FAMILIES: [libc::c_int; 4] = [
@@ -108,9 +63,7 @@ const FAMILIES: [libc::c_int; 4] = [
 ];
 
 /// What it asks of itself with prctl(2); nothing that would give it rights.
-const PRCTL: [libc::c_int; 5] = [
-    libc::PR_SET_NAME,
-    libc::PR_GET_NAME,
+const PRCTL: [libc::c_int; 3] = [
     libc::PR_CAPBSET_READ,
     libc::PR_GET_NO_NEW_PRIVS,
     libc::PR_GET_DUMPABLE,
@@ -210,66 +163,10 @@ fn restrict_files(writable: &[PathBuf], directories: &[PathBuf]) -> Result<(), S
 }
 
 fn restrict_calls() -> Result<(), String> {
-    install_own(&filter().map_err(|err| err.to_string())?)
+    filter().map_err(|err| err.to_string())?.install()
 }
 
-/// Puts a filter for our own code in force, under which it makes threads and no processes:
-/// [`threads_alone`].
-pub(super) fn install_own(filter: &BpfProgram) -> Result<(), String> {
-    let arch = std::env::consts::ARCH
-        .try_into()
-        .map_err(|err: BackendError| err.to_string())?;
-    // Whether clone3 makes a thread or a process stands in memory, where no filter looks. The C
-    // library then takes clone.
-    let no_clone3 = SeccompFilter::new(
-        [(libc::SYS_clone3, vec![])].into(),
-        SeccompAction::Allow,
-        SeccompAction::Errno(libc::ENOSYS.unsigned_abs()),
-        arch,
-    );
-    let no_clone3: Result<BpfProgram, _> = no_clone3.and_then(TryInto::try_into);
-    install(&no_clone3.map_err(|err| err.to_string())?)?;
-    install(filter)
-}
-
-/// What clone(2) may make: a thread can have namespaces of its own, too.
-pub(super) fn threads_alone() -> Result<SeccompRule, BackendError> {
-    let thread = u64::from(libc::CLONE_THREAD.unsigned_abs());
-    let namespaces = NAMESPACES
-        .iter()
-        .fold(0, |all, one| all | u64::from(one.cast_unsigned()));
-    rule(SeccompCondition::new(
-        0,
-        Len::Qword,
-        Op::MaskedEq(thread | namespaces),
-        thread,
-    )?)
-}
-
-/// Of clone(2): what would be made anew.
-const NAMESPACES: [libc::c_int; 7] = [
-    libc::CLONE_NEWNS,
-    libc::CLONE_NEWCGROUP,
-    libc::CLONE_NEWUTS,
-    libc::CLONE_NEWIPC,
-    libc::CLONE_NEWUSER,
-    libc::CLONE_NEWPID,
-    libc::CLONE_NEWNET,
-];
-
-fn filter() -> Result<BpfProgram, BackendError> {
-    let mut rules: BTreeMap<_, _> = ALLOWED
-        .iter()
-        .chain(SOCKETS)
-        .chain(READING)
-        .chain(MORE)
-        .chain(OLDER)
-        .map(|call| (*call, vec![]))
-        .collect();
-    // Memory, but none that could be executed.
-    rules.insert(libc::SYS_mmap, vec![rule(without(libc::PROT_EXEC)?)?]);
-    rules.insert(libc::SYS_mprotect, vec![rule(without(libc::PROT_EXEC)?)?]);
-    rules.insert(libc::SYS_clone, vec![threads_alone()?]);
+fn filter() -> Result<OwnFilter, BackendError> {
     let mut sockets = one_of(0, &FAMILIES)?;
     // A stream to the system bus, or to whatever else serves root, could have it run anything.
     // Datagrams are for the log and the service manager.
@@ -277,68 +174,17 @@ fn filter() -> Result<BpfProgram, BackendError> {
         argument(0, libc::AF_UNIX)?,
         low_bits(1, libc::SOCK_DGRAM)?,
     ])?);
-    rules.insert(libc::SYS_socket, sockets);
-    rules.insert(libc::SYS_prctl, one_of(0, &PRCTL)?);
-    // Asking whether a process is there, not ending it; and what abort(3) does to its own process.
-    rules.insert(libc::SYS_kill, vec![rule(argument(1, 0)?)?]);
     let own = std::process::id().cast_signed();
-    rules.insert(libc::SYS_tgkill, vec![rule(argument(0, own)?)?]);
     // A thread of its own, to stand back behind the loop.
     let which = i32::try_from(libc::PRIO_PROCESS).unwrap_or_default();
-    let own_thread = [argument(0, which)?, argument(1, 0)?];
-    rules.insert(
-        libc::SYS_setpriority,
-        vec![SeccompRule::new(own_thread.into())?],
-    );
-    // Its own limits alone.
-    rules.insert(
-        libc::SYS_prlimit64,
-        vec![rule(argument(0, 0)?)?, rule(argument(0, own)?)?],
-    );
-    rules.insert(libc::SYS_ioctl, no_typing()?);
-    let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    SeccompFilter::new(
-        rules,
-        refuse,
-        SeccompAction::Allow,
-        std::env::consts::ARCH.try_into()?,
-    )?
-    .try_into()
-}
-
-/// Of ioctl(2): typing into the terminal that it was started from would be running programs.
-pub(super) fn no_typing() -> Result<Vec<SeccompRule>, BackendError> {
-    let typing = SeccompCondition::new(1, Len::Dword, Op::Ne, u64::from(TIOCSTI))?;
-    let console = SeccompCondition::new(1, Len::Dword, Op::Ne, u64::from(TIOCLINUX))?;
-    Ok(vec![SeccompRule::new(vec![typing, console])?])
-}
-
-/// Types on a terminal.
-const TIOCSTI: u32 = 0x5412;
-/// Pastes on a console.
-const TIOCLINUX: u32 = 0x541c;
-
-pub(super) fn rule(condition: SeccompCondition) -> Result<SeccompRule, BackendError> {
-    SeccompRule::new(vec![condition])
-}
-
-pub(super) fn argument(number: u8, value: libc::c_int) -> Result<SeccompCondition, BackendError> {
-    SeccompCondition::new(number, Len::Dword, Op::Eq, u64::from(value.cast_unsigned()))
-}
-
-/// The kind of a socket stands in four bits, beside flags.
-fn low_bits(number: u8, value: libc::c_int) -> Result<SeccompCondition, BackendError> {
-    SeccompCondition::new(
-        number,
-        Len::Dword,
-        Op::MaskedEq(0xf),
-        u64::from(value.cast_unsigned()),
-    )
-}
-
-fn one_of(number: u8, values: &[libc::c_int]) -> Result<Vec<SeccompRule>, BackendError> {
-    values
-        .iter()
-        .map(|value| rule(argument(number, *value)?))
-        .collect()
+    let own_thread = SeccompRule::new(vec![argument(0, which)?, argument(1, 0)?])?;
+    let more = [SOCKETS, WRITING, OLDER_WRITING, MORE];
+    Ok(OwnFilter::new(&more, &PRCTL)?
+        .only(libc::SYS_socket, sockets)
+        // Asking whether a process is there, not ending it.
+        .only(libc::SYS_kill, vec![rule(argument(1, 0)?)?])
+        .only(libc::SYS_setpriority, vec![own_thread])
+        // Its own limits alone.
+        .only(libc::SYS_prlimit64, one_of(0, &[0, own])?)
+        .only(libc::SYS_ioctl, no_typing()?))
 }

@@ -65,60 +65,6 @@ pub(super) const SOCKETS: &[libc::c_long] = &[
     libc::SYS_fcntl,
 ];
 
-/// For our own code with threads: reading files, watching directories, waiting. Whatever the
-/// arguments.
-pub(super) const READING: &[libc::c_long] = &[
-    // Files.
-    libc::SYS_readv,
-    libc::SYS_writev,
-    libc::SYS_pread64,
-    libc::SYS_lseek,
-    libc::SYS_dup,
-    libc::SYS_newfstatat,
-    libc::SYS_fstat,
-    libc::SYS_statx,
-    libc::SYS_statfs,
-    libc::SYS_fstatfs,
-    libc::SYS_faccessat,
-    libc::SYS_faccessat2,
-    libc::SYS_readlinkat,
-    libc::SYS_getxattr,
-    libc::SYS_getdents64,
-    libc::SYS_getcwd,
-    // Sockets that it was handed.
-    libc::SYS_socketpair,
-    // Events.
-    libc::SYS_epoll_create1,
-    libc::SYS_epoll_ctl,
-    libc::SYS_epoll_pwait,
-    libc::SYS_epoll_pwait2,
-    libc::SYS_eventfd2,
-    libc::SYS_inotify_init1,
-    libc::SYS_inotify_add_watch,
-    libc::SYS_inotify_rm_watch,
-    libc::SYS_clock_getres,
-    libc::SYS_clock_nanosleep,
-    libc::SYS_nanosleep,
-    libc::SYS_rt_sigaction,
-    // Threads; that it makes no process is seen to below.
-    libc::SYS_clone3,
-    libc::SYS_set_robust_list,
-    libc::SYS_rseq,
-    libc::SYS_set_tid_address,
-    libc::SYS_membarrier,
-    libc::SYS_sched_getaffinity,
-    libc::SYS_getcpu,
-    // What it is.
-    libc::SYS_getpid,
-    libc::SYS_gettid,
-    libc::SYS_getuid,
-    libc::SYS_geteuid,
-    libc::SYS_getgid,
-    libc::SYS_getegid,
-    libc::SYS_uname,
-    libc::SYS_sysinfo,
-];
-
 /// And to look up a name by whatever means `nsswitch.conf` names.
 const NAMES: &[libc::c_long] = &[
     libc::SYS_bind,

@@ -7,6 +7,7 @@
 mod engine;
 mod filter;
 mod helper;
+mod own_filter;
 mod reader;
 mod resident;
 
@@ -23,7 +24,7 @@ use nix::unistd::{Gid, Uid, geteuid, getpid, setgroups, setresgid, setresuid};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use engine::{change_user, confine_engine};
-use filter::{ALLOWED, READING, SOCKETS, install, without};
+use filter::SOCKETS;
 pub(crate) use helper::confine_helper;
 pub(crate) use reader::confine_reader;
 pub use resident::forget_code;

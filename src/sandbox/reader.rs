@@ -1,22 +1,17 @@
 //! What the reader gives up: everything but opening files to read them, and watching directories.
 //!
-//! It is our own code: what is not on the list fails with an error instead of killing the process.
-
-use std::collections::BTreeMap;
+//! It is our own code: see `own_filter`.
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetCreatedAttr, Scope,
     make_bitflags, path_beneath_rules,
 };
-use seccompiler::{
-    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op,
-    SeccompCondition, SeccompFilter,
-};
+use seccompiler::{BackendError, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition};
 
-use super::engine::{argument, install_own, rule, threads_alone};
-use super::{ALLOWED, Confinement, Notes, READING, enforced, measure, without};
+use super::own_filter::{OwnFilter, rule};
+use super::{Confinement, Notes, enforced, measure};
 
-/// What it calls beside [`ALLOWED`] and [`READING`], whatever the arguments.
+/// What it calls beside what every process of our own code does, whatever the arguments.
 const MORE: &[libc::c_long] = &[
     // Files.
     libc::SYS_fcntl,
@@ -29,25 +24,9 @@ const MORE: &[libc::c_long] = &[
     libc::SYS_shutdown,
     // Events.
     libc::SYS_ppoll,
-];
-
-/// The older forms of some of them.
-#[cfg(target_arch = "x86_64")]
-const OLDER: &[libc::c_long] = &[
-    libc::SYS_stat,
-    libc::SYS_lstat,
-    libc::SYS_access,
-    libc::SYS_readlink,
+    #[cfg(target_arch = "x86_64")]
     libc::SYS_poll,
-    libc::SYS_epoll_create,
-    libc::SYS_epoll_wait,
-    libc::SYS_gettimeofday,
 ];
-#[cfg(not(target_arch = "x86_64"))]
-const OLDER: &[libc::c_long] = &[libc::SYS_gettimeofday];
-
-/// What it asks of itself with prctl(2).
-const PRCTL: [libc::c_int; 2] = [libc::PR_SET_NAME, libc::PR_GET_NAME];
 
 /// Confines the calling process, the reader, which must have one thread.
 pub(crate) fn confine_reader() -> Confinement {
@@ -57,7 +36,7 @@ pub(crate) fn confine_reader() -> Confinement {
         measure::SECCOMP,
         filter()
             .map_err(|err| err.to_string())
-            .and_then(|filter| install_own(&filter)),
+            .and_then(OwnFilter::install),
     );
     notes.0
 }
@@ -76,41 +55,14 @@ fn only_reading() -> Result<(), String> {
     enforced(&status.ruleset)
 }
 
-fn filter() -> Result<BpfProgram, BackendError> {
-    let mut rules: BTreeMap<_, _> = ALLOWED
-        .iter()
-        .chain(READING)
-        .chain(MORE)
-        .chain(OLDER)
-        .map(|call| (*call, vec![]))
-        .collect();
-    // Memory, but none that could be executed.
-    rules.insert(libc::SYS_mmap, vec![rule(without(libc::PROT_EXEC)?)?]);
-    rules.insert(libc::SYS_mprotect, vec![rule(without(libc::PROT_EXEC)?)?]);
-    rules.insert(libc::SYS_clone, vec![threads_alone()?]);
+fn filter() -> Result<OwnFilter, BackendError> {
     // Also where there is no Landlock: files to read, and none to make.
     let writes = libc::O_WRONLY | libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC;
-    rules.insert(libc::SYS_openat, vec![rule(lacks(2, writes)?)?]);
+    let filter =
+        OwnFilter::new(&[MORE], &[])?.only(libc::SYS_openat, vec![rule(lacks(2, writes)?)?]);
     #[cfg(target_arch = "x86_64")]
-    rules.insert(libc::SYS_open, vec![rule(lacks(1, writes)?)?]);
-    let prctl: Result<Vec<_>, _> = PRCTL
-        .iter()
-        .map(|option| rule(argument(0, *option)?))
-        .collect();
-    rules.insert(libc::SYS_prctl, prctl?);
-    // What abort(3) does to its own process.
-    rules.insert(
-        libc::SYS_tgkill,
-        vec![rule(argument(0, std::process::id().cast_signed())?)?],
-    );
-    let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    SeccompFilter::new(
-        rules,
-        refuse,
-        SeccompAction::Allow,
-        std::env::consts::ARCH.try_into()?,
-    )?
-    .try_into()
+    let filter = filter.only(libc::SYS_open, vec![rule(lacks(1, writes)?)?]);
+    Ok(filter)
 }
 
 /// This argument has none of these bits.

@@ -1,0 +1,244 @@
+//! The filter of a process of our own code: engine, helper, reader.
+//!
+//! What is not on its list fails with an error instead of killing the process. The lists are of what
+//! the C library, the async runtime and the D-Bus client call (glibc and musl, x86_64 and aarch64).
+
+use std::collections::BTreeMap;
+
+use seccompiler::{
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op,
+    SeccompCondition, SeccompFilter, SeccompRule,
+};
+
+use super::filter::{ALLOWED, install, without};
+
+/// What such a process may call. It has threads and makes no processes, reads files and watches
+/// directories, and has no memory that it could write to and execute.
+pub(super) struct OwnFilter(BTreeMap<libc::c_long, Vec<SeccompRule>>);
+
+impl OwnFilter {
+    /// Beside [`ALLOWED`], [`READING`] and [`OLDER`] these calls whatever the arguments, and these
+    /// options of prctl(2) beside its own name.
+    pub(super) fn new(
+        more: &[&[libc::c_long]],
+        prctl: &[libc::c_int],
+    ) -> Result<Self, BackendError> {
+        let more = more.iter().flat_map(|calls| calls.iter());
+        let mut rules: BTreeMap<_, _> = ALLOWED
+            .iter()
+            .chain(READING)
+            .chain(OLDER)
+            .chain(more)
+            .map(|call| (*call, vec![]))
+            .collect();
+        rules.insert(libc::SYS_mmap, vec![rule(without(libc::PROT_EXEC)?)?]);
+        rules.insert(libc::SYS_mprotect, vec![rule(without(libc::PROT_EXEC)?)?]);
+        rules.insert(libc::SYS_clone, vec![threads_alone()?]);
+        let name = [libc::PR_SET_NAME, libc::PR_GET_NAME];
+        rules.insert(libc::SYS_prctl, one_of(0, &[&name, prctl].concat())?);
+        // What abort(3) does to its own process.
+        let own = std::process::id().cast_signed();
+        rules.insert(libc::SYS_tgkill, vec![rule(argument(0, own)?)?]);
+        Ok(Self(rules))
+    }
+
+    /// Allows this call only if one of these rules fits.
+    pub(super) fn only(mut self, call: libc::c_long, rules: Vec<SeccompRule>) -> Self {
+        self.0.insert(call, rules);
+        self
+    }
+
+    /// Puts it in force, for all threads of the calling process.
+    pub(super) fn install(self) -> Result<(), String> {
+        install(&no_clone3().map_err(|err| err.to_string())?)?;
+        let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+        let filter = program(self.0, refuse, SeccompAction::Allow);
+        install(&filter.map_err(|err| err.to_string())?)
+    }
+}
+
+/// Whether clone3 makes a thread or a process stands in memory, where no filter looks. The C library
+/// takes clone where there is none.
+fn no_clone3() -> Result<BpfProgram, BackendError> {
+    let calls = [(libc::SYS_clone3, vec![])].into();
+    let none = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
+    program(calls, SeccompAction::Allow, none)
+}
+
+fn program(
+    rules: BTreeMap<libc::c_long, Vec<SeccompRule>>,
+    otherwise: SeccompAction,
+    then: SeccompAction,
+) -> Result<BpfProgram, BackendError> {
+    SeccompFilter::new(rules, otherwise, then, std::env::consts::ARCH.try_into()?)?.try_into()
+}
+
+/// Reading files, watching directories, waiting. Whatever the arguments.
+const READING: &[libc::c_long] = &[
+    // Files.
+    libc::SYS_readv,
+    libc::SYS_writev,
+    libc::SYS_pread64,
+    libc::SYS_lseek,
+    libc::SYS_dup,
+    libc::SYS_newfstatat,
+    libc::SYS_fstat,
+    libc::SYS_statx,
+    libc::SYS_statfs,
+    libc::SYS_fstatfs,
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
+    libc::SYS_readlinkat,
+    libc::SYS_getxattr,
+    libc::SYS_getdents64,
+    libc::SYS_getcwd,
+    // Sockets that it was handed.
+    libc::SYS_socketpair,
+    // Events.
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
+    libc::SYS_eventfd2,
+    libc::SYS_inotify_init1,
+    libc::SYS_inotify_add_watch,
+    libc::SYS_inotify_rm_watch,
+    libc::SYS_clock_getres,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
+    libc::SYS_rt_sigaction,
+    // Threads; that it makes no process is seen to below.
+    libc::SYS_clone3,
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_set_tid_address,
+    libc::SYS_membarrier,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_getcpu,
+    // What it is.
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_getuid,
+    libc::SYS_geteuid,
+    libc::SYS_getgid,
+    libc::SYS_getegid,
+    libc::SYS_uname,
+    libc::SYS_sysinfo,
+];
+
+/// The older forms of some of them.
+#[cfg(target_arch = "x86_64")]
+const OLDER: &[libc::c_long] = &[
+    libc::SYS_stat,
+    libc::SYS_lstat,
+    libc::SYS_access,
+    libc::SYS_readlink,
+    libc::SYS_epoll_create,
+    libc::SYS_epoll_wait,
+    libc::SYS_gettimeofday,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const OLDER: &[libc::c_long] = &[libc::SYS_gettimeofday];
+
+/// What writing files takes, for those that do: of both, engine and helper.
+pub(super) const WRITING: &[libc::c_long] = &[
+    libc::SYS_pwrite64,
+    libc::SYS_openat,
+    libc::SYS_openat2,
+    libc::SYS_umask,
+    libc::SYS_mkdirat,
+    libc::SYS_unlinkat,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    libc::SYS_ftruncate,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_dup3,
+    libc::SYS_pipe2,
+    libc::SYS_pselect6,
+    libc::SYS_get_robust_list,
+    // What it is; the system bus asks.
+    libc::SYS_getppid,
+    libc::SYS_getgroups,
+    libc::SYS_capget,
+];
+
+/// The older forms of some of them.
+#[cfg(target_arch = "x86_64")]
+pub(super) const OLDER_WRITING: &[libc::c_long] = &[
+    libc::SYS_open,
+    libc::SYS_mkdir,
+    libc::SYS_unlink,
+    libc::SYS_rename,
+    libc::SYS_chmod,
+    libc::SYS_dup2,
+    libc::SYS_pipe,
+    libc::SYS_select,
+    libc::SYS_time,
+];
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) const OLDER_WRITING: &[libc::c_long] = &[];
+
+/// What clone(2) may make: a thread can have namespaces of its own, too.
+fn threads_alone() -> Result<SeccompRule, BackendError> {
+    let thread = u64::from(libc::CLONE_THREAD.unsigned_abs());
+    let namespaces = NAMESPACES
+        .iter()
+        .fold(0, |all, one| all | u64::from(one.cast_unsigned()));
+    rule(SeccompCondition::new(
+        0,
+        Len::Qword,
+        Op::MaskedEq(thread | namespaces),
+        thread,
+    )?)
+}
+
+/// Of clone(2): what would be made anew.
+const NAMESPACES: [libc::c_int; 7] = [
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWCGROUP,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNET,
+];
+
+/// Of ioctl(2): typing into the terminal that it was started from would be running programs.
+pub(super) fn no_typing() -> Result<Vec<SeccompRule>, BackendError> {
+    let typing = SeccompCondition::new(1, Len::Dword, Op::Ne, u64::from(TIOCSTI))?;
+    let console = SeccompCondition::new(1, Len::Dword, Op::Ne, u64::from(TIOCLINUX))?;
+    Ok(vec![SeccompRule::new(vec![typing, console])?])
+}
+
+/// Types on a terminal.
+const TIOCSTI: u32 = 0x5412;
+/// Pastes on a console.
+const TIOCLINUX: u32 = 0x541c;
+
+pub(super) fn rule(condition: SeccompCondition) -> Result<SeccompRule, BackendError> {
+    SeccompRule::new(vec![condition])
+}
+
+pub(super) fn argument(number: u8, value: libc::c_int) -> Result<SeccompCondition, BackendError> {
+    SeccompCondition::new(number, Len::Dword, Op::Eq, u64::from(value.cast_unsigned()))
+}
+
+/// The kind of a socket stands in four bits, beside flags.
+pub(super) fn low_bits(number: u8, value: libc::c_int) -> Result<SeccompCondition, BackendError> {
+    SeccompCondition::new(
+        number,
+        Len::Dword,
+        Op::MaskedEq(0xf),
+        u64::from(value.cast_unsigned()),
+    )
+}
+
+pub(super) fn one_of(number: u8, values: &[libc::c_int]) -> Result<Vec<SeccompRule>, BackendError> {
+    values
+        .iter()
+        .map(|value| rule(argument(number, *value)?))
+        .collect()
+}
