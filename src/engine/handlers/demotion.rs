@@ -8,6 +8,7 @@ use crate::engine::report::millis;
 use crate::engine::state::Engine;
 use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::node::{Asked, Node};
+use crate::engine::vhost::timer::Timer;
 use crate::host::clock;
 use crate::proto::Input;
 use crate::types::{Demotion, Name, Timestamp};
@@ -159,7 +160,7 @@ impl<E: Environment> Engine<E> {
         self.handle(index, Input::ForgiveSends, now);
         self.forgive_hooks(index, now);
         self.demote(index, now);
-        self.retry_refused(index, now);
+        self.fire(index, Timer::AddressRetry, now);
     }
 
     /// The virtual host of this name.
@@ -176,5 +177,37 @@ impl<E: Environment> Engine<E> {
             "there is no virtual host {name}; there are: {}",
             known.join(", ")
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::handlers::refused_addresses::RefusedAddresses;
+    use crate::engine::sim::bench::{Frames, engine, link, play, step};
+    use crate::engine::vhost::node::Gate;
+    use crate::host::SimHost;
+
+    /// Its addresses wait for `before_master`, whatever an operator forgives meanwhile.
+    #[test]
+    fn forgiving_puts_no_address_up_before_its_time() {
+        play(async |clock| {
+            let host = SimHost::new().with_link(link());
+            let mut engine = engine(host, &Frames::default(), "").await;
+            while !engine.nodes.get(VhostId::FIRST).unwrap().is_master() {
+                step(&mut engine, &clock);
+            }
+            let now = clock::now();
+            engine.drop_addresses(VhostId::FIRST, now);
+            let node = engine.nodes.get_mut(VhostId::FIRST).unwrap();
+            node.gate = Gate::Shut;
+            node.refused_addresses = Some(RefusedAddresses::new(String::new()));
+            engine.forgive_node(VhostId::FIRST, now);
+            let node = engine.nodes.get_mut(VhostId::FIRST).unwrap();
+            assert!(!node.holding, "nothing was to be tried yet");
+            node.refused_addresses.as_mut().unwrap().retry_at = Some(now);
+            engine.forgive_node(VhostId::FIRST, now);
+            assert!(engine.nodes.get(VhostId::FIRST).unwrap().holding);
+        });
     }
 }

@@ -16,6 +16,7 @@ use crate::engine::vhost::degraded::Degraded;
 use crate::engine::vhost::escalation::Verdict;
 use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::node::Node;
+use crate::engine::vhost::timer::Timer;
 use crate::hooks::{EntryPoint, HookError};
 use crate::host::Host;
 use crate::journal::DaemonCause;
@@ -174,7 +175,7 @@ impl<E: Environment> Engine<E> {
         node.degraded = None;
         node.aside_until = node.aside_until.map(|_| now);
         self.demote(index, now);
-        self.stand_in_again(index, now);
+        self.fire(index, Timer::StandAside, now);
     }
 }
 

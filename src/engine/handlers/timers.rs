@@ -67,10 +67,10 @@ impl<E: Environment> Engine<E> {
                         .get(id)
                         .is_some_and(|node| node.is_due(*timer, now))
                 };
-                if *timer == Timer::Protocol || !is_due(self) {
+                if *timer == Timer::Protocol {
                     continue;
                 }
-                self.vhost_timer(id, *timer, now);
+                self.fire(id, *timer, now);
                 debug_assert!(
                     !is_due(self),
                     "{timer:?} would wake the loop again and again"
@@ -106,6 +106,15 @@ impl<E: Environment> Engine<E> {
                 self.relook = true;
             }
             EngineTimer::BowOuts => self.follow_bow_outs(),
+        }
+    }
+
+    /// Does what this deadline is for, if it has come. For whoever moves one to now, too: what is
+    /// done then may rely on having been waited for.
+    pub(in crate::engine) fn fire(&mut self, id: VhostId, timer: Timer, now: Timestamp) {
+        let due = |node: &Node<E::Host>| node.is_due(timer, now);
+        if self.nodes.get(id).is_some_and(due) {
+            self.vhost_timer(id, timer, now);
         }
     }
 
