@@ -671,7 +671,11 @@ impl Written for TablesOf {
 }
 
 /// A table whose keys are names, and whose values tables with the same keys.
-pub(super) struct Named(pub(super) &'static Section);
+pub(super) struct Named {
+    pub(super) each: &'static Section,
+    /// How one is written.
+    pub(super) written: &'static str,
+}
 
 /// A table by its name. The table is `None` if something in it was reported.
 pub(super) type NamedTable<'d> = (At<&'d str>, Option<Table<'d>>);
@@ -685,10 +689,11 @@ impl Form for Named {
         item: &'d Item<'d>,
         out: &mut Findings,
     ) -> Option<At<Vec<NamedTable<'d>>>> {
-        let (name, header) = (key.name(), self.0.header);
+        let (name, written) = (key.name(), self.written);
         let DeValue::Table(tables) = item.get_ref() else {
             let text = format!("`{name}` must hold a table for each {name}");
-            out.error(item.span(), text).hint(format!("write {header}"));
+            out.error(item.span(), text)
+                .hint(format!("write {written}"));
             return None;
         };
         let each = tables.iter().map(|(name, item)| {
@@ -696,7 +701,7 @@ impl Form for Named {
                 value: name.get_ref().as_ref(),
                 span: name.span(),
             };
-            (name, Table::open(item, self.0, out))
+            (name, Table::open(item, self.each, out))
         });
         Some(At {
             value: each.collect(),
@@ -709,7 +714,7 @@ impl Form for Named {
     }
 
     fn schema(&self) -> Json {
-        json!({ "type": "object", "additionalProperties": self.0.schema() })
+        json!({ "type": "object", "additionalProperties": self.each.schema() })
     }
 }
 

@@ -196,17 +196,19 @@ pub(super) static TRUST: Key<TableOf> = optional(
     "`[trust]`: whose hooks may run.",
 );
 
-pub(super) static VHOST: Key<TablesOf> = optional(
+pub(super) static VHOST: Key<TablesOf> = required(
     "vhost",
     TablesOf(&vhost::SECTION),
-    "an error",
     "",
     "`[[vhost]]`, once for each virtual host; at least one.",
 );
 
 pub(super) static HOOK: Key<Named> = optional(
     "hook",
-    Named(&hook::SECTION),
+    Named {
+        each: &hook::SECTION,
+        written: "[hook.NAME]",
+    },
     "no hooks",
     "",
     "`[hook.NAME]`, once for each hook.",

@@ -245,6 +245,17 @@ fn every_key_is_read_and_refuses_a_value_of_another_type() {
 }
 
 #[test]
+fn a_file_without_a_virtual_host_is_refused_however_it_is_written() {
+    for text in ["", "vhost = []\n", "[daemon]\n"] {
+        assert_eq!(
+            messages(text),
+            ["0:0 no virtual host is defined"],
+            "{text:?}"
+        );
+    }
+}
+
+#[test]
 fn all_problems_come_at_once_in_the_order_of_the_file() {
     let text = "[daemon]\nsandbx = \"required\"\n\n[[vhost]]\nname = \"web\"\ninterface = \"eth0\"\nvhid = 256\nadresses = []\n\
                 advbase = 0\npasword-file = \"x\"\nhooks = [\"failovr\"]\n\n[hook.failover]\nsource = \"failover.sh\"\ntimeout = \"10\"\n";

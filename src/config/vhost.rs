@@ -4,10 +4,12 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::path::Path;
 
+use toml::de::DeValue;
+
 use super::choice::{Peers, Preempt, TieBreak};
 use super::model::{Announce, AtStop, Destination, Place, Vhost};
 use super::problem::Findings;
-use super::read::{At, Table};
+use super::read::{At, Item, Table};
 use super::reference::vhost as key;
 use super::secret::{BadSecret, Secret};
 use super::{Surroundings, reference};
@@ -33,12 +35,15 @@ pub(super) fn read_all(
     around: &dyn Surroundings,
     out: &mut Findings,
 ) -> Vec<Draft> {
-    let tables = root.read(&reference::VHOST, out);
-    let tables = tables.map(|tables| tables.value).unwrap_or_default();
-    if tables.is_empty() && !root.entries.contains_key("vhost") {
+    let written = root.entries.get(reference::VHOST.name);
+    let none = |item: &Item<'_>| matches!(item.get_ref(), DeValue::Array(list) if list.is_empty());
+    if written.is_none_or(none) {
         out.error(None, "no virtual host is defined")
             .hint("begin one with a line [[vhost]]".to_owned());
+        return Vec::new();
     }
+    let tables = root.read(&reference::VHOST, out);
+    let tables = tables.map(|tables| tables.value).unwrap_or_default();
     tables
         .iter()
         .map(|table| read(table, around, out))

@@ -287,7 +287,13 @@ fn fits(schema: &Json, value: &Json) -> Result<(), String> {
             .ok_or(format!("{value} is none of {words:?}"));
     }
     match (schema["type"].as_str().unwrap(), value) {
-        ("boolean", Json::Bool(_)) | ("string", Json::String(_)) => Ok(()),
+        ("boolean", Json::Bool(_)) => Ok(()),
+        ("string", Json::String(text)) => {
+            let pattern = schema["pattern"].as_str().unwrap_or("");
+            let fits = regex_lite::Regex::new(pattern).unwrap().is_match(text);
+            fits.then_some(())
+                .ok_or(format!("{text:?} does not match {pattern}"))
+        }
         ("integer", Json::Number(number)) => {
             let number = number.as_i64().unwrap();
             let fits = |bound: &str, fits: fn(&i64, &i64) -> bool| {
@@ -297,9 +303,16 @@ fn fits(schema: &Json, value: &Json) -> Result<(), String> {
             fits.then_some(())
                 .ok_or(format!("{number} is out of range"))
         }
-        ("array", Json::Array(items)) => items
-            .iter()
-            .try_for_each(|item| fits(&schema["items"], item)),
+        ("array", Json::Array(items)) => {
+            let (min, max) = (schema["minItems"].as_u64(), schema["maxItems"].as_u64());
+            let range = min.unwrap_or(0)..=max.unwrap_or(u64::MAX);
+            if !range.contains(&(items.len() as u64)) {
+                return Err(format!("{} items are not in {range:?}", items.len()));
+            }
+            items
+                .iter()
+                .try_for_each(|item| fits(&schema["items"], item))
+        }
         ("object", Json::Object(table)) => {
             let no_list = Vec::new();
             for key in schema["required"].as_array().unwrap_or(&no_list) {
@@ -345,6 +358,19 @@ fn the_schema_takes_what_the_program_takes_and_refuses_what_it_refuses() {
         (("vhid = ", "wihd = "), "missing"),
         (("[[vhost]]", "[[vhost]]\nwihd = 1"), "unknown key"),
         (("[[vhost]]", "[[vhost]]\npeers = \"cisco\""), "none of"),
+        (
+            (
+                "[[vhost]]",
+                "[daemon]\nshutdown-timeout = \"30\"\n[[vhost]]",
+            ),
+            "does not match",
+        ),
+        (
+            ("[[vhost]]", "[hook.x]\nmemory = \"16MB\"\n[[vhost]]"),
+            "does not match",
+        ),
+        (("addresses = [", "addresses = [] #"), "0 items"),
+        (("[[vhost]]", "[hook.x]"), "vhost"),
     ] {
         let changed = text.replacen(change.0, change.1, 1);
         assert!(changed != text, "{change:?}");

@@ -62,7 +62,10 @@ pub(in crate::config) static FILE: Defaulted<TablesOf> = defaulted(
 
 pub(in crate::config) static COMMAND: Defaulted<Named> = defaulted(
     "command",
-    Named(&command::SECTION),
+    Named {
+        each: &command::SECTION,
+        written: "command.NAME = { argv = [...] }",
+    },
     Vec::new,
     "Command lines by name; written as `command.NAME = { argv = [...] }`.",
 );
