@@ -183,9 +183,9 @@ impl<E: Environment> Engine<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::handlers::refused_addresses::RefusedAddresses;
     use crate::engine::sim::bench::{Frames, engine, link, play, step};
     use crate::engine::vhost::node::Gate;
+    use crate::engine::vhost::refused_addresses::RefusedAddresses;
     use crate::host::SimHost;
 
     /// Its addresses wait for `before_master`, whatever an operator forgives meanwhile.
