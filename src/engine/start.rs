@@ -290,7 +290,7 @@ fn take_instance(config: &Config, name: &str) -> Result<Instance, StartError> {
 
 /// What an earlier process of ours left and we may not read is not nothing: addresses may be up and
 /// hooks' effects in force of which nobody would know. Where even the directory is hidden from us
-/// nothing lasts, and that is told.
+/// there may be as much in it.
 fn refuse_unread(ledger: &Ledger) -> Result<(), StartError> {
     let in_the_way: Vec<_> = ledger
         .unread()

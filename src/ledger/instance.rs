@@ -108,6 +108,16 @@ impl InstanceError {
         }
     }
 
+    /// What is wrong and, if there is something to be done, what: for a process of this user and
+    /// group.
+    #[must_use]
+    pub fn with_mend(&self, own: (u32, u32)) -> String {
+        match self.mend(own) {
+            Some(mend) => format!("{self}; to mend it: {mend}"),
+            None => self.to_string(),
+        }
+    }
+
     /// Who is in the way.
     #[must_use]
     pub fn occupant(&self) -> Occupant {
@@ -382,7 +392,8 @@ impl Instance {
         Ok(())
     }
 
-    /// Would [`Self::open`] get this virtual host? Somebody else may be faster all the same.
+    /// Would [`Self::open`] get this virtual host? Somebody else may be faster all the same. Leaves
+    /// no lock behind: one of another user would refuse the daemon that wants it next.
     ///
     /// # Errors
     /// [`InstanceError::Vhost`]: another process has it.
@@ -394,8 +405,11 @@ impl Instance {
         let patience = Patience::of(DYING);
         let check = |path: PathBuf| match lock_when_dead(&path, patience) {
             Ok(Lock::Held(by)) => Err(post.taken(by)),
+            Ok(Lock::Taken(file)) => {
+                unlock(&path, &file);
+                Ok(())
+            }
             // Where there can be no locks, nobody is kept from anything.
-            Ok(Lock::Taken(_)) => Ok(()),
             Err(err) => refuse_closed(&path, &err, || vec![path.clone()]),
         };
         post.locks(run_dir, origin).into_iter().try_for_each(check)
@@ -701,6 +715,16 @@ fn open_lock(place: &Place) -> io::Result<(File, bool)> {
 
 /// Locks a file and writes into it who we are; if somebody has it, who.
 fn try_lock(path: &Path) -> io::Result<Result<File, Option<Holder>>> {
+    try_lock_unless(path, |there| there.mode() & 0o077 != 0)
+}
+
+/// As [`try_lock`], for a file that others cannot open.
+pub(super) fn try_lock_unless(
+    path: &Path,
+    is_exposed: impl Fn(&fs::Metadata) -> bool,
+) -> io::Result<Result<File, Option<Holder>>> {
+    // A file system that gives all files one mode would have us replace it for ever.
+    let mut replaced = false;
     if let Some(directory) = path.parent() {
         resolve::make_directory(directory, DIRECTORY_MODE)?;
     }
@@ -732,10 +756,17 @@ fn try_lock(path: &Path) -> io::Result<Result<File, Option<Holder>>> {
             .is_ok_and(|there| file.metadata().is_ok_and(|ours| ours.ino() == there.ino()))
         {
             // Others could have opened one of an earlier version, and lock it later.
-            let is_exposed = there.mode() & 0o077 != 0;
-            if (is_exposed || !ours) && place.remove().is_ok() {
+            let is_exposed = is_exposed(&there);
+            if (is_exposed || !ours) && !replaced && place.remove().is_ok() {
                 // In its place comes one that says who has it, and that nobody else can open.
+                replaced = true;
                 continue;
+            }
+            if is_exposed && replaced {
+                warn!(
+                    path = %path.display(),
+                    "Others can open this lock, and keep carpd from starting: the file system gives it this mode"
+                );
             }
             if ours {
                 Holder::write(&mut file);

@@ -14,7 +14,7 @@ mod instance;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use claims::{Change, Claims};
@@ -74,16 +74,63 @@ impl Unread {
     }
 }
 
-/// The command that gives these files and directories to a user and group.
+/// What gives these files and directories to a user and group: a command, where there is one. What
+/// lies in a directory that we may not enter is not known to be there; so first that one is opened.
 fn give_command(
     paths: impl IntoIterator<Item = impl AsRef<Path>>,
     (uid, gid): (u32, u32),
 ) -> String {
-    let paths: String = paths
+    let (mut given, mut entered, mut others) = (String::new(), BTreeSet::new(), BTreeSet::new());
+    for path in paths {
+        let path = path.as_ref();
+        match first_closed(path) {
+            None => given += &format!(" {}", resolve::quoted(path)),
+            Some(closed) if is_shared_directory(&closed, path) => _ = entered.insert(closed),
+            // It is somebody's own, or the system's.
+            Some(closed) => _ = others.insert(closed),
+        }
+    }
+    let chmod = entered
+        .iter()
+        .map(|closed| format!("chmod a+rx {}", resolve::quoted(closed)));
+    let chown = (!given.is_empty()).then(|| format!("chown -R {uid}:{gid}{given}"));
+    let commands: Vec<_> = chmod.chain(chown).collect();
+    let command = (!commands.is_empty()).then(|| {
+        format!(
+            "`{}`, or the rights that the daemon had which wrote it",
+            commands.join(" && ")
+        )
+    });
+    let elsewhere = others.iter().map(|closed| {
+        format!(
+            "give another `run-dir` or `state-dir`, as user {uid} may not enter {}",
+            closed.display()
+        )
+    });
+    command
         .into_iter()
-        .map(|path| format!(" {}", resolve::quoted(path.as_ref())))
-        .collect();
-    format!("`chown -R {uid}:{gid}{paths}`, or the rights that the daemon had which wrote it")
+        .chain(elsewhere)
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+/// The first directory on the way to a path that we may not enter.
+fn first_closed(path: &Path) -> Option<PathBuf> {
+    let mut way: Vec<_> = path.ancestors().skip(1).collect();
+    way.reverse();
+    // What is in it can only be looked at by those who may enter it, were it but itself.
+    let is_closed = |directory: &&Path| {
+        let itself = std::fs::metadata(directory.join("."));
+        itself.is_err_and(|err| disk::is_refusal(&err))
+    };
+    way.into_iter().find(is_closed).map(Path::to_owned)
+}
+
+/// Is it the directory in which carpd has those of its instances, or its locks?
+fn is_shared_directory(directory: &Path, below: &Path) -> bool {
+    below
+        .parent()
+        .is_some_and(|parent| parent == directory || parent == directory.join(instance::LOCKS))
 }
 
 /// What [`Ledger::retarget`] tells the caller to do.

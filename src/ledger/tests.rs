@@ -568,7 +568,7 @@ fn post<'a>(interface: &'a IfName, own_name: Option<&IfName>, vhid: Vhid) -> Pos
 }
 
 /// Runs in a thread that may do no more than the owner of files: the capabilities are a thread's.
-fn without_rights_to_files(test: impl FnOnce() + Send) {
+fn without_rights_to_files<T: Send>(test: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let run = || {
             for right in [
@@ -577,10 +577,10 @@ fn without_rights_to_files(test: impl FnOnce() + Send) {
             ] {
                 caps::drop(None, caps::CapSet::Effective, right).unwrap();
             }
-            test();
+            test()
         };
-        scope.spawn(run).join().unwrap();
-    });
+        scope.spawn(run).join().unwrap()
+    })
 }
 
 #[test]
@@ -613,14 +613,12 @@ fn what_may_not_be_read_is_not_nothing() {
             let unread = ledger.unread().first().cloned().unwrap();
             assert_eq!((&unread.path, unread.stays), (&at(path), true), "{name}");
             assert_eq!(unread.message, "Permission denied");
-            assert!(
-                unread.mend((7, 8)).starts_with(&format!(
-                    "`chown -R 7:8 {}`",
-                    at(path).parent().unwrap().display()
-                )),
-                "{}",
-                unread.mend((7, 8))
-            );
+            let command = match name {
+                "lib" => format!("`chmod a+rx {}`", at("lib").display()),
+                _ => format!("`chown -R 7:8 {}`", at(path).parent().unwrap().display()),
+            };
+            let mend = unread.mend((7, 8));
+            assert!(mend.starts_with(&command), "{mend}");
             // Nothing takes its place.
             ledger.mend();
         });
@@ -874,4 +872,74 @@ fn a_lock_is_a_file_of_its_own_that_others_see_and_cannot_open() {
     fs::remove_file(run.join("lock")).unwrap();
     nix::unistd::mkfifo(&run.join("lock"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     assert_eq!(Holder::of(&run), None);
+}
+
+#[test]
+fn a_look_at_a_virtual_host_leaves_no_lock() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = directory.path().join("run");
+    let (eth0, vhid) = ("eth0".parse().unwrap(), Vhid::new(40).unwrap());
+    Instance::check_vhost(&run, HERE, &post(&eth0, None, vhid)).unwrap();
+    let locks = fs::read_dir(run.join("locks")).unwrap();
+    assert_eq!(locks.count(), 0, "a lock of root's would refuse others");
+}
+
+#[test]
+fn a_file_system_with_modes_of_its_own_has_locks_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("lock");
+    let looks = std::cell::Cell::new(0);
+    let always_exposed = |_: &fs::Metadata| {
+        looks.set(looks.get() + 1);
+        assert!(looks.get() < 10, "it is replaced for ever");
+        true
+    };
+    let lock = instance::try_lock_unless(&path, always_exposed).unwrap();
+    assert!(lock.is_ok(), "nobody else has it");
+    assert_eq!(looks.get(), 2);
+    assert!(
+        instance::try_lock_unless(&path, always_exposed)
+            .unwrap()
+            .is_err()
+    );
+}
+
+#[test]
+fn what_is_said_to_be_done_opens_the_first_directory_that_is_closed() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("above/state");
+    fs::create_dir_all(state.join("web-00000000")).unwrap();
+    let unread = Unread {
+        path: state.join("web-00000000/ledger"),
+        message: "Permission denied".to_owned(),
+        stays: true,
+    };
+    let close = |path: &std::path::Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let mend = || without_rights_to_files(|| unread.mend((7, 8)));
+    let shown = state.display();
+    assert!(
+        mend().starts_with(&format!("`chown -R 7:8 {shown}/web-00000000`")),
+        "{}",
+        mend()
+    );
+    close(&state, 0o600);
+    assert!(
+        mend().starts_with(&format!("`chmod a+rx {shown}`,")),
+        "{}",
+        mend()
+    );
+    close(&directory.path().join("above"), 0o600);
+    let said = mend();
+    assert!(
+        said.starts_with("give another `run-dir` or `state-dir`")
+            && said.ends_with("above")
+            && !said.contains("chmod"),
+        "{said}"
+    );
+    close(&directory.path().join("above"), 0o700);
+    close(&state, 0o700);
 }

@@ -66,7 +66,7 @@ impl Dead {
 }
 
 /// The user and the group that we are.
-fn own_ids() -> (u32, u32) {
+pub(in crate::engine) fn own_ids() -> (u32, u32) {
     (
         nix::unistd::geteuid().as_raw(),
         nix::unistd::getegid().as_raw(),

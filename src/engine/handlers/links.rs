@@ -8,6 +8,7 @@ use tracing::{error, info, warn};
 
 use crate::effect::Link;
 use crate::engine::effects::foreign_addresses::When;
+use crate::engine::effects::recover::own_ids;
 use crate::engine::environment::{Environment, Locks as _};
 use crate::engine::state::Engine;
 use crate::engine::vhost::id::{InterfaceId, VhostId};
@@ -564,10 +565,7 @@ fn obstacle(error: &InstanceError) -> String {
         InstanceError::Running { .. } | InstanceError::Vhost { .. } => {
             "another process has it on this interface".to_owned()
         }
-        InstanceError::Closed { path, .. } => format!(
-            "whether another process has it on this interface cannot be seen: {} cannot be read",
-            path.display()
-        ),
+        InstanceError::Closed { .. } => error.with_mend(own_ids()),
     }
 }
 
@@ -585,10 +583,11 @@ mod tests {
         let closed = obstacle(&InstanceError::Closed {
             path: "/run/carpd/locks/1-eth0-40".into(),
             message: "Permission denied".to_owned(),
-            give: Vec::new(),
+            give: vec!["/run/carpd/locks/1-eth0-40".into()],
         });
         assert!(
-            closed.contains("cannot be seen: /run/carpd/locks/1-eth0-40"),
+            closed.contains("cannot be seen: /run/carpd/locks/1-eth0-40")
+                && closed.contains("; to mend it: `chown -R "),
             "{closed}"
         );
         let held = obstacle(&InstanceError::Vhost {

@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 use crate::config::{self, Config};
 use crate::engine::command::{Held, ReloadReport};
 use crate::engine::effects::foreign_addresses::When;
+use crate::engine::effects::recover::own_ids;
 use crate::engine::effects::undo::Undone;
 use crate::engine::reload::load::signatures;
 use crate::engine::reload::moves::Moves;
@@ -385,7 +386,7 @@ impl Engine {
         let problems: Vec<_> = added
             .iter()
             .filter_map(lock)
-            .map(|error| error.to_string())
+            .map(|error| error.with_mend(own_ids()))
             .collect();
         if !problems.is_empty() {
             for spec in added {
@@ -403,7 +404,11 @@ impl Engine {
             .instance
             .lock_vhost(&self.config.daemon.run_dir, &post(spec))
         {
-            return changes.push(format!("vhost {}: not added: {error}", spec.name));
+            return changes.push(format!(
+                "vhost {}: not added: {}",
+                spec.name,
+                error.with_mend(own_ids())
+            ));
         }
         let index = self.next_id;
         self.next_id = index.next();
