@@ -324,10 +324,10 @@ async fn carry(
                             drop(answer.send(stream));
                         }
                     }
-                    Report::Failed(id, errno) => {
+                    Report::Failed(id, failure) => {
                         watched.remove(&id);
                         if let Some(answer) = waiting.remove(&id) {
-                            drop(answer.send(Err(io::Error::from_raw_os_error(errno))));
+                            drop(answer.send(Err(failure.into())));
                         }
                     }
                 }

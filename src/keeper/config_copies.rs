@@ -19,6 +19,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use tracing::debug;
 
+use super::OVERSLEPT;
 use crate::types::Timestamp;
 
 /// One byte more than a configuration may have. Whoever reads the copy refuses a longer one.
@@ -131,6 +132,11 @@ pub(super) struct ConfigCopies {
     last: u64,
     in_use: Option<ConfigCopy>,
     next: Option<ConfigCopy>,
+    /// What was in use before the engine's silence took the next copy into use: an engine that was
+    /// only slow may still say that the reload failed.
+    former: Option<ConfigCopy>,
+    /// When the keeper last looked whether the engine has been silent for too long.
+    looked: Timestamp,
     /// Since when a reload is undecided.
     since: Option<Timestamp>,
     /// When the engine last said something about it.
@@ -153,18 +159,28 @@ impl ConfigCopies {
             last: 0,
             in_use: None,
             next: None,
+            former: None,
+            looked: Timestamp::ZERO,
             since: None,
             heard: Timestamp::ZERO,
         }
     }
 
     /// An engine starts. The first one takes the file as it is. One that follows a crash goes on with
-    /// the copy in use: what was edited since then has no effect without a reload.
-    pub(super) fn engine_starts(&mut self, file: &Path) {
-        (self.next, self.since) = (None, None);
-        if self.in_use.as_ref().is_none_or(|copy| copy.text.is_none()) {
+    /// the copy in use: what was edited since then has no effect without a reload. But if the one
+    /// before `died_young`, the copy itself may be why, and only the file can mend that: it is taken
+    /// again if it can be read.
+    pub(super) fn engine_starts(&mut self, file: &Path, died_young: bool) {
+        (self.next, self.former, self.since) = (None, None, None);
+        let used = self.in_use.as_ref().filter(|copy| copy.text.is_some());
+        if used.is_some() && !died_young {
+            return;
+        }
+        let taken = ConfigCopy::of(self.last + 1, file);
+        let is_better = |used: &ConfigCopy| taken.text.is_some() && !used.has_same_text(&taken);
+        if used.is_none_or(is_better) {
             self.last += 1;
-            self.in_use = Some(ConfigCopy::of(self.last, file));
+            self.in_use = Some(taken);
         }
     }
 
@@ -177,12 +193,13 @@ impl ConfigCopies {
             .as_ref()
             .is_some_and(|used| used.has_same_text(&next))
         {
-            (self.next, self.since) = (None, None);
+            (self.next, self.former, self.since) = (None, None, None);
             return self.in_use.as_ref();
         }
         self.last += 1;
+        self.former = None;
         self.since = self.since.or(Some(now));
-        self.heard = now;
+        (self.heard, self.looked) = (now, now);
         Some(self.next.insert(next))
     }
 
@@ -204,21 +221,43 @@ impl ConfigCopies {
     /// The engine says how a reload ended: whether it has taken the next copy into use.
     pub(super) fn decide(&mut self, accepted: bool) -> Option<Decision> {
         self.since = None;
+        let former = self.former.take();
         if let Some(next) = self.next.take().filter(|_| accepted) {
             let number = next.number;
             self.in_use = Some(next);
             return Some(Decision::InUse(number));
         }
+        if let Some(former) = former.filter(|_| !accepted) {
+            // The engine was late to say so, and goes on with it.
+            self.in_use = Some(former);
+        }
         // Children of an earlier attempt may remain even if this reload found nothing new.
         Some(Decision::Dropped(self.in_use.as_ref()?.number))
     }
 
-    /// Takes the next copy into use if the engine has been silent about it for too long.
+    /// Takes the next copy into use if the engine has been silent about it for too long. To be
+    /// called again and again: while this process did not run, the engine did not run either, and
+    /// that time is not held against it.
     pub(super) fn decide_overdue(&mut self, now: Timestamp) -> Option<Decision> {
         let since = self.since?;
-        (now.since(self.heard) > SILENCE_MAX || now.since(since) > UNDECIDED_MAX)
-            .then(|| self.decide(true))
-            .flatten()
+        let asleep = now.since(self.looked);
+        self.looked = now;
+        if asleep > OVERSLEPT {
+            self.heard = now;
+            self.since = Some(since + asleep);
+            return None;
+        }
+        if now.since(since) > UNDECIDED_MAX {
+            return self.decide(true);
+        }
+        if now.since(self.heard) <= SILENCE_MAX {
+            return None;
+        }
+        let next = self.next.take();
+        let number = next.as_ref()?.number;
+        self.former = std::mem::replace(&mut self.in_use, next);
+        self.since = None;
+        Some(Decision::InUse(number))
     }
 }
 
@@ -243,7 +282,7 @@ mod tests {
         let mut copies = ConfigCopies::new();
         let now = Timestamp::from_nanos(1);
         fs::write(&file, "one").unwrap();
-        copies.engine_starts(&file);
+        copies.engine_starts(&file, false);
         fs::write(&file, "two").unwrap();
         assert_eq!(text(copies.in_use()), "one");
         assert_eq!(text(copies.newest()), "one");
@@ -270,7 +309,7 @@ mod tests {
         let mut copies = ConfigCopies::new();
         let now = Timestamp::from_nanos(1);
         fs::write(&file, "one").unwrap();
-        copies.engine_starts(&file);
+        copies.engine_starts(&file, false);
         fs::remove_file(&file).unwrap();
         assert!(copies.reload_begins(&file, now).unwrap().text().is_none());
         assert_eq!(copies.decide(false), Some(Decision::Dropped(1)));
@@ -288,7 +327,7 @@ mod tests {
         let file = directory.path().join("carpd.toml");
         let mut copies = ConfigCopies::new();
         fs::write(&file, "one").unwrap();
-        copies.engine_starts(&file);
+        copies.engine_starts(&file, false);
         let copy = copies.in_use().unwrap().text().unwrap();
         let copy = copy.try_clone_to_owned().unwrap();
         assert!(File::from(copy).write_all(b"x").is_err());
@@ -299,6 +338,7 @@ mod tests {
         // Starting the reload again, or preparing it without an end, gains no time in the end.
         copies.reload_begins(&file, began + UNDECIDED_MAX);
         assert_eq!(copies.decide_overdue(began + UNDECIDED_MAX), None);
+        copies.still_preparing(began + UNDECIDED_MAX);
         let late = began + UNDECIDED_MAX + second;
         assert_eq!(copies.decide_overdue(late), Some(Decision::InUse(3)));
         assert_eq!(text(copies.in_use()), "three");
@@ -311,17 +351,65 @@ mod tests {
         let file = directory.path().join("carpd.toml");
         let mut copies = ConfigCopies::new();
         fs::write(&file, "one").unwrap();
-        copies.engine_starts(&file);
+        copies.engine_starts(&file, false);
         fs::write(&file, "two").unwrap();
         let (mut now, second) = (Timestamp::from_nanos(1), Duration::from_secs(1));
         copies.reload_begins(&file, now);
-        for _ in 0..100 {
-            now = now + SILENCE_MAX;
-            assert_eq!(copies.decide_overdue(now), None);
+        for _ in 0..10 {
+            for _ in 0..SILENCE_MAX.as_secs() {
+                now = now + second;
+                assert_eq!(copies.decide_overdue(now), None);
+            }
             copies.still_preparing(now);
         }
-        now = now + SILENCE_MAX + second;
-        assert_eq!(copies.decide_overdue(now), Some(Decision::InUse(2)));
+        assert_eq!(silence(&mut copies, now), Some(Decision::InUse(2)));
+    }
+
+    /// What is decided a moment after the engine has been silent for as long as it may.
+    fn silence(copies: &mut ConfigCopies, mut now: Timestamp) -> Option<Decision> {
+        for _ in 0..SILENCE_MAX.as_secs() {
+            now = now + Duration::from_secs(1);
+            assert_eq!(copies.decide_overdue(now), None);
+        }
+        copies.decide_overdue(now + Duration::from_secs(1))
+    }
+
+    #[test]
+    fn an_engine_that_slept_as_its_keeper_did_is_not_silent() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("carpd.toml");
+        let mut copies = ConfigCopies::new();
+        fs::write(&file, "one").unwrap();
+        copies.engine_starts(&file, false);
+        fs::write(&file, "two").unwrap();
+        let now = Timestamp::from_nanos(1);
+        copies.reload_begins(&file, now);
+        let awake = now + UNDECIDED_MAX + UNDECIDED_MAX;
+        assert_eq!(copies.decide_overdue(awake), None);
+        assert_eq!(text(copies.in_use()), "one");
+        assert_eq!(silence(&mut copies, awake), Some(Decision::InUse(2)));
+        assert_eq!(text(copies.in_use()), "two");
+        // It was only slow.
+        assert_eq!(copies.decide(false), Some(Decision::Dropped(1)));
+        assert_eq!(text(copies.in_use()), "one");
+        assert_eq!(copies.decide(false), Some(Decision::Dropped(1)));
+    }
+
+    #[test]
+    fn the_file_mends_a_configuration_by_which_engines_die_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("carpd.toml");
+        let mut copies = ConfigCopies::new();
+        fs::write(&file, "deadly").unwrap();
+        copies.engine_starts(&file, false);
+        copies.engine_starts(&file, true);
+        assert_eq!(copies.in_use().unwrap().number, 1, "nothing has changed");
+        fs::remove_file(&file).unwrap();
+        copies.engine_starts(&file, true);
+        assert_eq!(text(copies.in_use()), "deadly");
+        fs::write(&file, "mended").unwrap();
+        copies.engine_starts(&file, true);
+        assert_eq!(text(copies.in_use()), "mended");
     }
 
     #[test]
@@ -330,16 +418,16 @@ mod tests {
         let file = directory.path().join("carpd.toml");
         let mut copies = ConfigCopies::new();
         fs::write(&file, "one").unwrap();
-        copies.engine_starts(&file);
+        copies.engine_starts(&file, false);
         fs::write(&file, "half of tw").unwrap();
         copies.reload_begins(&file, Timestamp::from_nanos(1));
-        copies.engine_starts(&file);
+        copies.engine_starts(&file, false);
         assert_eq!(text(copies.in_use()), "one");
         assert_eq!(text(copies.newest()), "one");
         // Without a copy the file is what there is.
         let mut copies = ConfigCopies::new();
-        copies.engine_starts(Path::new("/nonexistent"));
-        copies.engine_starts(&file);
+        copies.engine_starts(Path::new("/nonexistent"), false);
+        copies.engine_starts(&file, false);
         assert_eq!(text(copies.in_use()), "half of tw");
     }
 

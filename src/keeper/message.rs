@@ -1,7 +1,7 @@
 //! The messages between engine and keeper. Both are one program; the messages are small, so each is
 //! one packet.
 
-use std::fmt;
+use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,9 @@ use crate::types::Timestamp;
 
 /// The argument that makes the daemon's program a helper.
 pub(super) const HELPER_ROLE: &str = "__helper";
+
+/// The most bytes of [`Failure::Said`]: a packet has room for them.
+const WORDS_MAX: usize = 768;
 
 /// A child of the keeper. The engine numbers them and never reuses a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -145,10 +148,39 @@ pub(super) enum Report {
     Before(Predecessor),
     /// The child was started; its socket comes with this packet.
     Spawned(ChildId),
-    /// The child could not be started: the system's error number.
-    Failed(ChildId, i32),
+    /// The child could not be started.
+    Failed(ChildId, Failure),
     /// The child ended.
     Exited(ChildId, HowEnded),
+}
+
+/// Why a child could not be started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Failure {
+    /// The system's error number.
+    System(i32),
+    /// What the keeper itself has to say, such as which program is missing.
+    Said(String),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        if let Some(errno) = error.raw_os_error() {
+            return Self::System(errno);
+        }
+        let mut words = error.to_string();
+        words.truncate(words.floor_char_boundary(WORDS_MAX));
+        Self::Said(words)
+    }
+}
+
+impl From<Failure> for io::Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::System(errno) => Self::from_raw_os_error(errno),
+            Failure::Said(words) => Self::other(words),
+        }
+    }
 }
 
 /// How a process ended.
@@ -194,6 +226,26 @@ impl fmt::Display for HowEnded {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_started_is_told_in_words_that_a_packet_has_room_for() {
+        let missing = io::Error::new(io::ErrorKind::NotFound, "carpd is missing");
+        assert_eq!(
+            io::Error::from(Failure::from(missing)).to_string(),
+            "carpd is missing"
+        );
+        let system = io::Error::from_raw_os_error(libc::EAGAIN);
+        let told = io::Error::from(Failure::from(system));
+        assert_eq!(told.raw_os_error(), Some(libc::EAGAIN));
+        let long = Failure::from(io::Error::other("ä".repeat(4096)));
+        let (ours, theirs) = super::super::wire::pair().unwrap();
+        let report = Report::Failed(ChildId(u64::MAX), long);
+        super::super::wire::send(&ours, &report, None).unwrap();
+        let (received, _) = super::super::wire::receive::<Report>(&theirs)
+            .unwrap()
+            .unwrap();
+        assert_eq!(received, report);
+    }
 
     #[test]
     fn an_end_for_another_build_says_what_to_do() {

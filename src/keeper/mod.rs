@@ -45,6 +45,10 @@ pub const ENGINE_ROLE: &str = "__engine";
 /// How often the engine says that it is still preparing a reload.
 pub const PREPARING_EVERY: Duration = Duration::from_secs(10);
 
+/// A keeper that comes round so late did not run, and probably nobody else did: the time counts
+/// against no engine.
+const OVERSLEPT: Duration = Duration::from_secs(1);
+
 /// What helpers, readers and couriers are started with. The engine has no say in it.
 #[derive(Clone, Copy)]
 pub struct ChildSettings<'a> {

@@ -20,10 +20,10 @@ use tracing::{debug, error, warn};
 use super::child_log::ChildLog;
 use super::config_copies::{ConfigCopies, ConfigCopy, Decision};
 use super::failsafe::Reader;
-use super::message::{ChildId, HowEnded, Predecessor, Report, Request, Role};
+use super::message::{ChildId, Failure, HowEnded, Predecessor, Report, Request, Role};
 use super::oom::OomWatch;
 use super::spawn::ChildArguments;
-use super::{ChildSettings, cleanup, descriptors, spawn, wire};
+use super::{ChildSettings, OVERSLEPT, cleanup, descriptors, spawn, wire};
 use crate::backoff::Backoff;
 use crate::host::children::helper::RETIRE;
 use crate::host::children::http_worker;
@@ -134,7 +134,7 @@ pub(super) fn run(
     let mut keeper = Keeper::new(programs, prepare()?, None, for_children)?;
     keeper.config_file = settings.config_file;
     let mut restarts = RESTARTS;
-    let mut before = None;
+    let (mut before, mut died_young) = (None, false);
     loop {
         let (ours, theirs) = wire::pair()?;
         if let Some(before) = before.take() {
@@ -143,7 +143,7 @@ pub(super) fn run(
         let began = clock::now();
         keeper.oom.sample(began);
         if let Some(file) = settings.config_file {
-            keeper.copies.engine_starts(file);
+            keeper.copies.engine_starts(file, died_young);
         }
         let copy = keeper.copies.in_use();
         let ca_file = copy.and_then(|copy| ca_file(settings, copy));
@@ -170,7 +170,8 @@ pub(super) fn run(
         if last {
             return Ok(end.code());
         }
-        if clock::now().since(began) > RESTART_HEALTHY {
+        died_young = clock::now().since(began) <= RESTART_HEALTHY;
+        if !died_young {
             restarts = RESTARTS;
         }
         let by_kernel = how == KILLED && hung.is_none() && keeper.oom.has_killed();
@@ -311,7 +312,7 @@ impl<'a> Keeper<'a> {
         let Some(engine) = self.engine else { return };
         let now = clock::now();
         self.oom.sample(now);
-        let overslept = now.since(self.checked_at) > HEARTBEAT_CHECK * 4;
+        let overslept = now.since(self.checked_at) > OVERSLEPT;
         self.checked_at = now;
         if overslept {
             // The keeper itself was frozen, and probably the engine with it: the engine gets the
@@ -499,17 +500,16 @@ impl<'a> Keeper<'a> {
                 if self.children.len() >= MAX_CHILDREN || self.children.contains_key(&id) =>
             {
                 self.outbox
-                    .push_back((Report::Failed(id, Errno::EAGAIN as i32), None));
+                    .push_back((Report::Failed(id, Failure::System(libc::EAGAIN)), None));
             }
             Request::Spawn(id, role) => match self.start(role) {
                 Ok((child, socket)) => {
                     self.children.insert(id, child);
                     self.outbox.push_back((Report::Spawned(id), Some(socket)));
                 }
-                Err(err) => self.outbox.push_back((
-                    Report::Failed(id, err.raw_os_error().unwrap_or(Errno::EIO as i32)),
-                    None,
-                )),
+                Err(err) => self
+                    .outbox
+                    .push_back((Report::Failed(id, err.into()), None)),
             },
             // Handled by the caller, which has its descriptor.
             Request::FailSafe => {}

@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 
 use crate::host::children::descriptors;
 
-/// The largest packet, in bytes; every message is far smaller.
-const MAX: usize = 512;
+/// The largest packet, in bytes; every message is smaller.
+const MAX: usize = 1024;
 
 /// A connected pair that is closed on exec.
 pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
