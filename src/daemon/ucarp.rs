@@ -34,6 +34,9 @@ pub(crate) const WHERE: &str = "CARPD_UCARP_HANDOVER";
 /// The engine's first argument, if it is one of ucarp's; the second is the descriptor.
 const LEGACY: &str = "legacy";
 
+/// What a daemon apart from the terminal says as soon as it has all that it needs to go on.
+const READY: &[u8] = b"ready";
+
 /// What could not be started ends as ucarp does then.
 const FAILED: u8 = 2;
 
@@ -103,15 +106,35 @@ pub(crate) fn start(handover: Handover, masked: Vec<String>, sink: &Sink) -> Exi
     if !daemonize {
         return failed(command.exec());
     }
+    // Until it is ready it says on our standard error what is wrong.
     command
         .current_dir("/")
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    match command.spawn() {
-        Ok(_) => ExitCode::SUCCESS,
+        .stdout(Stdio::piped());
+    let said = command.spawn().and_then(|mut daemon| {
+        let mut said = Vec::new();
+        if let Some(output) = daemon.stdout.as_mut() {
+            output.read_to_end(&mut said)?;
+        }
+        Ok(said)
+    });
+    match said {
+        Ok(said) if said == READY => ExitCode::SUCCESS,
+        // It has said why.
+        Ok(_) => ExitCode::from(FAILED),
         Err(error) => failed(error),
     }
+}
+
+/// Tells whoever called that the daemon runs, and leaves the terminal.
+fn detach() -> std::io::Result<()> {
+    let mut output = std::io::stdout().lock();
+    output.write_all(READY)?;
+    output.flush()?;
+    let null = File::options().write(true).open("/dev/null")?;
+    nix::unistd::dup2_stdout(&null)?;
+    nix::unistd::dup2_stderr(&null)?;
+    Ok(())
 }
 
 /// The daemon's parent process, if this is it: it keeps the name ucarp, and the engine is its
@@ -132,6 +155,7 @@ pub(super) fn continued() -> Option<ExitCode> {
         // No terminal is ever opened here, so the second fork of old has nothing to prevent.
         let _ = setsid();
     }
+    let daemonize = handover.options.daemonize;
     let _ = ucarp::start(handover.sink(std::process::id()));
     drop(handover);
     let arguments = [
@@ -148,6 +172,9 @@ pub(super) fn continued() -> Option<ExitCode> {
         Ok(programs) => programs,
         Err(error) => return Some(lost(&error)),
     };
+    if daemonize && let Err(error) = detach() {
+        return Some(lost(&error));
+    }
     Some(keeper::run(&programs, &arguments, &settings))
 }
 

@@ -8,27 +8,39 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Program;
+use crate::resolve::{self, Refusal, Trust};
 
-/// Where a program is, seen from the directory of another: how many directories up, and the names
-/// from there. All are in one directory in a build tree; packages have `carpd` in `sbin` or `bin`
-/// and the others in `libexec/carpd`.
-const fn places(program: Program) -> &'static [(usize, &'static str)] {
+/// Where packages put a program, seen from the directory of another: how many directories up, and
+/// the names from there; and what that directory's own name must be. Packages have `carpd` in `sbin`
+/// or `bin` and the others in `libexec/carpd`.
+const fn places(program: Program) -> (&'static [&'static str], &'static [(usize, &'static str)]) {
     match program {
-        Program::Carpd => &[(0, ""), (2, "sbin"), (2, "bin")],
-        Program::Daemon | Program::Worker => &[(0, ""), (1, "libexec/carpd")],
+        Program::Carpd => (&["carpd"], &[(2, "sbin"), (2, "bin")]),
+        Program::Daemon | Program::Worker => (&["sbin", "bin"], &[(1, "libexec/carpd")]),
     }
 }
 
-/// A program that is at none of the places where it should be.
+/// A program that is at none of the places where it should be, or at one where others could have
+/// put it.
 #[derive(Debug, thiserror::Error)]
 pub struct NotFound {
     program: Program,
     /// Where it was looked for.
     places: Vec<PathBuf>,
+    /// What is wrong with the one that is there.
+    refusal: Option<Refusal>,
 }
 
 impl fmt::Display for NotFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.program.name();
+        if let Some(refusal) = &self.refusal {
+            write!(f, "{name} is not to be trusted: {refusal}")?;
+            return match refusal.mend() {
+                Some(mend) => write!(f, "; to mend it: {mend}"),
+                None => Ok(()),
+            };
+        }
         let places: Vec<String> = self
             .places
             .iter()
@@ -36,9 +48,8 @@ impl fmt::Display for NotFound {
             .collect();
         write!(
             f,
-            "{} is missing: there is no {}; install the carpd, carpd-daemon and carpd-worker of one build \
+            "{name} is missing: there is no {}; install the carpd, carpd-daemon and carpd-worker of one build \
              together",
-            self.program.name(),
             places.join(", no ")
         )
     }
@@ -61,16 +72,37 @@ pub fn find(program: Program) -> Result<PathBuf, NotFound> {
 }
 
 fn from(directory: &Path, program: Program) -> Result<PathBuf, NotFound> {
-    let places: Vec<PathBuf> = places(program)
+    let beside = directory.join(program.name());
+    if beside.is_file() {
+        return Ok(beside);
+    }
+    let (below, places) = places(program);
+    // From anywhere else these are directories that have nothing to do with carpd.
+    let is_packaged = below.iter().any(|name| directory.ends_with(name));
+    let packaged: Vec<PathBuf> = places
         .iter()
+        .filter(|_| is_packaged)
         // The path of a running program has no links in it, so that going up is cutting off.
         .filter_map(|(up, down)| Some(directory.ancestors().nth(*up)?.join(down)))
         .map(|place| place.join(program.name()))
         .collect();
-    match places.iter().find(|place| place.is_file()) {
-        Some(found) => Ok(found.clone()),
-        None => Err(NotFound { program, places }),
+    let found = packaged.iter().find(|place| place.is_file()).cloned();
+    let refusal = found.as_deref().and_then(|found| distrust(found).err());
+    match found {
+        Some(found) if refusal.is_none() => Ok(found),
+        Some(_) | None => Err(NotFound {
+            program,
+            places: std::iter::once(beside).chain(packaged).collect(),
+            refusal,
+        }),
     }
+}
+
+/// A file in another directory than the program that runs may be somebody else's: nobody but root
+/// and the user of this process may have put it there.
+fn distrust(file: &Path) -> Result<(), Refusal> {
+    let objections = resolve::source(file, &Trust::of_process())?.objections;
+    objections.into_iter().next().map_or(Ok(()), Err)
 }
 
 #[cfg(test)]
@@ -143,5 +175,40 @@ mod tests {
             );
         }
         assert!(said.ends_with("of one build together"), "{said}");
+    }
+
+    #[test]
+    fn from_elsewhere_nothing_is_taken_that_lies_above() {
+        let root = tree(&["home/carpd", "libexec/carpd/carpd-worker", "sbin/carpd"]);
+        let home = root.path().join("home");
+        let said = from(&home, Program::Worker).unwrap_err().to_string();
+        assert!(
+            said.contains("is missing") && !said.contains("libexec"),
+            "{said}"
+        );
+        from(&root.path().join("home/build"), Program::Carpd).unwrap_err();
+    }
+
+    #[test]
+    fn what_others_can_write_to_is_refused_with_the_place_and_the_command() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let root = tree(&["usr/bin/carpd", "usr/libexec/carpd/carpd-worker"]);
+        let bin = root.path().join("usr/bin");
+        from(&bin, Program::Worker).unwrap();
+        for open in ["usr/libexec/carpd", "usr/libexec/carpd/carpd-worker"] {
+            let open = root.path().join(open);
+            fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+            let said = from(&bin, Program::Worker).unwrap_err().to_string();
+            let command = format!("{}", open.display());
+            assert!(
+                said.contains("can be written to by everybody")
+                    && said.contains("; to mend it: chmod ")
+                    && said.ends_with(&command),
+                "{said}"
+            );
+            fs::set_permissions(&open, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        from(&bin, Program::Worker).unwrap();
     }
 }

@@ -89,7 +89,7 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("telemetry", &["types"]),
-    ("programs", &["telemetry"]),
+    ("programs", &["telemetry", "resolve"]),
     ("terminal", &["types", "config", "telemetry"]),
     (
         "daemon",

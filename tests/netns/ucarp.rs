@@ -17,8 +17,8 @@ use nix::sys::signal::Signal;
 
 use crate::ucarp_own::{bad_scripts, debian, lua, side_by_side, three};
 use crate::ucarp_stage::{
-    ADDRESS, MASTER, Played, SOON, Stage, Trace, Which, backup, both, called, end, master, said,
-    scripts, without_bow_outs, without_stamp,
+    ADDRESS, CARPD, MASTER, Played, SOON, Stage, Trace, Which, backup, both, called, end, master,
+    said, scripts, without_bow_outs, without_stamp,
 };
 use crate::{Case, Outcome};
 
@@ -50,6 +50,10 @@ pub(crate) fn cases() -> Vec<Case> {
         case("ucarp::a_hardware_address_changes", new_mac),
         case("ucarp::a_fragment_that_claims_mastership", fragment),
         case("ucarp::a_second_one_of_a_vhid", second_start),
+        case(
+            "ucarp::without_a_worker_it_says_so_and_fails",
+            without_worker,
+        ),
         case("ucarp::a_slow_script", slow_script),
         case("ucarp::a_deaf_worse_master", worse_master),
         case("ucarp::timers_are_exact", timers),
@@ -648,6 +652,23 @@ fn second_start() -> Outcome {
         );
     }
     assert!(ours.1, "the first one goes on as it was");
+    Ok(())
+}
+
+/// Whoever starts it with `-B` must not believe that it runs.
+fn without_worker() -> Outcome {
+    let stage = Stage::new(Which::Carpd).map_err(|error| error.to_string())?;
+    let host = stage.lab.host("a");
+    let copy = format!("mkdir /run/lab/bin && cp {CARPD} {CARPD}-daemon /run/lab/bin");
+    host.run(&["bash", "-c", &copy], SOON)?;
+    let line =
+        "/run/lab/bin/carpd ucarp -i eth0 -s 192.168.32.10 -v 42 -p gw22 -a 192.168.32.22 -B";
+    let started = host.run(&line.split(' ').collect::<Vec<_>>(), SOON)?;
+    let said = [started.stdout, started.stderr].concat().join("\n");
+    assert!(
+        !started.status.success() && said.contains("Unable to start: carpd-worker is missing"),
+        "{said}"
+    );
     Ok(())
 }
 
