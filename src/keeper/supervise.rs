@@ -558,6 +558,10 @@ impl<'a> Keeper<'a> {
                 (Some(Decision::Dropped(number)), Some(copy)) if copy > number => {
                     forward(child.pid, Signal::SIGKILL);
                 }
+                // Its copy is in use again.
+                (Some(Decision::Dropped(number)), Some(copy)) if copy == number => {
+                    child.outdated = None;
+                }
                 _ => {}
             }
         }

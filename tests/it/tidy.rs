@@ -74,6 +74,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "host",
             "reader",
             "keeper",
+            "programs",
         ],
     ),
     (

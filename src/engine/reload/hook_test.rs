@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::artifact::{TrustPolicy, terms};
 use crate::config::{self, Config, Health, OnFailure, Reload};
@@ -23,6 +23,7 @@ use crate::hooks::process::session::SandboxPolicy;
 use crate::hooks::{Budget, HookSource, LoadError};
 use crate::host::clock;
 use crate::keeper::{Client, Role};
+use crate::programs::{self, Program};
 use crate::types::Name;
 
 /// A hook and the test that it is to pass.
@@ -230,6 +231,16 @@ pub(in crate::engine) fn tell_untested(name: &Name, spec: &config::Hook, test: O
     if is_wanted(spec) && test.is_none() {
         let wanted = test_path(&spec.path);
         warn!(hook = %name, wanted = %wanted.display(), "Takes a hook that has no test: it only has to load");
+    }
+}
+
+/// Logs at the start that there is no program to run the test of a hook, before the day when a new
+/// version is to pass it.
+pub(in crate::engine) fn tell_untestable(name: &Name, spec: &config::Hook) {
+    if is_wanted(spec)
+        && let Err(error) = programs::find(Program::Carpd)
+    {
+        error!(hook = %name, %error, "No new version of a hook can be tested, and none is taken");
     }
 }
 

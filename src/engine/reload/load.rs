@@ -137,6 +137,9 @@ async fn read_and_load(
     let material = Artifact::read(belief, name, spec).map_err(|error| unread(error.to_string()))?;
     let digest = material.source.digest();
     let mut test = None;
+    if kept.is_some() {
+        hook_test::tell_untestable(name, spec);
+    }
     if let Some(kept) = kept
         && spec.reload == Reload::Tested
         && kept
