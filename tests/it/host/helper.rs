@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::process::Child;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use carpd::effect::{CommandOutput, Outcome, ServiceVerb};
@@ -13,7 +14,7 @@ use nix::unistd::Pid;
 use tokio::time::timeout;
 
 use super::namespace::{block_on, init_script, isolated};
-use super::role::helper;
+use super::role::{helper, helper_on};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -356,4 +357,79 @@ fn a_file_is_acted_on_when_what_was_cancelled_before_has_ended() {
             "nothing was written afterwards"
         );
     });
+}
+
+/// A bus of its own, as long as this lives.
+struct Bus {
+    daemon: Child,
+    address: String,
+}
+
+impl Bus {
+    /// `None` where there is no dbus-daemon.
+    fn start(directory: &Path) -> Option<Self> {
+        let file = directory.join("bus.conf");
+        let text = format!(
+            "<busconfig><type>custom</type><listen>unix:path={}/bus</listen><auth>EXTERNAL</auth>\
+             <policy context=\"default\"><allow send_destination=\"*\"/><allow receive_sender=\"*\"/></policy>\
+             </busconfig>",
+            directory.display()
+        );
+        std::fs::write(&file, text).unwrap();
+        let started = Command::new("dbus-daemon")
+            .args([
+                "--nofork",
+                "--nopidfile",
+                "--print-address",
+                "--config-file",
+            ])
+            .arg(&file)
+            .stdout(Stdio::piped())
+            // It would like more descriptors than it may have.
+            .stderr(Stdio::null())
+            .spawn();
+        let mut daemon = match started {
+            Err(err) if err.kind() == std::io::ErrorKind::NotFound => return None,
+            started => started.unwrap(),
+        };
+        let mut address = String::new();
+        let mut said = BufReader::new(daemon.stdout.take().unwrap());
+        said.read_line(&mut address).unwrap();
+        let address = address.trim().to_owned();
+        Some(Self { daemon, address })
+    }
+}
+
+impl Drop for Bus {
+    fn drop(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+}
+
+/// Connecting, saying who it is and a call need system calls that nothing else needs.
+#[test]
+fn a_bus_is_reached_through_its_filter() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(bus) = Bus::start(directory.path()) else {
+        return;
+    };
+    for duty in [Duty::Settings, Duty::Commands] {
+        block_on(async {
+            let (socket, child) = helper_on(&bus.address);
+            let client = HelperClient::new(socket, duty).unwrap();
+            let asked = HelperOp::ServiceStatus {
+                backend: ServiceBackend::Systemd,
+                unit: "httpd".into(),
+            };
+            let err = client.call(asked, LIMIT).await.unwrap_err();
+            // The bus itself says that nobody there is systemd.
+            assert!(
+                err.message
+                    .contains("The name org.freedesktop.systemd1 was not provided"),
+                "{duty:?}: {err}"
+            );
+            assert!(ended(client, child).await, "{duty:?}");
+        });
+    }
 }
