@@ -112,7 +112,7 @@ const ROOMS: &[(&str, Table)] = &[
         &[
             ("children", &["kernel", "services"]),
             ("clock", &[]),
-            ("kernel", &["services"]),
+            ("kernel", &["clock", "services"]),
             ("linux", &["children", "kernel", "services"]),
             ("recording", &[]),
             ("services", &[]),
