@@ -392,6 +392,7 @@ impl Granted {
     /// For the daemon's own effects: the virtual host's addresses, and undoing what was granted
     /// before.
     #[must_use]
+    #[cfg(feature = "daemon")]
     pub(crate) const fn by_daemon(effect: Effect) -> Self {
         Self { effect, argv: None }
     }

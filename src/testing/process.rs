@@ -14,7 +14,7 @@ use crate::programs::role;
 use crate::sandbox;
 
 /// The whole life of a tester, started by the keeper with its socket as standard input. Exit
-/// statuses as of [`crate::hooks::process::runner::main`].
+/// statuses as of the program `carpd-worker`.
 #[must_use]
 pub fn process() -> ExitCode {
     let stdin = std::io::stdin().as_fd().try_clone_to_owned();
