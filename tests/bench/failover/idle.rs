@@ -95,7 +95,7 @@ fn pause(time: Duration) -> Result<(), Failed> {
 /// Lines that a shell prints for each process of the daemon: `cat`s one of its files in /proc.
 fn of_processes(lab: &Lab, kind: Kind, file: &str) -> Result<Vec<String>, Failed> {
     let program = match kind {
-        Kind::Carpd => CARPD.to_owned(),
+        Kind::Carpd => "*/carpd-daemon|*/carpd-worker".to_owned(),
         other => format!("*/{}", other.name()),
     };
     // The lab's own processes have another program.
