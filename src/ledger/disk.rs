@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
 
 use super::claims::{Change, Claims};
-use super::{Instance, Ledger, LedgerError, Origin, Unread, instance};
+use super::{Instance, Ledger, LedgerError, Origin, Unread, instance, lock};
 use crate::process::Patience;
 use crate::record::{self, MAGIC_LEN, Records};
 use crate::resolve;
@@ -212,7 +212,7 @@ impl Log {
         if !is_there(&path).map_err(|err| self.refused(&err))? {
             return Ok(());
         }
-        match self.take_lock(Patience::of(instance::DYING)) {
+        match self.take_lock(Patience::of(lock::DYING)) {
             Ok(()) => {}
             Err(err) if is_refusal(&err) => return Err(self.refused(&err)),
             Err(err) => {
@@ -286,9 +286,9 @@ impl Log {
         if self.is_ours() {
             return Ok(());
         }
-        match instance::lock_when_dead(&self.directory.join(instance::LOCK_FILE), patience)? {
-            instance::Lock::Taken(file) => self.lock = Some(file),
-            instance::Lock::Held(_) => {
+        match lock::lock_when_dead(&self.directory.join(instance::LOCK_FILE), patience)? {
+            lock::Lock::Taken(file) => self.lock = Some(file),
+            lock::Lock::Held(_) => {
                 return Err(io::Error::other("another instance of this name writes it"));
             }
         }

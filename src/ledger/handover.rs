@@ -19,9 +19,8 @@ use nix::unistd::{Gid, Uid, fchown, fchownat};
 use tracing::warn;
 
 use super::disk::{FILE_NAME, words_of};
-use super::instance::{
-    self, LASTING_LOCK, LOCK_FILE, LOCKS, LOOK_AGAIN, Origin, instance_of, own_directory,
-};
+use super::instance::{self, LASTING_LOCK, LOCK_FILE, LOCKS, Origin, instance_of, own_directory};
+use super::lock::{self, LOOK_AGAIN};
 use crate::process::Patience;
 use crate::resolve;
 
@@ -135,7 +134,7 @@ impl Estate<'_> {
         }
         share(&locks, to)?;
         let give_own = |directory: &Path, lock| {
-            give_unless_alive(directory, lock, Patience::of(instance::DYING), to)?;
+            give_unless_alive(directory, lock, Patience::of(lock::DYING), to)?;
             open_directory(directory)
                 .and_then(|open| open_to_owner(&open))
                 .map_err(at(directory))
@@ -275,7 +274,7 @@ fn share(locks: &Path, to: Heir) -> Result<(), Ungiven> {
 fn is_locked(path: &Path) -> io::Result<bool> {
     resolve::own(path)?
         .open()?
-        .map_or(Ok(false), |file| instance::is_locked(&file))
+        .map_or(Ok(false), |file| lock::is_locked(&file))
 }
 
 /// A directory with its files, and those below it, so deep.

@@ -11,6 +11,7 @@ mod claims;
 mod disk;
 mod handover;
 mod instance;
+mod lock;
 #[cfg(test)]
 mod tests;
 
@@ -21,9 +22,8 @@ use claims::{Change, Claims};
 pub use claims::{Holding, Leftover, Of, Owner, Undo};
 pub use disk::{Written, ledgers_here, probe};
 pub use handover::{Estate, Heir, Ungiven};
-pub use instance::{
-    Holder, Instance, InstanceError, Occupant, Origin, Post, instance_name, own_directory,
-};
+pub use instance::{Instance, InstanceError, Origin, Post, instance_name, own_directory};
+pub use lock::{Holder, Occupant};
 
 use crate::effect::{Resource, Value};
 use crate::resolve;

@@ -894,11 +894,11 @@ fn a_file_system_with_modes_of_its_own_has_locks_all_the_same() {
         assert!(looks.get() < 10, "it is replaced for ever");
         true
     };
-    let lock = instance::try_lock_unless(&path, always_exposed).unwrap();
+    let lock = lock::try_lock_unless(&path, always_exposed).unwrap();
     assert!(lock.is_ok(), "nobody else has it");
     assert_eq!(looks.get(), 2);
     assert!(
-        instance::try_lock_unless(&path, always_exposed)
+        lock::try_lock_unless(&path, always_exposed)
             .unwrap()
             .is_err()
     );
