@@ -264,9 +264,8 @@ async fn every_query(host: &impl Host) {
     );
 }
 
-#[test]
-fn the_fake_host_keeps_the_contract() {
-    let directory = tempfile::tempdir().unwrap();
+/// A host in memory with the two devices that the contract is about.
+fn two_links() -> SimHost {
     let link = |name: &str, index| Link {
         name: dev(name),
         altnames: Vec::new(),
@@ -277,9 +276,15 @@ fn the_fake_host_keeps_the_contract() {
         mtu: 1500,
         ethernet: true,
     };
-    let host = SimHost::new()
+    SimHost::new()
         .with_link(link("v0", 2))
-        .with_link(link("v1", 3));
+        .with_link(link("v1", 3))
+}
+
+#[test]
+fn the_fake_host_keeps_the_contract() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = two_links();
     host.name_all_links();
     host.lacks_unit("nginx");
     block_on(async {
@@ -311,19 +316,7 @@ fn the_fake_host_keeps_the_contract() {
 #[test]
 fn the_recording_host_keeps_the_contract_and_changes_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    let link = |name: &str, index| Link {
-        name: dev(name),
-        altnames: Vec::new(),
-        index,
-        up: true,
-        carrier: true,
-        mac: "02:00:00:00:00:01".parse().unwrap(),
-        mtu: 1500,
-        ethernet: true,
-    };
-    let facts = SimHost::new()
-        .with_link(link("v0", 2))
-        .with_link(link("v1", 3));
+    let facts = two_links();
     let host = RecordingHost::new(&facts);
     block_on(async {
         every_assignment(&host, &directory.path().join("x")).await;

@@ -5,6 +5,7 @@ pub(crate) mod namespace;
 mod network;
 mod openrc;
 mod routes;
+mod services;
 mod systemd;
 mod veth;
 

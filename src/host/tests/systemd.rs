@@ -3,15 +3,14 @@
 
 use std::time::Duration;
 
-use carpd::effect::{Effect, Granted, Outcome, Query, Reply, ServiceVerb, UnitState};
+use carpd::effect::{Outcome, ServiceVerb, UnitState};
 use carpd::host::services::manager::ServiceBackend;
-use carpd::host::{Host, HostError, LinuxHost, Options};
+use carpd::host::{LinuxHost, Options};
 
 use super::namespace::block_on;
+use super::services::{BAD, GOOD, act, done, state};
 
 const LIMIT: Duration = Duration::from_secs(10);
-const GOOD: &str = "carpd-test-good";
-const BAD: &str = "carpd-test-bad";
 const SLOW: &str = "carpd-test-slow.service";
 
 fn host() -> LinuxHost {
@@ -24,51 +23,12 @@ fn host() -> LinuxHost {
     .unwrap()
 }
 
-async fn act(
-    host: &LinuxHost,
-    unit: &str,
-    verb: ServiceVerb,
-    limit: Duration,
-) -> Result<Reply, HostError> {
-    host.perform(
-        &Granted::by_daemon(Effect::Service {
-            unit: unit.to_owned(),
-            verb,
-        }),
-        limit,
-    )
-    .await
-}
-
-async fn state(host: &LinuxHost, unit: &str) -> UnitState {
-    match host
-        .answer(
-            &Query::ServiceStatus {
-                unit: unit.to_owned(),
-            },
-            LIMIT,
-        )
-        .await
-    {
-        Ok(Reply::Unit(state)) => state,
-        other => panic!("{unit}: {other:?}"),
-    }
-}
-
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "compared with what a host answers"
-)]
-const fn done(outcome: Outcome) -> Result<Reply, HostError> {
-    Ok(Reply::Outcome(outcome))
-}
-
 #[test]
 #[ignore = "needs a systemd of its own: run tests/systemd"]
 fn verbs_wait_for_their_jobs() {
     block_on(async {
         let host = host();
-        assert_eq!(state(&host, GOOD).await, UnitState::Inactive);
+        assert_eq!(state(&host, GOOD, LIMIT).await, UnitState::Inactive);
         assert_eq!(
             act(&host, GOOD, ServiceVerb::Stop, LIMIT).await,
             done(Outcome::Unchanged),
@@ -78,9 +38,9 @@ fn verbs_wait_for_their_jobs() {
             act(&host, GOOD, ServiceVerb::Start, LIMIT).await,
             done(Outcome::Changed)
         );
-        assert_eq!(state(&host, GOOD).await, UnitState::Active);
+        assert_eq!(state(&host, GOOD, LIMIT).await, UnitState::Active);
         assert_eq!(
-            state(&host, "carpd-test-good.service").await,
+            state(&host, "carpd-test-good.service", LIMIT).await,
             UnitState::Active,
             "by its full name"
         );
@@ -96,12 +56,12 @@ fn verbs_wait_for_their_jobs() {
             act(&host, GOOD, ServiceVerb::Restart, LIMIT).await,
             done(Outcome::Changed)
         );
-        assert_eq!(state(&host, GOOD).await, UnitState::Active);
+        assert_eq!(state(&host, GOOD, LIMIT).await, UnitState::Active);
         assert_eq!(
             act(&host, GOOD, ServiceVerb::Stop, LIMIT).await,
             done(Outcome::Changed)
         );
-        assert_eq!(state(&host, GOOD).await, UnitState::Inactive);
+        assert_eq!(state(&host, GOOD, LIMIT).await, UnitState::Inactive);
     });
 }
 
@@ -117,7 +77,7 @@ fn failures_say_what_systemd_knows() {
             failed.message.contains("carpd-test-bad.service") && failed.message.contains("failed"),
             "{failed}"
         );
-        assert_eq!(state(&host, BAD).await, UnitState::Failed);
+        assert_eq!(state(&host, BAD, LIMIT).await, UnitState::Failed);
         assert_eq!(
             act(&host, BAD, ServiceVerb::Stop, LIMIT).await,
             done(Outcome::Unchanged),
@@ -130,7 +90,10 @@ fn failures_say_what_systemd_knows() {
             missing.message,
             "there is no unit carpd-test-nowhere.service"
         );
-        assert_eq!(state(&host, "carpd-test-nowhere").await, UnitState::Unknown);
+        assert_eq!(
+            state(&host, "carpd-test-nowhere", LIMIT).await,
+            UnitState::Unknown
+        );
         let hostile = act(&host, "../../etc/passwd", ServiceVerb::Start, LIMIT)
             .await
             .unwrap_err();
@@ -176,7 +139,7 @@ fn a_start_that_takes_too_long_can_be_undone() {
 
 async fn is_down(host: &LinuxHost, unit: &str) -> bool {
     matches!(
-        state(host, unit).await,
+        state(host, unit, LIMIT).await,
         UnitState::Inactive | UnitState::Failed
     )
 }

@@ -309,54 +309,33 @@ async fn perform(
             });
             files::write_parameter(&key, &value).map(HelperReply::Outcome)
         }
-        HelperOp::ReadFile { path } => {
-            let turn = take(turns, &path, limit, cancelled).await?;
-            blocking(deadline.left(), turn, path, files::read)
-                .await
-                .map(HelperReply::File)
-        }
-        HelperOp::FindFile { path } => {
-            let turn = take(turns, &path, limit, cancelled).await?;
-            blocking(deadline.left(), turn, path, files::find)
-                .await
-                .map(HelperReply::FoundFile)
-        }
+        HelperOp::ReadFile { path } => on_file(turns, path, limit, cancelled, files::read)
+            .await
+            .map(HelperReply::File),
+        HelperOp::FindFile { path } => on_file(turns, path, limit, cancelled, files::find)
+            .await
+            .map(HelperReply::FoundFile),
         HelperOp::RestoreFile { path, found } => {
-            let turn = take(turns, &path, limit, cancelled).await?;
-            let at_work = Arc::clone(at_work);
-            let work = move |path: &Path| {
-                at_work
-                    .gate
-                    .remember_file(right, path, Value::FoundFile(found.clone()));
-                files::restore(path, &found)
-            };
-            blocking(deadline.left(), turn, path, work)
-                .await
-                .map(HelperReply::Outcome)
+            let next = Value::FoundFile(found.clone());
+            let act = move |path: &Path| files::restore(path, &found);
+            change_file(at_work, right, (path, next), limit, cancelled, act).await
         }
         HelperOp::WriteFile { path, content } => {
-            let turn = take(turns, &path, limit, cancelled).await?;
-            let at_work = Arc::clone(at_work);
-            let work = move |path: &Path| {
-                at_work
-                    .gate
-                    .remember_file(right, path, Value::File(content.clone()));
-                files::write(path, &content)
-            };
-            blocking(deadline.left(), turn, path, work)
-                .await
-                .map(HelperReply::Outcome)
+            let next = Value::File(content.clone());
+            let act = move |path: &Path| files::write(path, &content);
+            change_file(at_work, right, (path, next), limit, cancelled, act).await
         }
         HelperOp::RemoveFile { path } => {
-            let turn = take(turns, &path, limit, cancelled).await?;
-            let at_work = Arc::clone(at_work);
-            let work = move |path: &Path| {
-                at_work.gate.remember_file(right, path, Value::Absent);
-                files::remove(path)
-            };
-            blocking(deadline.left(), turn, path, work)
-                .await
-                .map(HelperReply::Outcome)
+            let next = Value::Absent;
+            change_file(
+                at_work,
+                right,
+                (path, next),
+                limit,
+                cancelled,
+                files::remove,
+            )
+            .await
         }
         HelperOp::Run { argv } => Ok(HelperReply::Command(
             spawn::run(&argv, limit, cancelled).await?.output,
@@ -470,6 +449,38 @@ fn running(state: UnitState) -> Result<Value, HostError> {
             errno: None,
         }),
     }
+}
+
+/// Works on a file when its turn comes.
+async fn on_file<T: Send + 'static>(
+    turns: &Turns,
+    path: String,
+    limit: Duration,
+    cancelled: impl Future<Output = ()>,
+    work: impl FnOnce(&Path) -> Result<T, HostError> + Send + 'static,
+) -> Result<T, HostError> {
+    let deadline = Deadline::after(limit);
+    let turn = take(turns, &path, limit, cancelled).await?;
+    blocking(deadline.left(), turn, path, work).await
+}
+
+/// Changes a file when its turn comes. What was there is remembered first, with what comes next.
+async fn change_file(
+    at_work: &Arc<AtWork>,
+    right: Right,
+    (path, next): (String, Value),
+    limit: Duration,
+    cancelled: impl Future<Output = ()>,
+    act: impl FnOnce(&Path) -> Result<Outcome, HostError> + Send + 'static,
+) -> Result<HelperReply, HostError> {
+    let own = Arc::clone(at_work);
+    let work = move |path: &Path| {
+        own.gate.remember_file(right, path, next);
+        act(path)
+    };
+    on_file(&at_work.turns, path, limit, cancelled, work)
+        .await
+        .map(HelperReply::Outcome)
 }
 
 /// File systems can hang, so they get a thread of their own and a limit. The turn ends with the
