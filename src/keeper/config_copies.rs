@@ -264,6 +264,7 @@ impl ConfigCopies {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::PathBuf;
 
     use super::*;
 
@@ -275,14 +276,20 @@ mod tests {
         String::from_utf8(bytes).unwrap()
     }
 
-    #[test]
-    fn a_changed_file_has_no_effect_until_it_is_taken_into_use() {
+    /// What an engine began with.
+    fn began_with(text: &str) -> (tempfile::TempDir, PathBuf, ConfigCopies) {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("carpd.toml");
+        fs::write(&file, text).unwrap();
         let mut copies = ConfigCopies::new();
-        let now = Timestamp::from_nanos(1);
-        fs::write(&file, "one").unwrap();
         copies.engine_starts(&file, false);
+        (directory, file, copies)
+    }
+
+    #[test]
+    fn a_changed_file_has_no_effect_until_it_is_taken_into_use() {
+        let (_directory, file, mut copies) = began_with("one");
+        let now = Timestamp::from_nanos(1);
         fs::write(&file, "two").unwrap();
         assert_eq!(text(copies.in_use()), "one");
         assert_eq!(text(copies.newest()), "one");
@@ -304,12 +311,8 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_copied_leaves_no_older_copy_in_use() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("carpd.toml");
-        let mut copies = ConfigCopies::new();
+        let (_directory, file, mut copies) = began_with("one");
         let now = Timestamp::from_nanos(1);
-        fs::write(&file, "one").unwrap();
-        copies.engine_starts(&file, false);
         fs::remove_file(&file).unwrap();
         assert!(copies.reload_begins(&file, now).unwrap().text().is_none());
         assert_eq!(copies.decide(false), Some(Decision::Dropped(1)));
@@ -323,11 +326,7 @@ mod tests {
 
     #[test]
     fn nobody_writes_to_a_copy_or_leaves_a_reload_undecided_forever() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("carpd.toml");
-        let mut copies = ConfigCopies::new();
-        fs::write(&file, "one").unwrap();
-        copies.engine_starts(&file, false);
+        let (_directory, file, mut copies) = began_with("one");
         let copy = copies.in_use().unwrap().text().unwrap();
         let copy = copy.try_clone_to_owned().unwrap();
         assert!(File::from(copy).write_all(b"x").is_err());
@@ -347,11 +346,7 @@ mod tests {
 
     #[test]
     fn a_reload_that_takes_long_is_undecided_as_long_as_the_engine_says_so() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("carpd.toml");
-        let mut copies = ConfigCopies::new();
-        fs::write(&file, "one").unwrap();
-        copies.engine_starts(&file, false);
+        let (_directory, file, mut copies) = began_with("one");
         fs::write(&file, "two").unwrap();
         let (mut now, second) = (Timestamp::from_nanos(1), Duration::from_secs(1));
         copies.reload_begins(&file, now);
@@ -376,11 +371,7 @@ mod tests {
 
     #[test]
     fn an_engine_that_slept_as_its_keeper_did_is_not_silent() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("carpd.toml");
-        let mut copies = ConfigCopies::new();
-        fs::write(&file, "one").unwrap();
-        copies.engine_starts(&file, false);
+        let (_directory, file, mut copies) = began_with("one");
         fs::write(&file, "two").unwrap();
         let now = Timestamp::from_nanos(1);
         copies.reload_begins(&file, now);
@@ -397,11 +388,7 @@ mod tests {
 
     #[test]
     fn the_file_mends_a_configuration_by_which_engines_die_at_once() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("carpd.toml");
-        let mut copies = ConfigCopies::new();
-        fs::write(&file, "deadly").unwrap();
-        copies.engine_starts(&file, false);
+        let (_directory, file, mut copies) = began_with("deadly");
         copies.engine_starts(&file, true);
         assert_eq!(copies.in_use().unwrap().number, 1, "nothing has changed");
         fs::remove_file(&file).unwrap();
@@ -414,11 +401,7 @@ mod tests {
 
     #[test]
     fn an_engine_that_follows_a_crash_goes_on_with_what_is_in_use() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("carpd.toml");
-        let mut copies = ConfigCopies::new();
-        fs::write(&file, "one").unwrap();
-        copies.engine_starts(&file, false);
+        let (_directory, file, mut copies) = began_with("one");
         fs::write(&file, "half of tw").unwrap();
         copies.reload_begins(&file, Timestamp::from_nanos(1));
         copies.engine_starts(&file, false);
