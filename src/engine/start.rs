@@ -179,21 +179,21 @@ async fn start(
     let (persist, store) = Persist::open(&mut instance, clock::wall_ms()).await;
     let reader = start_reader(config, &keeper).await?;
     let hooks = load::hooks(config, &keeper, &reader.access(), &persist.kept).await?;
-    let (sender, news) = mpsc::unbounded_channel();
+    let (sender, outcomes) = mpsc::unbounded_channel();
     let mut journal = journal(&instance);
     if let Some(Predecessor { at, how }) = predecessor {
         journal.died(at, &how);
     }
     let journal = RefCell::new(journal);
-    let (will, theirs) = Writer::create().map_err(system("make a memory file"))?;
+    let (failsafe, theirs) = Writer::create().map_err(system("make a memory file"))?;
     let shared = Rc::new(Shared {
         executor,
         store: RefCell::new(store),
         persist,
         journal,
-        news: sender,
+        outcomes: sender,
         limits_of_daemon: DaemonLimits::default(),
-        activity: Activity::noted(will.activity().map_err(system("make a memory file"))?),
+        activity: Activity::noted(failsafe.activity().map_err(system("make a memory file"))?),
     });
     recover(Rc::clone(&shared));
     tokio::task::spawn_local(retry_ledger(Rc::clone(&shared)));
@@ -251,13 +251,13 @@ async fn start(
         interfaces,
         shared,
         hooks,
-        news,
+        outcomes,
         keeper,
         config: config.clone(),
         path: config_path.to_owned(),
         host_name,
         ties,
-        will: Some(will),
+        failsafe: Some(failsafe),
     };
     let mut engine: Engine = Engine::new(parts);
     engine.watch_files();

@@ -27,16 +27,17 @@ use crate::types::Timestamp;
 
 /// Orders that may wait; an operator's terminal is not faster.
 const COMMANDS_MAX: usize = 16;
+
 /// Everything that one daemon process does on the wire.
 pub(super) struct Engine<E: Environment = Machine> {
     /// By a number that is never used twice.
     pub(super) nodes: Nodes<E::Host>,
     pub(super) interfaces: Interfaces<E::Wire>,
     pub(super) shared: Rc<Shared<E::Host>>,
-    pub(super) news: mpsc::UnboundedReceiver<HookOutcome>,
+    pub(super) outcomes: mpsc::UnboundedReceiver<HookOutcome>,
     pub(super) stopping: Option<Stopping>,
     /// Packets that belong to no virtual host here.
-    pub(super) strangers: proto::Stats,
+    pub(super) unmatched: proto::Stats,
     pub(super) follow_ups: VecDeque<(VhostId, Input<'static>)>,
     /// What a machine has to say is being done: nothing may be fed before it is idle, so what
     /// follows goes to `follow_ups`.
@@ -72,7 +73,7 @@ pub(super) struct Engine<E: Environment = Machine> {
     /// How hooks' files are watched.
     pub(super) files: WatchModes,
     /// What the keeper does if we die, where there is one that would.
-    pub(super) will: Option<Writer>,
+    pub(super) failsafe: Option<Writer>,
     /// The last sign of life that it was given.
     pub(super) beaten: Option<Heartbeat>,
     /// Whose leases are renewed at the end of this turn: their advertisements went out.
@@ -97,13 +98,13 @@ pub(super) struct Parts<E: Environment = Machine> {
     pub(super) interfaces: Interfaces<E::Wire>,
     pub(super) shared: Rc<Shared<E::Host>>,
     pub(super) hooks: Generations,
-    pub(super) news: mpsc::UnboundedReceiver<HookOutcome>,
+    pub(super) outcomes: mpsc::UnboundedReceiver<HookOutcome>,
     pub(super) keeper: Client,
     pub(super) config: Config,
     pub(super) path: PathBuf,
     pub(super) host_name: String,
     pub(super) ties: E::Ties,
-    pub(super) will: Option<Writer>,
+    pub(super) failsafe: Option<Writer>,
 }
 
 impl<E: Environment> Engine<E> {
@@ -113,13 +114,13 @@ impl<E: Environment> Engine<E> {
             interfaces,
             shared,
             hooks,
-            news,
+            outcomes,
             keeper,
             config,
             path,
             host_name,
             ties,
-            will,
+            failsafe,
         } = parts;
         let (orders, commands) = mpsc::channel(COMMANDS_MAX);
         let (prepared, ready) = mpsc::channel(1);
@@ -129,7 +130,7 @@ impl<E: Environment> Engine<E> {
             interfaces,
             shared,
             hooks,
-            news,
+            outcomes,
             keeper,
             shutdown_timeout: config.daemon.shutdown_timeout,
             config,
@@ -137,7 +138,7 @@ impl<E: Environment> Engine<E> {
             host_name,
             ties,
             stopping: None,
-            strangers: proto::Stats::default(),
+            unmatched: proto::Stats::default(),
             follow_ups: VecDeque::new(),
             draining: false,
             unread: Vec::new(),
@@ -152,7 +153,7 @@ impl<E: Environment> Engine<E> {
             relook: false,
             look_again: None,
             files: WatchModes::default(),
-            will,
+            failsafe,
             beaten: None,
             to_renew: Vec::new(),
             due: None,

@@ -99,7 +99,7 @@ mod tests {
     fn master(engine: &Engine<Bench>, advskew: u8) -> proto::Vhost {
         let settings = proto::Settings {
             advskew: AdvSkew(advskew),
-            ..engine.nodes.get(VhostId::FIRST).unwrap().spec.settings()
+            ..engine.first().spec.settings()
         };
         let mut master = proto::Vhost::new(settings, u64::from(advskew));
         master.handle(Input::LinkUp, clock::now());
@@ -157,10 +157,7 @@ mod tests {
         let bow_out = said(&mut leaves, 9);
         assert_eq!(bow_out.len(), 1);
         hear(&mut engine, &bow_out);
-        assert_eq!(
-            engine.nodes.get(VhostId::FIRST).unwrap().machine.state(),
-            State::Backup
-        );
+        assert_eq!(engine.first().machine.state(), State::Backup);
         assert_eq!(
             engine.next_wake(),
             Some(clock::now()),
@@ -176,12 +173,10 @@ mod tests {
     fn who_leaves_is_followed_unless_a_better_one_has() {
         play(async |_| {
             let alone = after(|_, _| Vec::new()).await;
-            assert!(
-                alone.nodes.get(VhostId::FIRST).unwrap().holding && alone.bow_outs.due().is_none()
-            );
+            assert!(alone.first().holding && alone.bow_outs.due().is_none());
             let repeated = after(|_, bow_out| bow_out.to_vec()).await;
             assert!(
-                repeated.nodes.get(VhostId::FIRST).unwrap().is_master(),
+                repeated.first().is_master(),
                 "what one sender says is heard in its order"
             );
             let behind_another = after(|engine, _| {
@@ -190,23 +185,9 @@ mod tests {
                 said(&mut other, 8)
             })
             .await;
+            assert_eq!(behind_another.first().machine.state(), State::Backup);
             assert_eq!(
-                behind_another
-                    .nodes
-                    .get(VhostId::new(0))
-                    .unwrap()
-                    .machine
-                    .state(),
-                State::Backup
-            );
-            assert_eq!(
-                behind_another
-                    .nodes
-                    .get(VhostId::new(0))
-                    .unwrap()
-                    .machine
-                    .stats()
-                    .takeovers,
+                behind_another.first().machine.stats().takeovers,
                 0,
                 "it never held the addresses beside the other"
             );
@@ -224,10 +205,7 @@ mod tests {
                 .unwrap()
                 .unread = true;
             engine.timers();
-            assert_eq!(
-                engine.nodes.get(VhostId::FIRST).unwrap().machine.state(),
-                State::Backup
-            );
+            assert_eq!(engine.first().machine.state(), State::Backup);
             clock.advance(clock::now() + std::time::Duration::from_millis(15));
             engine
                 .interfaces
@@ -235,7 +213,7 @@ mod tests {
                 .unwrap()
                 .unread = false;
             engine.timers();
-            assert!(engine.nodes.get(VhostId::FIRST).unwrap().holding);
+            assert!(engine.first().holding);
         });
         play(async |clock| {
             let mut engine = engine(SimHost::new().with_link(link()), &Frames::default(), "").await;
@@ -245,7 +223,7 @@ mod tests {
                 .unwrap()
                 .unread = true;
             let due = engine.next_wake().unwrap();
-            while !engine.nodes.get(VhostId::FIRST).unwrap().holding {
+            while !engine.first().holding {
                 clock.advance(clock::now() + std::time::Duration::from_millis(5));
                 engine.timers();
             }
@@ -274,7 +252,7 @@ mod tests {
             let mut forger = proto::Vhost::new(
                 proto::Settings {
                     key,
-                    ..engine.nodes.get(VhostId::FIRST).unwrap().spec.settings()
+                    ..engine.first().spec.settings()
                 },
                 1,
             );
@@ -286,7 +264,7 @@ mod tests {
             assert_eq!((bow_out.len(), forged.len()), (1, 1));
             hear(&mut engine, &bow_out);
             let began = clock::now();
-            while !engine.nodes.get(VhostId::FIRST).unwrap().is_master() {
+            while !engine.first().is_master() {
                 hear(&mut engine, &forged);
                 engine
                     .interfaces

@@ -194,20 +194,20 @@ mod tests {
         play(async |clock| {
             let host = SimHost::new().with_link(link());
             let mut engine = engine(host, &Frames::default(), "").await;
-            while !engine.nodes.get(VhostId::FIRST).unwrap().is_master() {
+            while !engine.first().is_master() {
                 step(&mut engine, &clock);
             }
             let now = clock::now();
             engine.drop_addresses(VhostId::FIRST, now);
-            let node = engine.nodes.get_mut(VhostId::FIRST).unwrap();
+            let node = engine.first_mut();
             node.gate = Gate::Shut;
             node.refused_addresses = Some(RefusedAddresses::new(String::new()));
             engine.forgive_node(VhostId::FIRST, now);
-            let node = engine.nodes.get_mut(VhostId::FIRST).unwrap();
+            let node = engine.first_mut();
             assert!(!node.holding, "nothing was to be tried yet");
             node.refused_addresses.as_mut().unwrap().retry_at = Some(now);
             engine.forgive_node(VhostId::FIRST, now);
-            assert!(engine.nodes.get(VhostId::FIRST).unwrap().holding);
+            assert!(engine.first().holding);
         });
     }
 }

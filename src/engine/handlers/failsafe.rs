@@ -57,8 +57,10 @@ impl<E: Environment> Engine<E> {
 
     fn give_sign(&mut self, heartbeat: Heartbeat) {
         self.beaten = Some(heartbeat);
-        let Some(will) = &mut self.will else { return };
-        if let Err(error) = will.beat(heartbeat) {
+        let Some(writer) = &mut self.failsafe else {
+            return;
+        };
+        if let Err(error) = writer.beat(heartbeat) {
             warn!(%error, "Could not tell the keeper that all is well");
         }
     }
@@ -77,7 +79,9 @@ impl<E: Environment> Engine<E> {
     /// Something about this virtual host changed: its state, its addresses, or what stands in its
     /// bow-outs.
     pub(in crate::engine) fn publish(&mut self, index: VhostId) {
-        let Some(writer) = &mut self.will else { return };
+        let Some(writer) = &mut self.failsafe else {
+            return;
+        };
         let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
@@ -105,13 +109,13 @@ impl<E: Environment> Engine<E> {
             outdated: false,
             up_to: node.machine.counter().wrapping_add(AHEAD),
         };
-        let will = FailSafe {
+        let failsafe = FailSafe {
             interface: node.spec.interface.clone(),
             index: link,
             addresses,
             bow_outs,
         };
-        if let Err(error) = writer.write(index.number(), &will) {
+        if let Err(error) = writer.write(index.number(), &failsafe) {
             warn!(vhost = %node.spec.name, %error, "Could not tell the keeper what to do if we die");
         }
         self.beat_for(index);
@@ -142,13 +146,13 @@ mod tests {
             let mut engine = engine(SimHost::new().with_link(link()), &Frames::default(), "").await;
             let (writer, keeper) = Writer::create().unwrap();
             let keeper = Reader::new(keeper);
-            engine.will = Some(writer);
+            engine.failsafe = Some(writer);
             loop {
                 engine.beat();
                 let limit = keeper.heartbeat().unwrap().limit;
                 assert_eq!(limit, LIMIT_IDLE);
                 step(&mut engine, &clock);
-                if engine.nodes.get(VhostId::FIRST).unwrap().holding {
+                if engine.first().holding {
                     break;
                 }
             }

@@ -631,7 +631,7 @@ mod tests {
             let mut engine = engine(SimHost::new().with_link(link()), &Frames::default(), "").await;
             let (writer, keeper) = Writer::create().unwrap();
             let keeper = Reader::new(keeper);
-            engine.will = Some(writer);
+            engine.failsafe = Some(writer);
             // As each address does that is taken off an interface which lets others go along.
             engine.host_event(HostEvent::Link(link()));
             assert_eq!(
@@ -643,16 +643,10 @@ mod tests {
                 carrier: false,
                 ..link()
             }));
-            assert_eq!(
-                engine.nodes.get(VhostId::FIRST).unwrap().machine.state(),
-                State::Init
-            );
+            assert_eq!(engine.first().machine.state(), State::Init);
             engine.host_event(HostEvent::Link(link()));
             assert_eq!(
-                (
-                    engine.nodes.get(VhostId::FIRST).unwrap().machine.state(),
-                    keeper.entries().len()
-                ),
+                (engine.first().machine.state(), keeper.entries().len()),
                 (State::Backup, 1)
             );
         });

@@ -23,7 +23,7 @@ impl Engine {
             Kind::Counter,
             "Packets that belong to no virtual host here.",
         );
-        for (reason, count) in self.strangers.rejects() {
+        for (reason, count) in self.unmatched.rejects() {
             text.sample(&[("reason", reason)], count);
         }
         self.hook_metrics(&mut text);

@@ -48,7 +48,7 @@ impl<E: Environment> Engine<E> {
 
     /// Counts a packet that belongs to no virtual host here.
     fn strange(&mut self, reject: Reject, src: Option<IpAddr>) {
-        self.strangers.reject(reject);
+        self.unmatched.reject(reject);
         let src = src.map(|src| src.to_string());
         trace!(src, reason = reject.as_str(), "Refused a packet");
     }

@@ -99,7 +99,7 @@ mod tests {
                 .next_wake()
                 .into_iter()
                 .chain(self.peer.deadline())
-                .chain(self.engine.nodes.get(VhostId::FIRST).unwrap().lease_end());
+                .chain(self.engine.first().lease_end());
             self.clock
                 .advance(next.min().expect("something is due").max(clock::now()));
             self.engine.judge_leases();
@@ -122,12 +122,7 @@ mod tests {
         }
 
         fn state(&self) -> State {
-            self.engine
-                .nodes
-                .get(VhostId::new(0))
-                .unwrap()
-                .machine
-                .state()
+            self.engine.first().machine.state()
         }
 
         fn is_up(&self) -> bool {
@@ -160,17 +155,12 @@ mod tests {
     fn a_leased_master_that_cannot_send_leaves_and_holds_nothing_until_it_can() {
         play(async |clock| {
             let mut pair = pair(clock, "").await;
-            pair.until(|pair| {
-                pair.engine.nodes.get(VhostId::FIRST).unwrap().holding
-                    && pair.peer.heard().is_some()
-            });
+            pair.until(|pair| pair.engine.first().holding && pair.peer.heard().is_some());
             pair.wire.refuse(true);
             pair.until(|pair| pair.state() == State::Backup);
             let why = pair
                 .engine
-                .nodes
-                .get(VhostId::new(0))
-                .unwrap()
+                .first()
                 .last
                 .as_ref()
                 .map(|last| last.cause.clone());
@@ -191,11 +181,7 @@ mod tests {
             while clock::now() < end {
                 let before = pair.state();
                 pair.step();
-                assert!(
-                    !pair.is_up(),
-                    "{:?}",
-                    pair.engine.nodes.get(VhostId::FIRST).unwrap().last
-                );
+                assert!(!pair.is_up(), "{:?}", pair.engine.first().last);
                 tried += usize::from(before == State::Backup && pair.state() == State::Master);
             }
             assert!((1..5).contains(&tried), "{tried}");
@@ -218,7 +204,7 @@ mod tests {
             let mut engine = engine(SimHost::new().with_link(link()), &wire, "").await;
             wire.refuse(true);
             let node = |engine: &Engine<Bench>| {
-                let node = engine.nodes.get(VhostId::FIRST).unwrap();
+                let node = engine.first();
                 (node.is_master(), node.gate, node.holding)
             };
             while !node(&engine).0 {
@@ -245,9 +231,7 @@ mod tests {
                 carry(&pair.wire, &mut pair.engine, &mut pair.peer);
                 let cause = pair
                     .engine
-                    .nodes
-                    .get(VhostId::new(0))
-                    .unwrap()
+                    .first()
                     .last
                     .as_ref()
                     .map(|last| last.cause.clone());
@@ -257,8 +241,7 @@ mod tests {
                     "{lease}"
                 );
                 assert!(
-                    !pair.is_up()
-                        && pair.engine.nodes.get(VhostId::FIRST).unwrap().gate == Gate::Unheard,
+                    !pair.is_up() && pair.engine.first().gate == Gate::Unheard,
                     "{lease}"
                 );
                 assert_eq!(
@@ -281,10 +264,10 @@ mod tests {
     fn an_address_that_a_reload_took_away_goes_also_while_nothing_can_be_sent() {
         play(async |clock| {
             let mut pair = pair(clock, "").await;
-            pair.until(|pair| pair.engine.nodes.get(VhostId::FIRST).unwrap().holding);
+            pair.until(|pair| pair.engine.first().holding);
             pair.wire.refuse(true);
             pair.clock.advance(clock::now() + Duration::from_millis(50));
-            let node = pair.engine.nodes.get_mut(VhostId::FIRST).unwrap();
+            let node = pair.engine.first_mut();
             let old = node.spec.clone();
             node.spec.addresses = ["10.0.0.23/24".parse().unwrap()].into();
             pair.engine
@@ -313,24 +296,10 @@ mod tests {
     fn a_master_that_slept_after_it_could_not_send_says_nothing() {
         play(async |clock| {
             let mut pair = pair(clock, "").await;
-            pair.until(|pair| pair.engine.nodes.get(VhostId::FIRST).unwrap().holding);
+            pair.until(|pair| pair.engine.first().holding);
             pair.wire.refuse(true);
-            let before = pair
-                .engine
-                .nodes
-                .get(VhostId::new(0))
-                .unwrap()
-                .machine
-                .advertised();
-            pair.until(|pair| {
-                pair.engine
-                    .nodes
-                    .get(VhostId::new(0))
-                    .unwrap()
-                    .machine
-                    .advertised()
-                    > before
-            });
+            let before = pair.engine.first().machine.advertised();
+            pair.until(|pair| pair.engine.first().machine.advertised() > before);
             pair.wire.refuse(false);
             pair.wire.take();
             pair.clock.advance(clock::now() + Duration::from_secs(4));
@@ -338,9 +307,7 @@ mod tests {
             pair.engine.end_turn();
             assert!(
                 pair.engine
-                    .nodes
-                    .get(VhostId::new(0))
-                    .unwrap()
+                    .first()
                     .last
                     .as_ref()
                     .is_some_and(|last| matches!(last.cause, Cause::Late { .. }))

@@ -44,7 +44,7 @@ impl<E: Environment> Engine<E> {
                 .map(ToString::to_string),
             lasting_problem: self.shared.persist.problem(),
             strangers: self
-                .strangers
+                .unmatched
                 .rejects()
                 .map(|(why, count)| (why.to_owned(), count))
                 .filter(|(_, n)| *n > 0)
@@ -52,7 +52,7 @@ impl<E: Environment> Engine<E> {
             strange_vhids: self
                 .interfaces
                 .iter()
-                .flat_map(|port| port.strangers.status(&port.name, now))
+                .flat_map(|port| port.unmatched.status(&port.name, now))
                 .collect(),
             reload_problems: self.reload_problems.clone(),
         }

@@ -32,7 +32,7 @@ impl<E: Environment> Engine<E> {
         match timer {
             EngineTimer::Beat => self
                 .beaten
-                .filter(|_| self.will.is_some())
+                .filter(|_| self.failsafe.is_some())
                 .map(|last| last.at + BEAT),
             EngineTimer::Stop => self.stopping.as_ref().map(|stopping| stopping.deadline),
             EngineTimer::Look => self.look_again,
@@ -60,19 +60,10 @@ impl<E: Environment> Engine<E> {
             }
         }
         for id in woken {
-            for timer in Timer::ALL {
-                let is_due = |engine: &Self| {
-                    engine
-                        .nodes
-                        .get(id)
-                        .is_some_and(|node| node.is_due(*timer, now))
-                };
-                if *timer == Timer::Protocol {
-                    continue;
-                }
-                self.fire(id, *timer, now);
+            for &timer in Timer::ALL.iter().filter(|timer| **timer != Timer::Protocol) {
+                self.fire(id, timer, now);
                 debug_assert!(
-                    !is_due(self),
+                    !self.is_due(id, timer, now),
                     "{timer:?} would wake the loop again and again"
                 );
             }
@@ -112,10 +103,14 @@ impl<E: Environment> Engine<E> {
     /// Does what this deadline is for, if it has come. For whoever moves one to now, too: what is
     /// done then may rely on having been waited for.
     pub(in crate::engine) fn fire(&mut self, id: VhostId, timer: Timer, now: Timestamp) {
-        let due = |node: &Node<E::Host>| node.is_due(timer, now);
-        if self.nodes.get(id).is_some_and(due) {
+        if self.is_due(id, timer, now) {
             self.vhost_timer(id, timer, now);
         }
+    }
+
+    fn is_due(&self, id: VhostId, timer: Timer, now: Timestamp) -> bool {
+        let node = self.nodes.get(id);
+        node.is_some_and(|node| node.is_due(timer, now))
     }
 
     fn vhost_timer(&mut self, id: VhostId, timer: Timer, now: Timestamp) {
@@ -170,7 +165,7 @@ mod tests {
             let (reply, _) = oneshot::channel();
             return engine.resign(&name, String::new(), false, reply);
         }
-        let node = engine.nodes.get_mut(VhostId::FIRST).unwrap();
+        let node = engine.first_mut();
         match timer {
             Timer::Protocol => node.wake = Some(soon),
             Timer::Announce => node.announcer.again(now),
@@ -214,14 +209,14 @@ mod tests {
             play(async |clock| {
                 let host = SimHost::new().with_link(link());
                 let mut engine = engine(host, &Frames::default(), "").await;
-                while !engine.nodes.get(VhostId::FIRST).unwrap().is_master() {
+                while !engine.first().is_master() {
                     step(&mut engine, &clock);
                 }
                 for _ in 0..20 {
                     step(&mut engine, &clock);
                 }
                 wait_for(&mut engine, timer, clock::now());
-                let node = engine.nodes.get(VhostId::FIRST).unwrap();
+                let node = engine.first();
                 let due = node
                     .deadline(timer)
                     .unwrap_or_else(|| panic!("{timer:?} is not set"));
@@ -236,7 +231,7 @@ mod tests {
                     late < Duration::from_millis(1),
                     "{timer:?} came {late:?} late"
                 );
-                let node = engine.nodes.get(VhostId::FIRST).unwrap();
+                let node = engine.first();
                 assert!(!node.is_due(timer, clock::now()), "{timer:?} is still due");
                 assert!(
                     engine.next_wake().is_none_or(|next| next > clock::now()),

@@ -100,7 +100,7 @@ impl<E: Environment> Engine<E> {
         told.extend(
             self.interfaces
                 .get(node.interface)
-                .map(|port| port.strangers.lately(now, silent))
+                .map(|port| port.unmatched.lately(now, silent))
                 .unwrap_or_default(),
         );
         let mut journal = self.shared.journal.borrow_mut();
@@ -295,9 +295,9 @@ impl<E: Environment> Engine<E> {
         self.handle(index, Input::Demote(demotion), now);
     }
 
-    pub(in crate::engine) fn hook_outcome(&mut self, news: HookOutcome) {
+    pub(in crate::engine) fn hook_outcome(&mut self, outcome: HookOutcome) {
         let now = clock::now();
-        match news {
+        match outcome {
             HookOutcome::Finished {
                 vhost,
                 entry,

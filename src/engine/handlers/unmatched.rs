@@ -40,7 +40,7 @@ impl<E: Environment> Engine<E> {
             at: now,
             kin: Kin::None,
         };
-        let stranger = known.strangers.0.entry(ad.vhid).or_insert_with(new);
+        let stranger = known.unmatched.0.entry(ad.vhid).or_insert_with(new);
         (stranger.from, stranger.at) = (received.src, now);
         stranger.count += 1;
         let (first, told) = (stranger.count == 1, stranger.telling.note(now));
@@ -60,7 +60,7 @@ impl<E: Environment> Engine<E> {
         if let Some(stranger) = self
             .interfaces
             .get_mut(port)
-            .and_then(|port| port.strangers.0.get_mut(&vhid))
+            .and_then(|port| port.unmatched.0.get_mut(&vhid))
         {
             stranger.kin = kin;
         }

@@ -68,7 +68,7 @@ pub struct Job {
 pub struct OneShot {
     shared: Rc<Shared<LinuxHost>>,
     queue: Rc<Queue<LinuxHost>>,
-    news: mpsc::UnboundedReceiver<HookOutcome>,
+    outcomes: mpsc::UnboundedReceiver<HookOutcome>,
     log: Rc<Log>,
     /// Its processes end with it.
     _keeper: Client,
@@ -117,7 +117,7 @@ impl OneShot {
         };
         let name = material.source.name.clone();
         let pool = Pool::start(name, spec, material, job.policy, keeper.clone()).await?;
-        let (sender, news) = mpsc::unbounded_channel();
+        let (sender, outcomes) = mpsc::unbounded_channel();
         let shared = Shared::in_memory(host, sender);
         let log = Rc::new(Log::default());
         shared.executor.observe(Rc::clone(&log) as _);
@@ -134,7 +134,7 @@ impl OneShot {
         Ok(Self {
             shared,
             queue,
-            news,
+            outcomes,
             log,
             _keeper: keeper,
         })
@@ -147,7 +147,7 @@ impl OneShot {
     pub async fn call(&mut self, event: HookEvent) -> Result<(), HookError> {
         self.queue.put(event, false);
         loop {
-            match self.news.recv().await {
+            match self.outcomes.recv().await {
                 Some(HookOutcome::Finished { result, .. }) => {
                     return result.map_err(|failure| failure.error);
                 }

@@ -85,7 +85,7 @@ pub struct Learned {
 pub struct Planner<'a> {
     config: &'a Config,
     shared: Rc<Shared<RecordingHost<LinuxHost>>>,
-    news: mpsc::UnboundedReceiver<HookOutcome>,
+    outcomes: mpsc::UnboundedReceiver<HookOutcome>,
     hooks: BTreeMap<Name, Hook>,
     node: String,
     learns: bool,
@@ -167,13 +167,13 @@ impl<'a> Planner<'a> {
         } else {
             RecordingHost::new(host)
         };
-        let (sender, news) = mpsc::unbounded_channel();
+        let (sender, outcomes) = mpsc::unbounded_channel();
         let shared = Shared::in_memory(host, sender);
         shared.executor.recover_rest().await;
         Ok(Self {
             config,
             shared,
-            news,
+            outcomes,
             hooks,
             node,
             learns: wanted.learns,
@@ -353,7 +353,7 @@ impl Planning<'_, '_> {
             if settle(self, PATIENCE + longest).await.is_err() {
                 break Err("it works on and on".to_owned());
             }
-            match self.planner.news.try_recv() {
+            match self.planner.outcomes.try_recv() {
                 Ok(HookOutcome::Finished { result, .. }) => {
                     break result.map_err(|failure| failure.error.to_string());
                 }

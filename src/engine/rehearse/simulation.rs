@@ -326,14 +326,14 @@ impl Settling for Simulation {
         let mut told = false;
         let now = clock::now();
         for (number, machine) in self.machines.iter_mut().enumerate() {
-            // Before the news are taken: an engine that stops has heard all when its end is there.
+            // Before the outcomes are taken: an engine that stops has heard all when its end is there.
             let ended = machine.has_stopped();
-            for news in machine.news() {
+            for outcome in machine.outcomes() {
                 told = true;
                 let Some(mut turn) = machine.turn() else {
                     break;
                 };
-                if let Some((text, good)) = tell(&mut turn, news) {
+                if let Some((text, good)) = tell(&mut turn, outcome) {
                     self.record.mark(now, number, MarkKind::Hook, text, good);
                 }
             }
@@ -403,8 +403,8 @@ fn note_states(record: &mut Record, now: Timestamp, number: usize, machine: &Sim
 }
 
 /// Tells an engine. What a reader is to know of it, and whether that is good.
-fn tell(turn: &mut Turn<'_>, news: HookOutcome) -> Option<(String, bool)> {
-    match &news {
+fn tell(turn: &mut Turn<'_>, outcome: HookOutcome) -> Option<(String, bool)> {
+    match &outcome {
         HookOutcome::Finished { entry, result, .. } => {
             let mark = match result {
                 Ok(()) => (format!("{} done", entry.as_str()), true),
@@ -418,7 +418,7 @@ fn tell(turn: &mut Turn<'_>, news: HookOutcome) -> Option<(String, bool)> {
                     false,
                 ),
             };
-            turn.hook_outcome(news);
+            turn.hook_outcome(outcome);
             Some(mark)
         }
         HookOutcome::Checked { vhost, hook, .. } => {
@@ -429,7 +429,7 @@ fn tell(turn: &mut Turn<'_>, news: HookOutcome) -> Option<(String, bool)> {
                     .and_then(|node| node.checks.status_of(&hook))
             };
             let before = health(turn);
-            turn.hook_outcome(news);
+            turn.hook_outcome(outcome);
             let (before, after) = (before?, health(turn)?);
             // That it is well to begin with is nothing to tell.
             let told = |status: &HealthStatus| (status.well != Some(false), status.demotion);
@@ -448,7 +448,7 @@ fn tell(turn: &mut Turn<'_>, news: HookOutcome) -> Option<(String, bool)> {
             })
         }
         HookOutcome::Applied { .. } | HookOutcome::Demote { .. } | HookOutcome::Resign { .. } => {
-            turn.hook_outcome(news);
+            turn.hook_outcome(outcome);
             None
         }
     }

@@ -311,7 +311,7 @@ impl<H: Host + 'static> Queue<H> {
         debug!(%vhost, hook = %hook.name(), outcome, "Asked for the health");
         clock::rest();
         let hook = hook.name().clone();
-        _ = self.shared.news.send(HookOutcome::Checked {
+        _ = self.shared.outcomes.send(HookOutcome::Checked {
             vhost: self.index,
             hook,
             ticket,
@@ -439,7 +439,7 @@ impl<H: Host + 'static> Queue<H> {
             self.undo(mark, job.ticket).await;
         }
         if !overtaken {
-            _ = self.shared.news.send(HookOutcome::Finished {
+            _ = self.shared.outcomes.send(HookOutcome::Finished {
                 vhost: self.index,
                 entry,
                 seq,
@@ -489,7 +489,7 @@ impl<H: Host + 'static> Queue<H> {
         if applied.is_ok() {
             _ = self
                 .shared
-                .news
+                .outcomes
                 .send(HookOutcome::Applied { vhost: self.index });
         }
         _ = told.send(applied);

@@ -217,7 +217,7 @@ impl<'a, H: Host + 'static> RunRequests<'a, H> {
             .map_err(|denied| AskError::Denied(*denied))?;
         let vhost = self.queue.index;
         let by_hook = |reason: &str| format!("hook {}: {}", self.hook.name(), shown(reason));
-        let news = match granted.effect() {
+        let outcome = match granted.effect() {
             Effect::Demote { by, reason } => HookOutcome::Demote {
                 vhost,
                 by: *by,
@@ -230,7 +230,7 @@ impl<'a, H: Host + 'static> RunRequests<'a, H> {
             // Only those two come here.
             _ => return Err(AskError::Invalid("not about the virtual host".to_owned())),
         };
-        _ = self.queue.shared.news.send(news);
+        _ = self.queue.shared.outcomes.send(outcome);
         Ok(Answer::Reply(Reply::Outcome(
             crate::effect::Outcome::Changed,
         )))

@@ -38,7 +38,7 @@ pub(in crate::engine) struct Shared<H> {
     /// The flight recorder.
     pub(in crate::engine) journal: RefCell<Journal>,
     /// To the engine.
-    pub(in crate::engine) news: mpsc::UnboundedSender<HookOutcome>,
+    pub(in crate::engine) outcomes: mpsc::UnboundedSender<HookOutcome>,
     /// How many hooks run at one time.
     pub(in crate::engine) limits_of_daemon: DaemonLimits,
     /// What the thread is at.
@@ -49,14 +49,14 @@ impl<H: Host> Shared<H> {
     /// Of a machine in memory: nothing outlives it, and nothing is recorded.
     pub(in crate::engine) fn in_memory(
         host: H,
-        news: mpsc::UnboundedSender<HookOutcome>,
+        outcomes: mpsc::UnboundedSender<HookOutcome>,
     ) -> Rc<Self> {
         Rc::new(Self {
             executor: Executor::new(host, Ledger::new(), Recovery::default()),
             store: RefCell::new(StateStore::new()),
             persist: Persist::none(),
             journal: RefCell::new(Journal::disabled()),
-            news,
+            outcomes,
             limits_of_daemon: DaemonLimits::default(),
             activity: Activity::default(),
         })
@@ -69,7 +69,7 @@ impl<H: Host> Shared<H> {
     pub(in crate::engine) fn copied<D: Host>(
         daemon: &Shared<D>,
         host: H,
-        news: mpsc::UnboundedSender<HookOutcome>,
+        outcomes: mpsc::UnboundedSender<HookOutcome>,
     ) -> Rc<Self> {
         let ledger = daemon.executor.ledger().copy();
         Rc::new(Self {
@@ -77,7 +77,7 @@ impl<H: Host> Shared<H> {
             store: RefCell::new(daemon.store.borrow().copy()),
             persist: Persist::none(),
             journal: RefCell::new(Journal::disabled()),
-            news,
+            outcomes,
             limits_of_daemon: DaemonLimits::default(),
             activity: Activity::default(),
         })

@@ -18,6 +18,7 @@ use crate::engine::state::{Engine, Parts};
 use crate::engine::vhost::id::{InterfaceId, VhostId};
 use crate::engine::vhost::interface::{Interfaces, Wire};
 use crate::engine::vhost::new::node_with_seed;
+use crate::engine::vhost::node::Node;
 use crate::engine::vhost::table::Nodes;
 use crate::host::SimHost;
 use crate::host::clock;
@@ -103,9 +104,21 @@ fn config(more: &str) -> Config {
         .config
 }
 
+impl Engine<Bench> {
+    /// Its first virtual host, which most tests are about.
+    pub(in crate::engine) fn first(&self) -> &Node<SimHost> {
+        self.nodes.get(VhostId::FIRST).unwrap()
+    }
+
+    /// The same, to change it.
+    pub(in crate::engine) fn first_mut(&mut self) -> &mut Node<SimHost> {
+        self.nodes.get_mut(VhostId::FIRST).unwrap()
+    }
+}
+
 /// An engine with one virtual host, whose link is up.
 pub(in crate::engine) async fn engine(host: SimHost, wire: &Frames, more: &str) -> Engine<Bench> {
-    let (sender, news) = mpsc::unbounded_channel();
+    let (sender, outcomes) = mpsc::unbounded_channel();
     let shared = Shared::in_memory(host, sender);
     shared.executor.recover_rest().await;
     let config = config(more);
@@ -135,13 +148,13 @@ pub(in crate::engine) async fn engine(host: SimHost, wire: &Frames, more: &str) 
         interfaces,
         shared,
         hooks,
-        news,
+        outcomes,
         keeper,
         config,
         path,
         host_name: "node2".into(),
         ties: (),
-        will: None,
+        failsafe: None,
     };
     let mut engine = Engine::new(parts);
     engine.look();
@@ -190,7 +203,7 @@ pub(in crate::engine) fn peer(
     engine: &Engine<Bench>,
     change: impl FnOnce(&mut proto::Settings),
 ) -> proto::Vhost {
-    let mut settings = engine.nodes.get(VhostId::FIRST).unwrap().spec.settings();
+    let mut settings = engine.first().spec.settings();
     change(&mut settings);
     let mut peer = proto::Vhost::new(settings, 9);
     peer.handle(Input::LinkUp, clock::now());

@@ -196,7 +196,7 @@ impl SimMachine {
         observer: Option<Rc<dyn Observer>>,
     ) {
         self.wire = SimWire::default();
-        let (sender, news) = mpsc::unbounded_channel();
+        let (sender, outcomes) = mpsc::unbounded_channel();
         let shared = Shared::in_memory(self.host.clone(), sender);
         if let Some(observer) = observer {
             shared.executor.observe(observer);
@@ -234,13 +234,13 @@ impl SimMachine {
             interfaces,
             shared,
             hooks,
-            news,
+            outcomes,
             keeper: self.keeper.clone(),
             config: self.node.config.clone(),
             path: self.node.path.clone(),
             host_name: self.node.name.clone(),
             ties: (),
-            will: None,
+            failsafe: None,
         });
         for (_, node) in engine.nodes.iter_mut() {
             node.told_initial = self.is_quiet_at_start;
@@ -322,12 +322,12 @@ impl SimMachine {
     }
 
     /// What its hooks have reported.
-    pub(in super::super) fn news(&mut self) -> Vec<HookOutcome> {
+    pub(in super::super) fn outcomes(&mut self) -> Vec<HookOutcome> {
         let Some(engine) = self.engine.as_mut().filter(|_| self.frozen.is_none()) else {
             return Vec::new();
         };
         let mut all: Vec<HookOutcome> =
-            std::iter::from_fn(|| engine.news.try_recv().ok()).collect();
+            std::iter::from_fn(|| engine.outcomes.try_recv().ok()).collect();
         all.sort_by(|one, other| one.order().cmp(&other.order()));
         all
     }

@@ -515,16 +515,16 @@ impl Settling for Instant<'_> {
 
     fn tell(&mut self) -> bool {
         let machine = &mut self.play.machine;
-        // Before the news are taken: an engine that stops has heard all when its end is there.
+        // Before the outcomes are taken: an engine that stops has heard all when its end is there.
         let ended = machine.has_stopped();
         let mut told = ended;
-        for news in machine.news() {
+        for outcome in machine.outcomes() {
             told = true;
-            if let HookOutcome::Checked { result, .. } = &news {
+            if let HookOutcome::Checked { result, .. } = &outcome {
                 self.play.health = Some(result.clone());
             }
             if let Some(mut turn) = machine.turn() {
-                turn.hook_outcome(news);
+                turn.hook_outcome(outcome);
             }
         }
         if ended {

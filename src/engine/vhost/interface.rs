@@ -108,7 +108,7 @@ pub(in crate::engine) struct Interface<W: Wire = Ethernet> {
     sources: Option<Sources>,
     ip_id: u16,
     /// Who advertises here without being known.
-    pub(in crate::engine) strangers: Unmatched,
+    pub(in crate::engine) unmatched: Unmatched,
     /// What the kernel calls it, for which locks were wanted last.
     own_name: Option<IfName>,
     /// Virtual hosts that another process has here, by another name of the interface.
@@ -219,7 +219,7 @@ impl<W: Wire> Interface<W> {
             groups: Vec::new(),
             sources: None,
             ip_id: 1,
-            strangers: Unmatched::default(),
+            unmatched: Unmatched::default(),
             own_name: None,
             barred: BTreeMap::new(),
         }

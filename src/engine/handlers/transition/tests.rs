@@ -4,7 +4,6 @@ use super::*;
 use crate::effect::{Resource, Value};
 use crate::engine::report::HandedOver;
 use crate::engine::sim::bench::{Bench, Frames, PEER, carry, engine, link, peer, play, step};
-use crate::engine::vhost::id::VhostId;
 use crate::host::SimHost;
 
 const NO_LEASE: &str = "lease = \"off\"";
@@ -25,31 +24,18 @@ fn no_successor_is_called_while_an_address_is_still_up() {
             .with_link(link())
             .failing_nth(3, "the kernel did not answer in time");
         let mut engine = engine(host, &wire, NO_LEASE).await;
-        while !engine.nodes.get(VhostId::FIRST).unwrap().holding {
+        while !engine.first().holding {
             step(&mut engine, &clock);
         }
         let _answer = order(&mut engine, true);
-        assert!(
-            engine
-                .nodes
-                .get(VhostId::new(0))
-                .unwrap()
-                .drop_again
-                .is_some()
-        );
+        assert!(engine.first().drop_again.is_some());
         assert_eq!(wire.bow_outs(), 0, "the address is still up");
         assert_eq!(
-            engine.nodes.get(VhostId::FIRST).unwrap().machine.state(),
+            engine.first().machine.state(),
             State::Backup,
             "it lets go all the same"
         );
-        while engine
-            .nodes
-            .get(VhostId::new(0))
-            .unwrap()
-            .drop_again
-            .is_some()
-        {
+        while engine.first().drop_again.is_some() {
             step(&mut engine, &clock);
         }
         assert_eq!(wire.bow_outs(), 1, "and calls its successor when it has");
@@ -64,7 +50,7 @@ fn an_address_that_the_kernel_has_taken_away_keeps_nobody_from_calling_a_success
             .with_link(link())
             .failing_nth(3, "IPv6 is disabled on this device");
         let mut engine = engine(host, &wire, NO_LEASE).await;
-        while !engine.nodes.get(VhostId::FIRST).unwrap().holding {
+        while !engine.first().holding {
             step(&mut engine, &clock);
         }
         let address = Resource::Address {
@@ -73,14 +59,7 @@ fn an_address_that_the_kernel_has_taken_away_keeps_nobody_from_calling_a_success
         };
         engine.shared.executor.host().set(address, Value::Absent);
         let _answer = order(&mut engine, true);
-        assert!(
-            engine
-                .nodes
-                .get(VhostId::new(0))
-                .unwrap()
-                .drop_again
-                .is_none()
-        );
+        assert!(engine.first().drop_again.is_none());
         assert_eq!(wire.bow_outs(), 1);
         assert!(engine.shared.executor.is_clean());
     });
@@ -91,17 +70,10 @@ fn an_order_to_hand_over_without_a_peer_is_refused_or_tells_for_how_long_nobody_
     play(async |clock| {
         let wire = Frames::default();
         let mut engine = engine(SimHost::new().with_link(link()), &wire, NO_LEASE).await;
-        while !engine.nodes.get(VhostId::FIRST).unwrap().holding {
+        while !engine.first().holding {
             step(&mut engine, &clock);
         }
-        let seq = engine
-            .nodes
-            .get(VhostId::new(0))
-            .unwrap()
-            .last
-            .as_ref()
-            .unwrap()
-            .seq;
+        let seq = engine.first().last.as_ref().unwrap().seq;
         let mut answer = order(&mut engine, false);
         let second = order(&mut engine, false).await.unwrap();
         assert_eq!(second, Err("web is being handed over already".to_owned()));
@@ -115,29 +87,13 @@ fn an_order_to_hand_over_without_a_peer_is_refused_or_tells_for_how_long_nobody_
         assert_eq!(refused, Ok(HandedOver::NoPeer { waited_ms: 3_000 }));
         assert_eq!(clock::now().since(began), Duration::from_secs(3));
         assert_eq!(
-            (
-                wire.bow_outs(),
-                engine
-                    .nodes
-                    .get(VhostId::new(0))
-                    .unwrap()
-                    .last
-                    .as_ref()
-                    .unwrap()
-                    .seq
-            ),
+            (wire.bow_outs(), engine.first().last.as_ref().unwrap().seq),
             (0, seq),
             "nothing was done"
         );
 
         let mut answer = order(&mut engine, true);
-        assert_eq!(
-            (
-                engine.nodes.get(VhostId::FIRST).unwrap().holding,
-                wire.bow_outs()
-            ),
-            (false, 1)
-        );
+        assert_eq!((engine.first().holding, wire.bow_outs()), (false, 1));
         let forced = loop {
             step(&mut engine, &clock);
             if let Ok(answer) = answer.try_recv() {
@@ -145,7 +101,7 @@ fn an_order_to_hand_over_without_a_peer_is_refused_or_tells_for_how_long_nobody_
             }
         };
         assert_eq!(forced, Ok(HandedOver::Back { nobody_ms: 3_000 }));
-        assert!(engine.nodes.get(VhostId::FIRST).unwrap().holding);
+        assert!(engine.first().holding);
         assert!(
             order(&mut engine, false).try_recv().is_err(),
             "it is asked for again"
@@ -158,7 +114,7 @@ fn a_backup_that_answers_is_handed_over_to_at_once() {
     play(async |clock| {
         let wire = Frames::default();
         let mut engine = engine(SimHost::new().with_link(link()), &wire, NO_LEASE).await;
-        while !engine.nodes.get(VhostId::FIRST).unwrap().holding {
+        while !engine.first().holding {
             step(&mut engine, &clock);
         }
         let mut backup = peer(&engine, |_| {});
@@ -166,7 +122,7 @@ fn a_backup_that_answers_is_handed_over_to_at_once() {
         let mut answer = order(&mut engine, false);
         carry(&wire, &mut engine, &mut backup);
         assert!(
-            !engine.nodes.get(VhostId::FIRST).unwrap().holding,
+            !engine.first().holding,
             "the backup answers, and that is enough"
         );
         carry(&wire, &mut engine, &mut backup);
@@ -187,7 +143,7 @@ fn a_worse_master_that_has_just_been_preempted_is_in_order() {
         let host = SimHost::new().with_link(link());
         let mut engine = engine(host, &Frames::default(), NO_LEASE).await;
         let now = clock::now();
-        let node = engine.nodes.get_mut(VhostId::FIRST).unwrap();
+        let node = engine.first_mut();
         let mut took_over = |cause| {
             node.changed = now;
             node.last = Some(Transition {

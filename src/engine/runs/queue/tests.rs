@@ -19,8 +19,8 @@ fn dev() -> IfName {
 
 /// A virtual host without hooks, whose host is in memory.
 fn queue(host: SimHost) -> (Rc<Queue<SimHost>>, UnboundedReceiver<HookOutcome>) {
-    let (news, heard) = mpsc::unbounded_channel();
-    let shared = Shared::in_memory(host, news);
+    let (outcomes, heard) = mpsc::unbounded_channel();
+    let shared = Shared::in_memory(host, outcomes);
     tokio::task::spawn_local({
         let shared = Rc::clone(&shared);
         async move { shared.executor.recover_rest().await }
