@@ -13,6 +13,7 @@ use carpd::host::children::helper::{Duty, HelperClient, HelperOp};
 use carpd::keeper::{self, Client, Exits, HowEnded, Role};
 use carpd::programs::{Opened, Programs};
 use carpd::reader;
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,6 +22,8 @@ fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     match arguments.first().and_then(|a| a.to_str()) {
         Some("keep") => {
+            // Not even a test that hangs leaves it behind, starting engines for ever.
+            set_pdeathsig(Signal::SIGKILL).unwrap();
             let settings = keeper::ChildSettings {
                 arguments: &[],
                 // A test that has one names it.
