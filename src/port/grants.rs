@@ -3,23 +3,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ir::{Action, Cond, Expr, Run, Visit, walk};
+use super::facts::{FactKind, Facts};
+use super::ir::{Action, Cond, Expr, Run, Step, Visit, What, walk};
 use super::lower::Scope;
 use super::{Half, Settings};
 use crate::effect::toml_string;
 use crate::types::is_treacherous;
 
-/// The table `[hook.NAME]` with its grants.
-pub(super) fn print(halves: &[(&'static str, &str, Half)], settings: &Settings) -> String {
+/// The table `[hook.NAME]` with its grants. What is to be filled in there becomes facts of the
+/// scripts.
+pub(super) fn print(halves: &mut [(&'static str, &str, Half)], settings: &Settings) -> String {
     let mut needs = Needs::default();
-    for (_, script, half) in halves {
+    for (_, script, half) in halves.iter_mut() {
+        half.facts.turn_to(script);
         walk(
             &half.steps,
             &mut Collect {
                 needs: &mut needs,
                 scope: &half.scope,
+                facts: &mut half.facts,
                 settings,
-                script,
             },
         );
     }
@@ -49,8 +52,8 @@ struct Needs {
 struct Collect<'a> {
     needs: &'a mut Needs,
     scope: &'a Scope,
+    facts: &'a mut Facts,
     settings: &'a Settings,
-    script: &'a str,
 }
 
 impl Collect<'_> {
@@ -60,11 +63,13 @@ impl Collect<'_> {
         if !values.complete {
             let text = format!(
                 "{} line {line}: {what} is known only when it runs: grant it here",
-                self.script
+                self.facts.script()
             );
             if !self.needs.unknown.contains(&text) {
                 self.needs.unknown.push(text);
             }
+            let text = format!("{what} is known only when it runs: add it to the grants");
+            self.facts.record(FactKind::Open, line, text);
         }
         values.known
     }
@@ -129,6 +134,33 @@ impl Collect<'_> {
         }
     }
 
+    /// A variable that came from outside.
+    fn outside(&mut self, line: usize, name: &str) {
+        self.needs.config.insert(name.to_owned());
+        if self.settings.configured(name).is_some() {
+            return;
+        }
+        let keepalived = self
+            .settings
+            .keepalived()
+            .is_some_and(|keepalived| name == "priority" || name == keepalived.name_key());
+        let (kind, text) = if keepalived {
+            let text = format!(
+                "keepalived's {name} is not known here: fill in config.{name}, or say --{name}"
+            );
+            (FactKind::Open, text)
+        } else if self.needs.optional.contains(name) {
+            let text = format!(
+                "${name} came from outside: without config.{name} the script's default holds"
+            );
+            (FactKind::Different, text)
+        } else {
+            let text = format!("${name} came from outside: fill in config.{name}");
+            (FactKind::Open, text)
+        };
+        self.facts.record(kind, line, text);
+    }
+
     fn command(&mut self, run: &Run) {
         self.needs
             .command
@@ -137,6 +169,12 @@ impl Collect<'_> {
 }
 
 impl Visit for Collect<'_> {
+    fn step(&mut self, step: &Step) {
+        if let What::Script(name, _) = &step.what {
+            self.facts.turn_to(name);
+        }
+    }
+
     fn action(&mut self, line: usize, action: &Action) {
         match action {
             Action::Addr { cidr, dev, .. } | Action::Announce { cidr, dev, .. } => {
@@ -222,7 +260,7 @@ impl Visit for Collect<'_> {
 
     fn expr(&mut self, line: usize, expr: &Expr) {
         match expr {
-            Expr::Outside(name) => _ = self.needs.config.insert(name.clone()),
+            Expr::Outside(name) => self.outside(line, name),
             Expr::Call("default", args) => {
                 if let Some(Expr::Outside(name)) = args.first() {
                     self.needs.optional.insert(name.clone());
@@ -244,17 +282,22 @@ impl Needs {
     fn toml(&self, settings: &Settings) -> String {
         let name = &settings.name;
         let mut out = format!("[hook.{name}]\nsource = \"hooks/{name}.lua\"\n");
+        let known = |name: &String| settings.configured(name).map_or("", String::as_str);
         let entries = |names: &mut dyn Iterator<Item = &String>| {
             names
-                .map(|name| format!("{name} = \"\""))
+                .map(|name| format!("{name} = {}", string(known(name))))
                 .collect::<Vec<_>>()
                 .join(", ")
         };
         let needed = entries(&mut self.config.difference(&self.optional));
         if !needed.is_empty() {
-            out += &format!(
-                "# The scripts took these from outside: fill them in.\nconfig = {{ {needed} }}\n"
-            );
+            let mut missing = self.config.difference(&self.optional);
+            out += if missing.any(|name| known(name).is_empty()) {
+                "# The scripts took these from outside: fill them in.\n"
+            } else {
+                "# The scripts took these from outside.\n"
+            };
+            out += &format!("config = {{ {needed} }}\n");
         }
         let optional = entries(&mut self.optional.iter());
         if !optional.is_empty() {

@@ -14,6 +14,8 @@ pub(crate) enum Expr {
     Cidr,
     /// Its third argument.
     Xparam,
+    /// One of the words that the script is called with: of several, the one for the state.
+    Given(Vec<String>),
     /// A variable of the script.
     Var(String),
     /// An argument of a function of the script.
@@ -206,6 +208,8 @@ pub(crate) enum What {
     While(Cond, Vec<Step>),
     /// Steps of their own.
     Block(Vec<Step>),
+    /// A whole script of this name.
+    Script(String, Vec<Step>),
     /// A function of the script and how many arguments it uses.
     Function(String, usize, Vec<Step>),
     /// Calls it.
@@ -265,7 +269,9 @@ pub(crate) fn walk(steps: &[Step], visit: &mut impl Visit) {
                 walk_cond(line, cond, visit);
                 walk(body, visit);
             }
-            What::Block(body) | What::Function(_, _, body) => walk(body, visit),
+            What::Block(body) | What::Script(_, body) | What::Function(_, _, body) => {
+                walk(body, visit);
+            }
             What::Call(_, args) => args.iter().for_each(|value| walk_expr(line, value, visit)),
             What::Return(None)
             | What::Fail(_)
@@ -339,6 +345,7 @@ fn walk_expr(line: usize, expr: &Expr, visit: &mut impl Visit) {
         | Expr::Vip
         | Expr::Cidr
         | Expr::Xparam
+        | Expr::Given(_)
         | Expr::Var(_)
         | Expr::Arg(..)
         | Expr::Outside(_)

@@ -9,20 +9,19 @@ mod value;
 use std::collections::HashMap;
 
 pub(crate) use self::scope::Scope;
-use super::Settings;
 use super::commands::{self, Arg, Done};
+use super::facts::{FactKind, Facts};
 use super::ir::{Action, Cond, Expr, Step, What};
-use super::shell::{Command, Item, Kind, Pipeline, Script, Word};
+use super::shell::{Command, Item, Kind, Piece, Pipeline, Script, Word};
+use super::{Settings, Source};
 
-/// What both scripts share: the names of command lines, and what the reader should know.
+/// What both scripts share: the names of command lines, and the priorities of rules.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     /// Command lines and their names.
     commands: Vec<(Vec<String>, String)>,
     /// Priorities given to rules that had none, by what the rule says.
     rules: Vec<Vec<(&'static str, Expr)>>,
-    /// Remarks: script, line, text.
-    pub(crate) notes: Vec<(String, usize, String)>,
 }
 
 /// The translation of one script.
@@ -31,8 +30,7 @@ pub(crate) struct Lower<'a> {
     source: &'a str,
     scope: Scope,
     shared: &'a mut Shared,
-    /// The script's file name, for remarks.
-    script: String,
+    facts: Facts,
     line: usize,
     /// The function whose body is being translated.
     function: Option<String>,
@@ -50,21 +48,21 @@ pub(crate) struct Lower<'a> {
 type Lowered<T> = Result<T, String>;
 
 impl<'a> Lower<'a> {
-    /// Translates a whole script.
+    /// Translates a whole script that is called with these arguments.
     pub(crate) fn script(
         script: &Script,
-        source: &'a str,
-        name: &str,
+        source: &'a Source,
+        arguments: &[Expr],
         settings: &'a Settings,
         shared: &'a mut Shared,
-    ) -> (Vec<Step>, Scope) {
-        let scope = Scope::of(script, settings);
+    ) -> (Vec<Step>, Scope, Facts) {
+        let scope = Scope::of(script, arguments, settings);
         let mut lower = Self {
             settings,
-            source,
+            source: &source.text,
             scope,
             shared,
-            script: name.to_owned(),
+            facts: Facts::of(&source.name),
             line: 1,
             function: None,
             shifted: 0,
@@ -80,20 +78,17 @@ impl<'a> Lower<'a> {
             steps.pop();
         }
         steps = with_comments(steps, &script.comments);
-        (steps, lower.scope)
+        (steps, lower.scope, lower.facts)
     }
 
-    /// A remark about the line that is being translated.
-    pub(crate) fn note(&mut self, text: String) {
-        let note = (self.script.clone(), self.line, text);
-        if !self
-            .shared
-            .notes
-            .iter()
-            .any(|(script, _, text)| *script == note.0 && *text == note.2)
-        {
-            self.shared.notes.push(note);
-        }
+    /// The line that is being translated behaves otherwise in the hook; nothing is to be done.
+    pub(crate) fn differs(&mut self, text: impl Into<String>) {
+        self.facts.record(FactKind::Different, self.line, text);
+    }
+
+    /// The line that is being translated was translated on an assumption.
+    pub(crate) fn guess(&mut self, text: impl Into<String>) {
+        self.facts.record(FactKind::Guessed, self.line, text);
     }
 
     /// The name under which this command line is granted; the same one for the same line.
@@ -144,7 +139,9 @@ impl<'a> Lower<'a> {
             self.shared.rules.push(rule.to_vec());
             self.shared.rules.len() - 1
         });
-        self.note("a rule without a priority: it gets the one that the kernel gives where there are no other rules".to_owned());
+        self.guess(
+            "a rule without a priority: it gets the one that the kernel gives where there are no other rules",
+        );
         Expr::Text((32765_usize.saturating_sub(at)).to_string())
     }
 
@@ -173,8 +170,8 @@ impl<'a> Lower<'a> {
             }
             Some(stanza) => Ok(Expr::Text(stanza.cidr)),
             None if own || name.as_deref().is_some_and(|n| n.ends_with(":ucarp")) => {
-                self.note(
-                    "the alias is taken to be the virtual host's address; port what else its stanza does by hand".to_owned(),
+                self.guess(
+                    "the alias is taken to be the virtual host's address; port what else its stanza does by hand",
                 );
                 Ok(Expr::Cidr)
             }
@@ -250,7 +247,7 @@ impl<'a> Lower<'a> {
             if !steps.iter().all(quick) {
                 return Err("a hook has no background: all that it does ends with it".into());
             }
-            self.note("done in the foreground: a hook has no background".to_owned());
+            self.differs("done in the foreground: a hook has no background");
         }
         Ok(steps)
     }
@@ -447,6 +444,9 @@ impl<'a> Lower<'a> {
         {
             return Err("a variable for one command only".into());
         }
+        if self.keeps_arguments(words) {
+            return Ok(Vec::new());
+        }
         let (name, args) = self.call(words)?;
         if let Some(function) = self.scope.function(&name).cloned() {
             let args = args
@@ -472,15 +472,22 @@ impl<'a> Lower<'a> {
         })
     }
 
+    /// `set -- $@` of a script whose arguments are single words.
+    fn keeps_arguments(&self, words: &[Word]) -> bool {
+        let all = |word: &Word| matches!(word.0.as_slice(), [Piece::Param { name, op: None, .. }] if name == "@" || name == "*");
+        self.function.is_none()
+            && self.settings.keepalived().is_some()
+            && matches!(words, [set, dashes, rest] if set.is("set") && dashes.is("--") && all(rest))
+    }
+
     /// An action as a step: what the API does must work; a program's status counts after `set -e`
     /// alone.
     fn act(&mut self, action: Action) -> Step {
         let what = match action {
             Action::Run(run) if self.errexit => What::Must(Cond::Did(vec![Action::Run(run)])),
             Action::Run(run) => {
-                self.note(
-                    "goes on if a program fails, as the script did, with a warning; write assert(run(...)) to let the hook fail"
-                        .into(),
+                self.differs(
+                    "a program that fails is a warning in the log, and the hook goes on; write assert(run(...)) to let it fail",
                 );
                 What::Try(Cond::Did(vec![Action::Run(run)]))
             }

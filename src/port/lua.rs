@@ -14,13 +14,14 @@ use crate::types::{is_treacherous, shown};
 type Keeps = [(&'static str, Expr)];
 
 /// What is taken from the event, where it is used.
-const EVENT: [(&str, &str); 3] = [
+const EVENT: [(&str, &str); 4] = [
     ("dev", "local dev = event.instance.interface"),
     (
         "vip",
         "local vip = string.match(event.instance.addresses[1], \"^[^/]+\")",
     ),
     ("xparam", "local xparam = event.xparam or \"\""),
+    ("became", "local became = keepalived_state(event)"),
 ];
 
 /// Words of a script or of its file as they may stand in a comment: they do not end it, and no
@@ -46,7 +47,7 @@ pub(super) fn print(
         let keeps = if index == 0 { keeps } else { &[] };
         let mut printer = Printer {
             half,
-            script,
+            script: (*script).to_owned(),
             keeps,
             out: String::new(),
             indent: 1,
@@ -69,11 +70,12 @@ pub(super) fn print(
             printer.out
         );
     }
-    let scripts: Vec<&str> = halves
-        .iter()
-        .map(|(_, script, _)| *script)
-        .chain(mirror)
-        .collect();
+    let mut scripts: Vec<&str> = Vec::new();
+    for script in halves.iter().map(|(_, script, _)| *script).chain(mirror) {
+        if !scripts.contains(&script) {
+            scripts.push(script);
+        }
+    }
     let mut head = format!(
         "-- {}: ported from {} by carpd {}.\n",
         settings.name,
@@ -98,7 +100,8 @@ pub(super) fn print(
 /// Prints one entry point.
 struct Printer<'a> {
     half: &'a Half,
-    script: &'a str,
+    /// The name of the script whose lines are printed.
+    script: String,
     keeps: &'a Keeps,
     out: String,
     indent: usize,
@@ -137,6 +140,9 @@ impl Printer<'_> {
         for (name, line) in EVENT {
             if self.used.contains(name) {
                 self.used.insert("event");
+                if name == "became" {
+                    self.used.insert("keepalived_state");
+                }
                 self.line(line);
             }
         }
@@ -217,6 +223,11 @@ impl Printer<'_> {
                 self.body(body);
                 self.line("end");
             }
+            What::Script(name, body) => {
+                let outer = std::mem::replace(&mut self.script, name.clone());
+                self.steps(body);
+                self.script = outer;
+            }
             What::Function(name, params, body) => {
                 let params: Vec<String> = (1..=*params).map(|n| format!("a{n}")).collect();
                 let name = self.names.of(name);
@@ -247,7 +258,7 @@ impl Printer<'_> {
     fn todo(&mut self, line: usize, original: &str, why: &str) {
         self.line(&format!(
             "-- TODO {} line {line}: {}",
-            remark(self.script),
+            remark(&self.script),
             remark(why)
         ));
         for text in original.lines() {
@@ -522,6 +533,10 @@ impl Printer<'_> {
             Expr::Dev => self.helper("dev").to_owned(),
             Expr::Vip => self.helper("vip").to_owned(),
             Expr::Xparam => self.helper("xparam").to_owned(),
+            Expr::Given(words) => match words.as_slice() {
+                [one] => quoted(one),
+                _ => self.helper("became").to_owned(),
+            },
             Expr::Cidr => {
                 self.used.insert("event");
                 "event.instance.addresses[1]".to_owned()

@@ -1,6 +1,6 @@
 //! Is one script the undo of the other?
 
-use super::ir::{Action, Expr, RouteVerb, Step, Visit, What, walk};
+use super::ir::{Action, Cond, Expr, RouteVerb, Step, Visit, What, walk};
 
 /// Does undoing `up` do all that `down` does? Only straight lines are compared, in any order.
 pub(super) fn undoes(up: &[Step], down: &[Step]) -> bool {
@@ -174,10 +174,10 @@ pub(super) fn resource(action: &Action) -> Option<(&'static str, Expr)> {
     })
 }
 
-/// What `up` changes and `down` does not touch: the script left it so, and so does the hook. The
-/// virtual host's own address is carpd's, and never kept.
+/// What `up` changes and `down` does not touch on each of its ways: there the script left it so, and
+/// so does the hook. The virtual host's own address is carpd's, and never kept.
 pub(super) fn kept(up: &[Step], down: &[Step]) -> Vec<(&'static str, Expr)> {
-    let touched = resources(down);
+    let touched = Ways::through(down);
     let own = ("addr", Expr::Vip);
     resources(up)
         .into_iter()
@@ -185,18 +185,150 @@ pub(super) fn kept(up: &[Step], down: &[Step]) -> Vec<(&'static str, Expr)> {
         .collect()
 }
 
-fn resources(steps: &[Step]) -> Vec<(&'static str, Expr)> {
-    struct Found(Vec<(&'static str, Expr)>);
-    impl Visit for Found {
-        fn action(&mut self, _: usize, action: &Action) {
-            if let Some(resource) = resource(action)
-                && !self.0.contains(&resource)
-            {
-                self.0.push(resource);
-            }
-        }
-    }
+type Resources = Vec<(&'static str, Expr)>;
+
+fn resources(steps: &[Step]) -> Resources {
     let mut found = Found(Vec::new());
     walk(steps, &mut found);
     found.0
+}
+
+#[derive(Default)]
+struct Found(Resources);
+
+impl Visit for Found {
+    fn action(&mut self, _: usize, action: &Action) {
+        if let Some(resource) = resource(action)
+            && !self.0.contains(&resource)
+        {
+            self.0.push(resource);
+        }
+    }
+}
+
+/// The ways through some steps.
+struct Ways<'a> {
+    /// Functions of the script.
+    functions: Vec<(&'a str, &'a [Step])>,
+    /// What each of the ways that have ended touched; `None` if none has.
+    ended: Option<Resources>,
+}
+
+/// How deep functions may call each other.
+const DEPTH: usize = 16;
+
+impl<'a> Ways<'a> {
+    /// What is touched on each way through these steps.
+    fn through(steps: &'a [Step]) -> Resources {
+        fn collect<'a>(steps: &'a [Step], found: &mut Vec<(&'a str, &'a [Step])>) {
+            for step in steps {
+                match &step.what {
+                    What::Function(name, _, body) => found.push((name, body)),
+                    What::Script(_, body) | What::Block(body) => collect(body, found),
+                    _ => {}
+                }
+            }
+        }
+        let mut functions = Vec::new();
+        collect(steps, &mut functions);
+        let mut ways = Self {
+            functions,
+            ended: None,
+        };
+        let last = ways.go(steps, Some(Vec::new()), 0);
+        both(ways.ended, last).unwrap_or_default()
+    }
+
+    /// Goes on from what was touched so far; `None` where no way leads beyond the steps.
+    fn go(
+        &mut self,
+        steps: &'a [Step],
+        so_far: Option<Resources>,
+        depth: usize,
+    ) -> Option<Resources> {
+        let mut so_far = so_far?;
+        for step in steps {
+            match &step.what {
+                What::If(arms, otherwise) => {
+                    // The first question is always asked.
+                    if let Some((cond, _)) = arms.first() {
+                        self.asked(cond, &mut so_far, depth);
+                    }
+                    let bodies = arms.iter().map(|(_, body)| body).chain([otherwise]);
+                    let mut beyond = None;
+                    for body in bodies {
+                        let way = self.go(body, Some(so_far.clone()), depth);
+                        beyond = both(beyond, way);
+                    }
+                    so_far = beyond?;
+                }
+                What::For(_, _, body) | What::While(_, body) => {
+                    // It is taken to run at least once; a way out of it leads on.
+                    let mut inner = Found(std::mem::take(&mut so_far));
+                    walk(body, &mut inner);
+                    so_far = inner.0;
+                }
+                What::Block(body) | What::Script(_, body) => {
+                    so_far = self.go(body, Some(so_far), depth)?;
+                }
+                What::Call(name, _) => self.call(name, &mut so_far, depth),
+                What::Try(cond) | What::Must(cond) | What::Remember(cond) => {
+                    self.asked(cond, &mut so_far, depth);
+                }
+                What::Do(action) => {
+                    if let Some(resource) = resource(action) {
+                        so_far.push(resource);
+                    }
+                }
+                What::Return(_) | What::Fail(_) => {
+                    self.ended = both(self.ended.take(), Some(so_far));
+                    return None;
+                }
+                What::Assign(..)
+                | What::Function(..)
+                | What::Break
+                | What::Continue
+                | What::Todo { .. }
+                | What::Comment(_) => {}
+            }
+        }
+        Some(so_far)
+    }
+
+    /// What a question touches: its first part is always done.
+    fn asked(&mut self, cond: &'a Cond, so_far: &mut Resources, depth: usize) {
+        match cond {
+            Cond::Did(actions) => so_far.extend(actions.iter().filter_map(resource)),
+            Cond::Function(name, _) => self.call(name, so_far, depth),
+            Cond::Not(inner) => self.asked(inner, so_far, depth),
+            Cond::And(first, _) | Cond::Or(first, _) => self.asked(first, so_far, depth),
+            _ => {}
+        }
+    }
+
+    /// What a function touches; where it returns, the script goes on.
+    fn call(&mut self, name: &str, so_far: &mut Resources, depth: usize) {
+        let body = self.functions.iter().find(|(n, _)| *n == name);
+        let Some((_, body)) = body.copied().filter(|_| depth < DEPTH) else {
+            return;
+        };
+        let outer = self.ended.take();
+        let last = self.go(body, Some(so_far.clone()), depth + 1);
+        if let Some(touched) = both(self.ended.take(), last) {
+            *so_far = touched;
+        }
+        self.ended = outer;
+    }
+}
+
+/// What both ways touch.
+fn both(one: Option<Resources>, other: Option<Resources>) -> Option<Resources> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(
+            one.into_iter()
+                .filter(|resource| other.contains(resource))
+                .collect(),
+        ),
+        (one, other) => one.or(other),
+    }
 }

@@ -10,51 +10,92 @@
 
 pub mod api;
 mod commands;
+mod facts;
+mod fold;
 mod grants;
 mod ir;
 mod lower;
 mod lua;
 mod mirror;
+mod recognise;
 mod settings;
 mod sheet;
 mod shell;
 #[cfg(test)]
 mod tests;
 
-pub use settings::Settings;
+use std::collections::BTreeSet;
+
+pub use facts::{Fact, FactKind};
+pub use settings::{Caller, Keepalived, Settings};
 pub use shell::SyntaxError;
 
-use ir::{Step, Visit, What};
+use facts::Facts;
+use ir::{Cond, Expr, Step, Visit, What};
 use lower::{Lower, Scope, Shared};
 
 /// A script to port.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     /// Its file name, for remarks.
     pub name: String,
     /// What is in it.
     pub text: String,
+    /// What the caller's configuration has it called with before the caller's own arguments.
+    pub arguments: Vec<String>,
 }
 
 /// Why nothing could be ported.
 #[derive(Debug, thiserror::Error)]
-#[error("{script}: {source}")]
+#[error("{script}: {reason}")]
 pub struct PortError {
     /// Which script.
     pub script: String,
     /// Where and why.
-    pub source: SyntaxError,
+    #[source]
+    pub reason: Refusal,
 }
 
-/// A line that a person must look at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remark {
-    /// The script's file name.
-    pub script: String,
-    /// Line, from 1.
-    pub line: usize,
-    /// What to know.
-    pub text: String,
+/// Why a script cannot be ported as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It is no shell script.
+    #[error("{}{what}", at(*.line))]
+    Other {
+        /// The line that shows it, from 1; 0 if it is the whole file.
+        line: usize,
+        /// What it is.
+        what: String,
+    },
+    /// It cannot be read as one.
+    #[error(transparent)]
+    Syntax(#[from] SyntaxError),
+    /// It is a notify script of keepalived, and was to be ported as ucarp's.
+    #[error(
+        "line {line}: it is a notify script of keepalived: its arguments are not those of ucarp"
+    )]
+    Keepalived {
+        /// The line that shows it, from 1.
+        line: usize,
+    },
+}
+
+impl Refusal {
+    /// The line that shows it, from 1; 0 if it is the whole file.
+    #[must_use]
+    pub const fn line(&self) -> usize {
+        match self {
+            Self::Other { line, .. } | Self::Keepalived { line } => *line,
+            Self::Syntax(error) => error.line,
+        }
+    }
+}
+
+fn at(line: usize) -> String {
+    match line {
+        0 => String::new(),
+        line => format!("line {line}: "),
+    }
 }
 
 /// The result.
@@ -66,30 +107,74 @@ pub struct Ported {
     pub toml: String,
     /// The hook's test.
     pub test: String,
-    /// Lines that were not translated; each makes the hook fail where it stands.
-    pub todos: Vec<Remark>,
-    /// Lines that are done in another way.
-    pub notes: Vec<Remark>,
+    /// What a person should know, by script and line.
+    pub facts: Vec<Fact>,
+    /// How many lines of the scripts have commands on them.
+    pub lines: usize,
     /// Is down the mirror of up, so that the undoing of `on_master` takes its place?
     pub mirrored: bool,
+}
+
+impl Ported {
+    /// The facts of one kind.
+    pub fn of(&self, kind: FactKind) -> impl Iterator<Item = &Fact> {
+        self.facts.iter().filter(move |fact| fact.kind == kind)
+    }
+
+    /// What was not translated.
+    #[must_use]
+    pub fn todos(&self) -> Vec<&Fact> {
+        self.of(FactKind::Untranslated).collect()
+    }
+
+    /// Is there nothing left to do?
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        !self.facts.iter().any(|fact| fact.kind.asks())
+    }
 }
 
 /// One script, translated.
 struct Half {
     steps: Vec<Step>,
     scope: Scope,
+    facts: Facts,
+    /// Lines that have commands on them.
+    lines: BTreeSet<usize>,
 }
 
-/// Ports the script that runs on becoming master and the one on becoming backup.
+/// A script, and what it is called with.
+struct Role<'a> {
+    script: &'a Source,
+    arguments: Vec<Expr>,
+    /// That these are its arguments is not said anywhere.
+    assumed: bool,
+}
+
+/// Ports the script that runs on becoming master and the one on becoming backup. keepalived may have
+/// one for both.
 ///
 /// # Errors
-/// [`PortError`] if a script cannot be read as shell at all.
+/// [`PortError`] if a script cannot be read as shell at all, or is another program's.
 pub fn port(up: &Source, down: Option<&Source>, settings: &Settings) -> Result<Ported, PortError> {
     let mut shared = Shared::default();
-    let mut up_half = half(up, settings, &mut shared)?;
-    let down_half = down
-        .map(|down| half(down, settings, &mut shared))
-        .transpose()?;
+    let (master, others) = roles(up, down, settings);
+    let mut up_half = half(&master, settings, &mut shared)?;
+    if up_half.lines.is_empty() {
+        let (line, what) = (0, "there is no command in it".to_owned());
+        return Err(PortError {
+            script: up.name.clone(),
+            reason: Refusal::Other { line, what },
+        });
+    }
+    let down_half = backup(&others, settings, &mut shared)?;
+    let down_name = others
+        .first()
+        .map_or("", |(_, role)| role.script.name.as_str());
+    let mut lines = up_half.lines.len();
+    if down.is_some() {
+        lines += down_half.as_ref().map_or(0, |half| half.lines.len());
+    }
     let mirrored = !settings.explicit
         && down_half
             .as_ref()
@@ -100,49 +185,184 @@ pub fn port(up: &Source, down: Option<&Source>, settings: &Settings) -> Result<P
         keeps = mirror::kept(&up_half.steps, &down.steps);
     }
     drop_unused(&mut up_half.steps);
-    let mut todos = remarks_of(&up.name, &up_half.steps);
     let mut halves = vec![("on_master", up.name.as_str(), up_half)];
-    if let (Some(mut half), Some(source)) = (down_half, down) {
+    if let Some(mut half) = down_half {
         drop_unused(&mut half.steps);
-        todos.extend(remarks_of(&source.name, &half.steps));
-        halves.push(("on_backup", source.name.as_str(), half));
+        halves.push(("on_backup", down_name, half));
     }
-    let lua = lua::print(
-        &halves,
-        settings,
-        mirrored.then(|| down.map_or("", |d| d.name.as_str())),
-        &keeps,
-    );
-    let toml = grants::print(&halves, settings);
+    let lua = lua::print(&halves, settings, mirrored.then_some(down_name), &keeps);
+    let toml = grants::print(&mut halves, settings);
     let test = sheet::print(&halves, settings);
-    let notes = shared
-        .notes
-        .into_iter()
-        .map(|(script, line, text)| Remark { script, line, text })
-        .collect();
+    let mut facts: Vec<Fact> = Vec::new();
+    for (_, _, mut half) in halves {
+        record_todos(&half.steps, &mut half.facts);
+        for fact in half.facts.into_all() {
+            facts::add(&mut facts, fact);
+        }
+    }
     Ok(Ported {
         lua,
         toml,
         test,
-        todos,
-        notes,
+        facts,
+        lines,
         mirrored,
     })
 }
 
-fn half(source: &Source, settings: &Settings, shared: &mut Shared) -> Result<Half, PortError> {
-    let script = shell::parse(&source.text).map_err(|err| PortError {
-        script: source.name.clone(),
-        source: err,
-    })?;
-    let (steps, scope) = Lower::script(&script, &source.text, &source.name, settings, shared);
-    Ok(Half { steps, scope })
+/// Who runs when: the one on becoming master, and those for the states that are not.
+fn roles<'a>(
+    up: &'a Source,
+    down: Option<&'a Source>,
+    settings: &'a Settings,
+) -> (Role<'a>, Vec<(&'static str, Role<'a>)>) {
+    let Some(keepalived) = settings.keepalived() else {
+        let role = |script| Role {
+            script,
+            arguments: vec![Expr::Dev, Expr::Vip, Expr::Xparam],
+            assumed: false,
+        };
+        let down = down.map(|down| ("BACKUP", role(down)));
+        return (role(up), down.into_iter().collect());
+    };
+    let role = |script: &'a Source, states: &[&str]| {
+        let given = |words: &[&str]| Expr::Given(words.iter().map(|w| (*w).to_owned()).collect());
+        let mut arguments: Vec<Expr> = script
+            .arguments
+            .iter()
+            .map(|word| given(&[word.as_str()]))
+            .collect();
+        // Those of notify_master and its like are called as the configuration says, and no more.
+        if down.is_none() || arguments.is_empty() {
+            arguments.extend([
+                given(&[keepalived.kind()]),
+                Expr::Outside(keepalived.name_key().to_owned()),
+                given(states),
+                Expr::Outside("priority".to_owned()),
+            ]);
+        }
+        Role {
+            script,
+            arguments,
+            assumed: down.is_some() && script.arguments.is_empty(),
+        }
+    };
+    let (fault, stop) = (keepalived.fault.as_ref(), keepalived.stop.as_ref());
+    let mut others = Vec::new();
+    let mut left = vec!["BACKUP"];
+    match fault {
+        Some(script) => others.push(("FAULT", role(script, &["FAULT"]))),
+        None => left.push("FAULT"),
+    }
+    match stop {
+        Some(script) => others.push(("STOP", role(script, &["STOP"]))),
+        None => left.push("STOP"),
+    }
+    others.insert(0, ("BACKUP", role(down.unwrap_or(up), &left)));
+    (role(up, &["MASTER"]), others)
 }
 
-fn remarks_of(script: &str, steps: &[Step]) -> Vec<Remark> {
-    struct Todos<'a>(&'a str, Vec<Remark>);
+/// What runs on becoming backup: one script, or one for each state.
+fn backup(
+    others: &[(&'static str, Role<'_>)],
+    settings: &Settings,
+    shared: &mut Shared,
+) -> Result<Option<Half>, PortError> {
+    let Some(((_, first), special)) = others.split_first() else {
+        return Ok(None);
+    };
+    let mut all = half(first, settings, shared)?;
+    if special.is_empty() {
+        return Ok(Some(all));
+    }
+    let state = || Expr::Given(["BACKUP", "FAULT", "STOP"].map(str::to_owned).to_vec());
+    let mut arms = Vec::new();
+    for (word, role) in special {
+        let one = half(role, settings, shared)?;
+        let is = Cond::Equal(state(), Expr::Text((*word).to_owned()));
+        let name = role.script.name.clone();
+        arms.push((is, vec![whole(name.clone(), one.steps)]));
+        all.scope.join(one.scope);
+        all.facts.join(one.facts);
+        all.lines.extend(one.lines);
+    }
+    let rest = vec![whole(first.script.name.clone(), all.steps)];
+    all.steps = vec![Step {
+        line: 0,
+        what: What::If(arms, rest),
+    }];
+    Ok(Some(all))
+}
+
+fn whole(name: String, steps: Vec<Step>) -> Step {
+    Step {
+        line: 0,
+        what: What::Script(name, steps),
+    }
+}
+
+fn half(role: &Role<'_>, settings: &Settings, shared: &mut Shared) -> Result<Half, PortError> {
+    let Role {
+        script, arguments, ..
+    } = role;
+    let refused = |reason: Refusal| PortError {
+        script: script.name.clone(),
+        reason,
+    };
+    if let Some((line, what)) = recognise::other(&script.text) {
+        return Err(refused(Refusal::Other { line, what }));
+    }
+    let tree = shell::parse(&script.text).map_err(|error| refused(error.into()))?;
+    if settings.caller == (Caller::Ucarp { whatever: false })
+        && let Some(line) = recognise::keepalived(&tree, &script.text)
+    {
+        return Err(refused(Refusal::Keepalived { line }));
+    }
+    let lines = tree.lines();
+    let (mut steps, scope, mut facts) = Lower::script(&tree, script, arguments, settings, shared);
+    if role.assumed {
+        guess_arguments(&steps, &mut facts);
+    }
+    if settings.keepalived().is_some() {
+        facts.forget(&fold::fold(&mut steps));
+    }
+    Ok(Half {
+        steps,
+        scope,
+        facts,
+        lines,
+    })
+}
+
+/// A script of one state that looks at arguments which its line in the configuration may not give.
+fn guess_arguments(steps: &[Step], facts: &mut Facts) {
+    struct Looks<'a>(&'a mut Facts);
+    impl Visit for Looks<'_> {
+        fn expr(&mut self, line: usize, expr: &Expr) {
+            let given = match expr {
+                Expr::Given(_) => true,
+                Expr::Outside(name) => matches!(name.as_str(), "instance" | "group" | "priority"),
+                _ => false,
+            };
+            if given {
+                self.0.record(
+                    FactKind::Guessed,
+                    line,
+                    "its arguments are taken to be those of notify; notify_master and its like have none but what their line says: port 'SCRIPT ARGUMENT'",
+                );
+            }
+        }
+    }
+    ir::walk(steps, &mut Looks(facts));
+}
+
+fn record_todos(steps: &[Step], facts: &mut Facts) {
+    struct Todos<'a>(&'a mut Facts);
     impl Visit for Todos<'_> {
         fn step(&mut self, step: &Step) {
+            if let What::Script(name, _) = &step.what {
+                self.0.turn_to(name);
+            }
             if let What::Todo { original, why } = &step.what {
                 let first = original.lines().next().unwrap_or_default();
                 let more = if original.lines().count() > 1 {
@@ -150,17 +370,12 @@ fn remarks_of(script: &str, steps: &[Step]) -> Vec<Remark> {
                 } else {
                     ""
                 };
-                self.1.push(Remark {
-                    script: self.0.to_owned(),
-                    line: step.line,
-                    text: format!("{first}{more}   ({why})"),
-                });
+                let text = format!("{first}{more}   ({why})");
+                self.0.record(FactKind::Untranslated, step.line, text);
             }
         }
     }
-    let mut todos = Todos(script, Vec::new());
-    ir::walk(steps, &mut todos);
-    todos.1
+    ir::walk(steps, &mut Todos(facts));
 }
 
 /// Drops variables that nothing reads any more: `IP=/sbin/ip` and its like. Values that do
@@ -199,6 +414,7 @@ fn remove_unread(steps: &mut Vec<Step>, reads: &[String]) -> bool {
             What::For(_, _, body)
             | What::While(_, body)
             | What::Block(body)
+            | What::Script(_, body)
             | What::Function(_, _, body) => vec![body],
             _ => Vec::new(),
         };

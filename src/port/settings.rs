@@ -3,9 +3,54 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+use super::Source;
+
+/// Who runs the scripts, and so what they are called with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Caller {
+    /// ucarp: interface, address, and what `--xparam` says. Scripts that are another's are refused,
+    /// unless `whatever`.
+    Ucarp {
+        /// Even if they look like another's.
+        whatever: bool,
+    },
+    /// keepalived: type, name, state, priority, after what `keepalived.conf` says in the script's
+    /// own line.
+    Keepalived(Box<Keepalived>),
+}
+
+/// What is known of the configuration of keepalived.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keepalived {
+    /// The name of the `vrrp_instance` or `vrrp_sync_group`.
+    pub name: Option<String>,
+    /// Is it a group?
+    pub group: bool,
+    /// The priority, as in the configuration.
+    pub priority: Option<String>,
+    /// What runs as `notify_fault`; the second script does otherwise.
+    pub fault: Option<Source>,
+    /// What runs as `notify_stop`; the second script does otherwise.
+    pub stop: Option<Source>,
+}
+
+impl Keepalived {
+    /// The script's first argument.
+    pub(crate) const fn kind(&self) -> &'static str {
+        if self.group { "GROUP" } else { "INSTANCE" }
+    }
+
+    /// The key of the hook's configuration that has the name.
+    pub(crate) const fn name_key(&self) -> &'static str {
+        if self.group { "group" } else { "instance" }
+    }
+}
+
 /// What the person who ports may say.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Who runs the scripts.
+    pub caller: Caller,
     /// The hook's name, as in `[hook.NAME]`.
     pub name: String,
     /// The script's path, its `$0`.
@@ -40,6 +85,7 @@ impl Settings {
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self {
+            caller: Caller::Ucarp { whatever: false },
             name: name.to_owned(),
             script: String::new(),
             directory: PathBuf::from("."),
@@ -49,6 +95,24 @@ impl Settings {
             explicit: false,
             interfaces: None,
             tables: HashMap::new(),
+        }
+    }
+
+    /// What is known of the configuration of keepalived, if that runs the scripts.
+    pub(crate) fn keepalived(&self) -> Option<&Keepalived> {
+        match &self.caller {
+            Caller::Keepalived(keepalived) => Some(keepalived),
+            Caller::Ucarp { .. } => None,
+        }
+    }
+
+    /// What an entry of the hook's configuration will be, if that is known.
+    pub(crate) fn configured(&self, key: &str) -> Option<&String> {
+        let keepalived = self.keepalived()?;
+        match key {
+            "priority" => keepalived.priority.as_ref(),
+            key if key == keepalived.name_key() => keepalived.name.as_ref(),
+            _ => None,
         }
     }
 

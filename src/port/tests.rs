@@ -8,6 +8,7 @@ fn ported(text: &str) -> Ported {
         &Source {
             name: "up.sh".into(),
             text: text.into(),
+            arguments: Vec::new(),
         },
         None,
         &settings,
@@ -18,7 +19,7 @@ fn ported(text: &str) -> Ported {
 /// The lines of the entry point, without its head.
 fn body(text: &str) -> Vec<String> {
     let ported = ported(text);
-    assert_eq!(ported.todos, [], "{text}");
+    assert!(ported.todos().is_empty(), "{text}");
     let (_, rest) = ported.lua.split_once("function on_master(").unwrap();
     let lines = rest
         .lines()
@@ -165,7 +166,7 @@ fn nothing_goes_missing_in_silence() {
         "date > /run/f",
     ] {
         let ported = ported(&format!("{line}\n"));
-        assert_eq!(ported.todos.len(), 1, "{line}: {}", ported.lua);
+        assert_eq!(ported.todos().len(), 1, "{line}: {}", ported.lua);
         assert!(
             ported.lua.contains("error(\"not ported: up.sh line 1: "),
             "{line}"
@@ -182,4 +183,175 @@ fn text_of_a_script_cannot_end_a_comment_or_a_string() {
             .all(|line| !line.trim_start().starts_with("--[[")),
         "{lua}"
     );
+}
+
+fn refused(text: &str) -> String {
+    let source = Source {
+        name: "up.sh".into(),
+        text: text.into(),
+        arguments: Vec::new(),
+    };
+    match port(&source, None, &Settings::new("failover")) {
+        Ok(ported) => panic!("{text:?} was ported: {}", ported.lua),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn what_is_no_shell_script_is_named_as_what_it_is() {
+    for (text, what) in [
+        ("", "up.sh: it is empty"),
+        (" \n\n", "up.sh: it is empty"),
+        ("#!/bin/sh\n# later\n", "up.sh: there is no command in it"),
+        ("\u{7f}ELF\0\0", "up.sh: it is a program, not a script"),
+        (
+            "#!/usr/bin/env python3\nimport os\n",
+            "up.sh: line 1: it is a script of Python, not of a shell",
+        ),
+        (
+            "#!/usr/bin/python3.11\n",
+            "up.sh: line 1: it is a script of Python, not of a shell",
+        ),
+        (
+            "import os, sys\nos.system('x')\n",
+            "up.sh: line 1: it is a script of Python, not of a shell",
+        ),
+        (
+            "#!/usr/bin/perl -w\n",
+            "up.sh: line 1: it is a script of Perl, not of a shell",
+        ),
+        (
+            "# x\nuse strict;\n",
+            "up.sh: line 2: it is a script of Perl, not of a shell",
+        ),
+        (
+            "#!/usr/bin/fish\n",
+            "up.sh: line 1: it is a script of fish, not of a shell",
+        ),
+        (
+            "#!/bin/sh\nip addr add {{ vip }}/24 dev {{ interface }}\n",
+            "up.sh: line 2: it is a template (Jinja): port what is made of it",
+        ),
+        (
+            "#!/bin/sh\n{% if x %}\nhostname a\n{% endif %}\n",
+            "up.sh: line 2: it is a template (Jinja): port what is made of it",
+        ),
+        (
+            "#!/bin/sh\nhostname <%= @name %>\n",
+            "up.sh: line 2: it is a template (ERB): port what is made of it",
+        ),
+        (
+            "#!/bin/sh\nIP=@VIP@\n",
+            "up.sh: line 2: it is a template (@NAME@): port what is made of it",
+        ),
+    ] {
+        assert_eq!(refused(text), what, "{text:?}");
+    }
+}
+
+#[test]
+fn what_only_looks_like_a_template_is_ported() {
+    for text in [
+        "docker inspect -f '{{.State.Running}}' web\n",
+        "docker ps --format \"{{json .Names}}\"\n",
+        "sed -i \"s/@VIP@/$2/\" /etc/x.conf\n",
+        "mail -s \"up\" root@NODE.example.org\n",
+        "# {{ not code }}\nhostname a\n",
+        "import /tmp/x.png\n",
+    ] {
+        ported(text);
+    }
+}
+
+#[test]
+fn scripts_of_keepalived_are_known_by_what_they_look_at() {
+    for text in [
+        "case $3 in MASTER) x ;; esac\n",
+        "STATE=$3\n[ \"$STATE\" = \"BACKUP\" ] && x\n",
+        "TYPE=$1; NAME=$2; STATE=$3\necho $STATE > /run/state\n",
+        "if [[ $3 == 'FAULT' ]]; then x; fi\n",
+        "case ${1:-none} in master) a ;; backup) b ;; esac\n",
+        "[ \"$1\" = GROUP ] && exit 0\n",
+        "# for keepalived\nlogger \"$2 $3\"\n",
+    ] {
+        assert!(
+            refused(text).ends_with(
+                "it is a notify script of keepalived: its arguments are not those of ucarp"
+            ),
+            "{text}"
+        );
+    }
+    for text in [
+        "case $3 in node1) x ;; node2) y ;; esac\n",
+        "STATE=MASTER\n[ \"$STATE\" = MASTER ] && hostname a\n",
+        "f() { [ \"$1\" = MASTER ] && x; }\nf MASTER\n",
+        "set -- INSTANCE VI_1 MASTER 100\ncase \"$3\" in MASTER) hostname active ;; esac\n",
+        "service keepalived stop\n",
+        "[ \"$1\" = eth0 ] && hostname a\n",
+    ] {
+        ported(text);
+    }
+}
+
+#[test]
+fn what_down_leaves_alone_on_one_of_its_ways_is_kept() {
+    let kept = |down: &str| {
+        let source = |name: &str, text: &str| Source {
+            name: name.into(),
+            text: text.into(),
+            arguments: Vec::new(),
+        };
+        let up = source("up.sh", "service httpd start\n");
+        let mut settings = Settings::new("failover");
+        settings.explicit = true;
+        let ported = port(&up, Some(&source("down.sh", down)), &settings).unwrap();
+        ported
+            .lua
+            .contains("service.start(\"httpd\", { keep = true })")
+    };
+    for down in [
+        "hostname a\n",
+        "if [ -f /run/x ]; then service httpd stop; fi\n",
+        "[ -f /run/x ] && exit 0\nservice httpd stop\n",
+        "if [ -f /run/x ]; then service httpd stop; else service httpd reload; fi\n",
+        "f() { [ -f /run/x ] && return 0; service httpd stop; return 0; }\nf\n",
+    ] {
+        assert!(kept(down), "{down}");
+    }
+    for down in [
+        "service httpd stop\n",
+        "service httpd stop || true\n",
+        "if [ -f /run/x ]; then service httpd stop; else service httpd restart; fi\n",
+        "f() { service httpd stop; }\nf\nexit 0\n",
+        "service httpd stop\n[ -f /run/x ] && exit 0\nhostname a\n",
+        "for i in 1 2; do service httpd stop; done\n",
+    ] {
+        assert!(!kept(down), "{down}");
+    }
+}
+
+#[test]
+fn every_fact_has_its_kind_and_lines() {
+    let ported = ported(
+        "hostname \"$NAME\"\necho \"${WHERE:-here}\" > /run/where\nfoo-of-nobody a\nfoo-of-nobody a\nsed x\n",
+    );
+    let facts: Vec<_> = ported
+        .facts
+        .iter()
+        .map(|fact| (fact.kind, fact.lines.as_slice()))
+        .collect();
+    for expected in [
+        (FactKind::Open, [1].as_slice()),
+        (FactKind::Different, &[2]),
+        (FactKind::Guessed, &[3, 4]),
+        (FactKind::Untranslated, &[5]),
+    ] {
+        assert!(
+            facts.contains(&expected),
+            "{expected:?}: {:?}",
+            ported.facts
+        );
+    }
+    assert!(!ported.is_complete());
+    assert_eq!((ported.lines, ported.todos().len()), (5, 1));
 }

@@ -17,17 +17,20 @@ pub enum Exit {
     Cannot,
     /// 5.
     NoPeer,
+    /// 6.
+    Todo,
 }
 
 impl Exit {
     /// All of them, in the order of their codes.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Success,
         Self::Failure,
         Self::Usage,
         Self::Config,
         Self::Cannot,
         Self::NoPeer,
+        Self::Todo,
     ];
 
     /// The number that the shell sees.
@@ -40,6 +43,7 @@ impl Exit {
             Self::Config => 3,
             Self::Cannot => 4,
             Self::NoPeer => 5,
+            Self::Todo => 6,
         }
     }
 
@@ -55,6 +59,9 @@ impl Exit {
                 "it cannot be done here: a privilege, a kernel feature or a program is missing"
             }
             Self::NoPeer => "nobody is there to hand over to, so nothing was done",
+            Self::Todo => {
+                "what was asked for was written, and something in it is left for you to do"
+            }
         }
     }
 }

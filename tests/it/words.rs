@@ -339,7 +339,7 @@ fn only_what_is_made_for_programs_is_printed_as_it_is() {
         "ucarp/mod.rs",
         "write/api.rs",
         "write/grant.rs",
-        "write/port.rs",
+        "write/port/mod.rs",
     ];
     let below = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli");
     let mut todo = vec![below.clone()];

@@ -57,16 +57,14 @@ fn read_ifconfig(lower: &mut Lower<'_>, args: &[Arg]) -> Result<Option<Vec<Actio
                 dev: Some(dev),
             }]))
             .inspect(|_| {
-                lower.note(
-                    "an alias taken down is taken to be the virtual host's address".to_owned(),
-                );
+                lower.guess("an alias taken down is taken to be the virtual host's address");
             }),
             (Some(up), false) => Ok(Some(vec![Action::LinkUp { dev, up }])),
             _ => Ok(None),
         };
     };
     if label {
-        lower.note("the alias's name is left out: addresses of carpd have none".to_owned());
+        lower.differs("the alias's name is left out: addresses of carpd have none");
     }
     let cidr = match (prefix, address.value.clone()) {
         (Some(prefix), value) => join(vec![value, Expr::Text(format!("/{prefix}"))]),

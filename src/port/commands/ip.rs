@@ -137,7 +137,7 @@ fn address(lower: &mut Lower<'_>, args: &[Arg]) -> Result<Option<Vec<Action>>, U
     if add {
         for word in ["label", "brd", "broadcast", "scope"] {
             if let Some(arg) = pairs.arg(word) {
-                lower.note(format!(
+                lower.differs(format!(
                     "{word} {} is left out: addresses of carpd have none",
                     arg.text.as_deref().unwrap_or("there")
                 ));

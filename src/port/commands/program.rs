@@ -64,7 +64,7 @@ fn located(lower: &mut Lower<'_>, name: &str) -> String {
         .map(|directory| format!("{directory}/{name}"))
         .find(|path| Path::new(path).exists());
     found.unwrap_or_else(|| {
-        lower.note(format!(
+        lower.guess(format!(
             "{name} is not on this machine: /usr/sbin/{name} is a guess, correct it in the grants"
         ));
         format!("/usr/sbin/{name}")

@@ -297,7 +297,7 @@ impl Lower<'_> {
             return Err("which file it reads is not known here".into());
         };
         let Some(script) = self.scope.sourced(&path).cloned() else {
-            self.note(format!(
+            self.guess(format!(
                 "{path} could not be read here: its variables are the hook's configuration"
             ));
             return Ok(vec![self.step(What::Comment(format!(
@@ -309,7 +309,7 @@ impl Lower<'_> {
             let value = self.word(&value)?;
             steps.push(self.step(What::Assign(name, value)));
         }
-        self.note(format!("the variables of {path} are those of today"));
+        self.differs(format!("the variables of {path} are those of today"));
         Ok(steps)
     }
 }

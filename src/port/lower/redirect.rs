@@ -129,7 +129,7 @@ impl Lower<'_> {
                 ),
                 // What they say when they fail goes to the log; when they work, most say nothing.
                 _ => {
-                    self.note("what this writes is not kept".to_owned());
+                    self.differs("what this writes is not kept");
                     Ok(Done::Actions(actions))
                 }
             },
@@ -164,7 +164,7 @@ impl Lower<'_> {
             }
             Some(path) if path.starts_with("/dev/") || (append && is_log(path)) => {
                 if append {
-                    self.note(format!("what went to {path} goes to carpd's log"));
+                    self.differs(format!("what went to {path} goes to carpd's log"));
                 }
                 one(Action::Log {
                     level: "info",

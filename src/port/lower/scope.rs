@@ -89,6 +89,8 @@ pub(crate) struct Scope {
     assigned: HashMap<String, Vec<Possible>>,
     functions: super::Functions,
     sourced: HashMap<String, Vec<(String, Word)>>,
+    /// What the script is called with.
+    arguments: Vec<Expr>,
 }
 
 /// Where the collecting is.
@@ -100,8 +102,11 @@ struct Place {
 
 impl Scope {
     /// Of a script.
-    pub(super) fn of(script: &Script, settings: &Settings) -> Self {
-        let mut scope = Self::default();
+    pub(super) fn of(script: &Script, arguments: &[Expr], settings: &Settings) -> Self {
+        let mut scope = Self {
+            arguments: arguments.to_vec(),
+            ..Self::default()
+        };
         scope.collect(&script.items, &mut Place::default(), settings);
         let calls = std::mem::take(&mut scope.assigned);
         // Again, now that the functions are known: calls give their arguments.
@@ -300,6 +305,34 @@ impl Scope {
         self.functions.get(name)
     }
 
+    /// Takes over what is known of another script that is printed into the same function.
+    pub(crate) fn join(&mut self, other: Self) {
+        for (name, values) in other.assigned {
+            self.assigned.entry(name).or_default().extend(values);
+        }
+        for (name, function) in other.functions {
+            let known = self.functions.entry(name).or_default();
+            known.params = known.params.max(function.params);
+            known.returns |= function.returns;
+        }
+        self.sourced.extend(other.sourced);
+        for (mine, theirs) in self.arguments.iter_mut().zip(other.arguments) {
+            if let (Expr::Given(words), Expr::Given(more)) = (mine, theirs) {
+                words.extend(more);
+            }
+        }
+    }
+
+    /// What the script is called with, by number from 1.
+    pub(super) fn argument(&self, number: usize) -> Option<&Expr> {
+        self.arguments.get(number.checked_sub(1)?)
+    }
+
+    /// How many arguments are left after these.
+    pub(super) fn arguments_after(&self, shifted: usize) -> usize {
+        self.arguments.len().saturating_sub(shifted)
+    }
+
     /// Does the script have functions?
     pub(crate) fn has_functions(&self) -> bool {
         !self.functions.is_empty()
@@ -336,6 +369,11 @@ impl Scope {
             Expr::Dev => Values::or_unknown(settings.interface.as_ref()),
             Expr::Vip => Values::or_unknown(settings.address.as_ref()),
             Expr::Xparam => Values::or_unknown(settings.xparam.as_ref()),
+            Expr::Given(words) => Values {
+                known: words.clone(),
+                complete: true,
+            },
+            Expr::Outside(name) => Values::or_unknown(settings.configured(name)),
             Expr::Var(name) => self.variable(name, settings, 0),
             Expr::Arg(function, number) => {
                 self.variable(&format!("{function}:{number}"), settings, 0)
@@ -350,12 +388,9 @@ impl Scope {
                 values.known.retain(|text| !text.is_empty());
                 values
             }
-            Expr::Cidr
-            | Expr::Outside(_)
-            | Expr::Status
-            | Expr::Call(..)
-            | Expr::Lua(_)
-            | Expr::Output(_) => Values::unknown(),
+            Expr::Cidr | Expr::Status | Expr::Call(..) | Expr::Lua(_) | Expr::Output(_) => {
+                Values::unknown()
+            }
         }
     }
 
@@ -450,12 +485,9 @@ impl Scope {
                 settings,
                 depth + 1,
             ),
-            (Ok(number), None) => Values::or_unknown(match number + shifted {
-                1 => settings.interface.as_ref(),
-                2 => settings.address.as_ref(),
-                3 => settings.xparam.as_ref(),
-                _ => None,
-            }),
+            (Ok(number), None) => self
+                .argument(number + shifted)
+                .map_or_else(Values::unknown, |value| self.values(value, settings)),
             (Err(_), _) => self.variable(name, settings, depth + 1),
         }
     }

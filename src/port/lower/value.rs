@@ -87,6 +87,9 @@ impl Lower<'_> {
         Ok(match name {
             "?" if self.remembered => Expr::Status,
             "?" => return Err("the status of a command that was not translated".into()),
+            "#" if self.function.is_none() && self.settings.keepalived().is_some() => {
+                Expr::Given(vec![self.scope.arguments_after(self.shifted).to_string()])
+            }
             "#" if self.function.is_none() && self.shifted == 0 => Expr::Lua(vec![
                 LuaPart::Code("(if ".into()),
                 LuaPart::Value(Expr::Xparam),
@@ -96,12 +99,7 @@ impl Lower<'_> {
             "$" | "!" | "-" => return Err(format!("${name} has no meaning in a hook")),
             "HOSTNAME" if !self.scope.sets(name) => Expr::Call("hostname.get", Vec::new()),
             _ if self.scope.sets(name) => Expr::Var(name.to_owned()),
-            _ => {
-                self.note(format!(
-                    "${name} is set nowhere: it is the hook's configuration"
-                ));
-                Expr::Outside(name.to_owned())
-            }
+            _ => Expr::Outside(name.to_owned()),
         })
     }
 
@@ -110,12 +108,13 @@ impl Lower<'_> {
             return Expr::Text(self.settings.script.clone());
         }
         let number = number + self.shifted;
-        match (&self.function, number) {
-            (Some(function), _) => Expr::Arg(function.clone(), number),
-            (None, 1) => Expr::Dev,
-            (None, 2) => Expr::Vip,
-            (None, 3) => Expr::Xparam,
-            (None, _) => Expr::Text(String::new()),
+        match &self.function {
+            Some(function) => Expr::Arg(function.clone(), number),
+            None => self
+                .scope
+                .argument(number)
+                .cloned()
+                .unwrap_or_else(|| Expr::Text(String::new())),
         }
     }
 
@@ -251,7 +250,7 @@ impl Lower<'_> {
                 "string.format(\"%d\", clock.wall())".into(),
             )]),
             ("date", _) => {
-                self.note("the date is left out: carpd's log has its own".to_owned());
+                self.differs("the date is left out: carpd's log has its own");
                 Expr::Text(String::new())
             }
             ("basename", 1) if word(0) == script => {
@@ -307,7 +306,7 @@ impl Lower<'_> {
 /// Does it follow from the virtual host, and so differ from one to the next?
 fn depends_on_event(value: &Expr) -> bool {
     match value {
-        Expr::Dev | Expr::Vip | Expr::Cidr | Expr::Xparam => true,
+        Expr::Dev | Expr::Vip | Expr::Cidr | Expr::Xparam | Expr::Outside(_) => true,
         Expr::Join(parts) | Expr::Call(_, parts) => parts.iter().any(depends_on_event),
         Expr::Or(a, b) => depends_on_event(a) || depends_on_event(b),
         _ => false,

@@ -34,6 +34,13 @@ const HELPERS: &[(&str, &str)] = &[
            end\n  return false\nend\n",
     ),
     (
+        "keepalived_state",
+        "-- What keepalived calls the state of a node that is not master.\nlocal function keepalived_state(event)\n  \
+           if event.cause == \"shutdown\" then\n    return \"STOP\"\n  end\n  \
+           local faults = { \"link-down\", \"unhealthy\", \"hook-failed\", \"address-failed\", \"send-failed\" }\n  \
+           return if table.find(faults, event.cause) then \"FAULT\" else \"BACKUP\"\nend\n",
+    ),
+    (
         "output",
         "-- What a granted command line writes, without the end of its last line.\nlocal function output(name, holes)\n  \
            return (string.gsub(command.run(name, holes).stdout, \"\\n+$\", \"\"))\nend\n",

@@ -14,6 +14,7 @@ const KEYWORDS: &[&str] = &[
 /// Names of the language and of the generated text.
 const TAKEN: &[&str] = &[
     "assert",
+    "became",
     "config",
     "debug",
     "dev",

@@ -1,5 +1,6 @@
 //! What a script is made of, with the line that each part begins on.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// A whole script.
@@ -116,6 +117,50 @@ pub(crate) enum Piece {
     Command { items: Vec<Item>, quoted: bool },
     /// `$(( ... ))`.
     Arithmetic(String),
+}
+
+impl Script {
+    /// The lines on which commands begin.
+    pub(crate) fn lines(&self) -> BTreeSet<usize> {
+        let mut lines = BTreeSet::new();
+        lines_of(&self.items, &mut lines);
+        lines
+    }
+}
+
+fn lines_of(items: &[Item], lines: &mut BTreeSet<usize>) {
+    for item in items {
+        let rest = item.rest.iter().map(|(_, pipeline)| pipeline);
+        for command in std::iter::once(&item.first)
+            .chain(rest)
+            .flat_map(|pipeline| &pipeline.commands)
+        {
+            lines.insert(command.line);
+            for inner in command.kind.lists() {
+                lines_of(inner, lines);
+            }
+        }
+    }
+}
+
+impl Kind {
+    /// The lists of commands in it, in order.
+    pub(crate) fn lists(&self) -> Vec<&[Item]> {
+        match self {
+            Self::If { arms, otherwise } => arms
+                .iter()
+                .flat_map(|(condition, body)| [condition.as_slice(), body])
+                .chain([otherwise.as_slice()])
+                .collect(),
+            Self::While {
+                condition, body, ..
+            } => vec![condition, body],
+            Self::Case { arms, .. } => arms.iter().map(|(_, body)| body.as_slice()).collect(),
+            Self::For { body, .. } | Self::Function { body, .. } => vec![body],
+            Self::Block { items, .. } => vec![items],
+            Self::Simple { .. } | Self::Test(_) | Self::Arithmetic => Vec::new(),
+        }
+    }
 }
 
 impl Word {

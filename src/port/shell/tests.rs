@@ -110,7 +110,7 @@ mod any {
         fn scripts_that_look_like_shell_are_ported_or_refused(parts in prop::collection::vec(
             prop::sample::select(vec!["if ", "then ", "fi\n", "$1", "${x:-", "}", "\"", "'", "$(", ")", "ip addr add ", "`", "; ", "\n",
                 "case ", " in ", "esac", ";;", "<<E\n", "E\n", "é", "| ", "&& ", "> /f ", "for x in ", "do ", "done ", "\\", "[[ ", " ]]"]), 0..40)) {
-            let source = crate::port::Source { name: "up.sh".into(), text: parts.concat() };
+            let source = crate::port::Source { name: "up.sh".into(), text: parts.concat(), arguments: Vec::new() };
             let _ = crate::port::port(&source, None, &crate::port::Settings::new("x"));
         }
     }

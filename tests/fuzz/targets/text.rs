@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use carpd::config::{self, Config, Surroundings, Unusable};
 use carpd::control::Request;
 use carpd::hooks::runtime::lua::check;
-use carpd::port::{Settings, Source, port};
+use carpd::port::{Caller, Settings, Source, port};
 use carpd::trust::{Key, Trust};
 
 use super::file;
@@ -122,8 +122,10 @@ pub(super) fn shell(bytes: &[u8]) {
     let source = Source {
         name: "up.sh".to_owned(),
         text: text.to_owned(),
+        arguments: Vec::new(),
     };
-    let settings = Settings {
+    let ucarp = Settings {
+        caller: Caller::Ucarp { whatever: true },
         name: "failover".to_owned(),
         script: "/etc/ucarp/up.sh".to_owned(),
         // Nothing is read from here.
@@ -135,12 +137,18 @@ pub(super) fn shell(bytes: &[u8]) {
         interfaces: None,
         tables: HashMap::new(),
     };
-    match port(&source, None, &settings) {
-        Ok(ported) => assert!(!ported.lua.is_empty()),
-        Err(err) => assert!(
-            (1..=text.lines().count().max(1) + 1).contains(&err.source.line),
-            "{err:?}"
-        ),
+    let keepalived = Settings {
+        caller: Caller::Keepalived(Box::default()),
+        ..ucarp.clone()
+    };
+    for settings in [ucarp, keepalived] {
+        match port(&source, None, &settings) {
+            Ok(ported) => assert!(!ported.lua.is_empty()),
+            Err(err) => assert!(
+                (0..=text.lines().count().max(1) + 1).contains(&err.reason.line()),
+                "{err:?}"
+            ),
+        }
     }
 }
 
@@ -160,11 +168,25 @@ pub(super) fn scripts() -> Vec<Vec<u8>> {
         .map(|case| file(&format!("tests/it/port/same/{case}/up.sh")))
         .collect();
     seeds.extend(
+        ["01-case-on-state", "06-word-in-the-line", "10-functions"]
+            .iter()
+            .map(|case| keepalived(case)),
+    );
+    seeds.extend(
         ["pipe", "sed", "background", "glob"]
             .iter()
             .map(|case| file(&format!("tests/it/port/todo/{case}.sh"))),
     );
     seeds
+}
+
+fn keepalived(case: &str) -> Vec<u8> {
+    let name = if case.contains("line") {
+        "state"
+    } else {
+        "notify"
+    };
+    file(&format!("tests/it/port/keepalived/{case}/{name}.sh"))
 }
 
 /// A hook, read without running it: `carpd check` and `carpd test` do so with whatever lies there.

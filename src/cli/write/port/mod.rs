@@ -1,35 +1,45 @@
-//! `carpd port`: the shell scripts of ucarp as a hook.
+//! `carpd port`: the shell scripts of ucarp or keepalived as a hook.
+
+mod summary;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
-
 use crate::cli::{Exit, Failure, output};
-use crate::port::{self, Ported, Remark, Settings, Source};
+use crate::port::{self, Caller, Keepalived, PortError, Ported, Refusal, Settings, Source};
 use crate::types::Page;
 
 /// The longest script, in bytes.
 const SCRIPT_MAX: u64 = 1 << 20;
 
-/// Turn the shell scripts of ucarp into a hook.
+/// Turn the shell scripts of ucarp or keepalived into a hook.
 ///
 /// Reads the scripts, never runs them, and writes a hook, the rights that it needs and a test. What
 /// cannot be translated stays at its place, marked TODO, and makes the hook fail there: it never
-/// reports success for work that it did not do. Exit status 1 says that there is such a line.
+/// reports success for work that it did not do. Exit status 6 says that there is such a line, or
+/// something else that you have to look at: a guess, a grant or a value to fill in.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd port master-up.sh master-down.sh\n  \
     carpd port master-up.sh master-down.sh -o failover.lua\n  \
-    carpd port vip-up.sh vip-down.sh --interface eth0 --address 192.168.32.22 --xparam node2 -o failover.lua")]
+    carpd port vip-up.sh vip-down.sh --interface eth0 --address 192.168.32.22 --xparam node2 -o failover.lua\n  \
+    carpd port --from keepalived notify.sh --instance VI_1 --priority 100 -o failover.lua\n  \
+    carpd port --from keepalived 'state.sh master' 'state.sh backup' --fault 'state.sh fault'")]
 pub(in crate::cli) struct Args {
-    /// What ucarp runs on becoming master.
+    /// What runs on becoming master; the notify script of keepalived may be for all states.
+    ///
+    /// For keepalived with its arguments, as its configuration has them: 'state.sh master'.
     #[arg(value_name = "UP")]
     up: PathBuf,
 
-    /// What ucarp runs on becoming backup.
+    /// What runs on becoming backup.
     #[arg(value_name = "DOWN")]
     down: Option<PathBuf>,
+
+    /// What runs the scripts, and so what their arguments are. Without it scripts are read as
+    /// ucarp's, and what looks like one of keepalived is refused.
+    #[arg(long, value_enum, value_name = "PROGRAM")]
+    from: Option<Program>,
 
     /// Write the hook here, its grants and its test beside it; on standard output if not given.
     #[arg(short, long, value_name = "FILE.lua")]
@@ -39,17 +49,37 @@ pub(in crate::cli) struct Args {
     #[arg(long)]
     explicit: bool,
 
-    /// The virtual host's interface ($1), to write the grants out.
+    /// The virtual host's interface (ucarp's $1), to write the grants out.
     #[arg(long, value_name = "NAME")]
     interface: Option<String>,
 
-    /// Its address ($2), to write the grants out.
+    /// Its address (ucarp's $2), to write the grants out.
     #[arg(long, value_name = "ADDRESS")]
     address: Option<String>,
 
     /// ucarp's --xparam ($3), to write the grants out.
     #[arg(long, value_name = "TEXT")]
     xparam: Option<String>,
+
+    /// The name of keepalived's vrrp_instance ($2).
+    #[arg(long, value_name = "NAME")]
+    instance: Option<String>,
+
+    /// The name of keepalived's vrrp_sync_group ($2), if the group has the script.
+    #[arg(long, value_name = "NAME", conflicts_with = "instance")]
+    group: Option<String>,
+
+    /// keepalived's priority ($4).
+    #[arg(long, value_name = "NUMBER")]
+    priority: Option<u8>,
+
+    /// What keepalived runs as notify_fault; the one for a backup if not given.
+    #[arg(long, value_name = "SCRIPT")]
+    fault: Option<PathBuf>,
+
+    /// What keepalived runs as notify_stop; the one for a backup if not given.
+    #[arg(long, value_name = "SCRIPT")]
+    stop: Option<PathBuf>,
 
     /// The file of ifupdown in which aliases such as eth0:ucarp stand.
     #[arg(long, value_name = "FILE")]
@@ -64,14 +94,27 @@ pub(in crate::cli) struct Args {
     json: bool,
 }
 
+/// What runs the scripts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Program {
+    /// Interface, address and --xparam are the arguments.
+    Ucarp,
+    /// Type, name, state and priority are the arguments.
+    Keepalived,
+}
+
 pub(in crate::cli) fn run(args: &Args) -> Result<Exit, Failure> {
     let settings = settings(args)?;
-    let up = source(&args.up)?;
-    let down = args.down.as_deref().map(source).transpose()?;
-    let ported = port::port(&up, down.as_ref(), &settings)
-        .map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
+    let up = source(&args.up, args.from)?;
+    let down = args
+        .down
+        .as_deref()
+        .map(|down| source(down, args.from))
+        .transpose()?;
+    let ported =
+        port::port(&up, down.as_ref(), &settings).map_err(|error| refused(args, &error))?;
     if args.json {
-        output::json(&as_json(&ported))?;
+        output::json(&summary::as_json(&ported))?;
     } else if let Some(path) = &args.output {
         let mut page = write(path, &ported, args.force)?;
         told(&ported, down.as_ref(), &mut page);
@@ -82,11 +125,60 @@ pub(in crate::cli) fn run(args: &Args) -> Result<Exit, Failure> {
         told(&ported, down.as_ref(), &mut page);
         output::notes(&page);
     }
-    Ok(if ported.todos.is_empty() {
+    Ok(if ported.is_complete() {
         Exit::Success
     } else {
-        Exit::Failure
+        Exit::Todo
     })
+}
+
+/// Why nothing was ported, with what to do about it.
+fn refused(args: &Args, error: &PortError) -> Failure {
+    let failure = Failure::new(Exit::Failure, error.to_string());
+    if !matches!(error.reason, Refusal::Keepalived { .. }) {
+        return failure;
+    }
+    let scripts = std::iter::once(&args.up).chain(&args.down);
+    let scripts: Vec<String> = scripts.map(|path| path.display().to_string()).collect();
+    failure.hint(format!(
+        "carpd port --from keepalived {} (--from ucarp if it is one of ucarp all the same)",
+        scripts.join(" ")
+    ))
+}
+
+/// Who runs the scripts, by the options.
+fn caller(args: &Args) -> Result<Caller, Failure> {
+    if args.from != Some(Program::Keepalived) {
+        let options = [
+            ("--instance", args.instance.is_some()),
+            ("--group", args.group.is_some()),
+            ("--priority", args.priority.is_some()),
+            ("--fault", args.fault.is_some()),
+            ("--stop", args.stop.is_some()),
+        ];
+        if let Some((option, _)) = options.iter().find(|(_, given)| *given) {
+            let failure = Failure::new(Exit::Usage, format!("{option} is about keepalived"));
+            return Err(failure.hint("say --from keepalived"));
+        }
+        let whatever = args.from.is_some();
+        return Ok(Caller::Ucarp { whatever });
+    }
+    if args.xparam.is_some() {
+        let failure = Failure::new(Exit::Usage, "--xparam is about ucarp");
+        return Err(failure.hint("keepalived gives its scripts no such argument"));
+    }
+    let script = |path: &Option<PathBuf>| {
+        path.as_deref()
+            .map(|path| source(path, args.from))
+            .transpose()
+    };
+    Ok(Caller::Keepalived(Box::new(Keepalived {
+        name: args.instance.clone().or_else(|| args.group.clone()),
+        group: args.group.is_some(),
+        priority: args.priority.map(|priority| priority.to_string()),
+        fault: script(&args.fault)?,
+        stop: script(&args.stop)?,
+    })))
 }
 
 fn settings(args: &Args) -> Result<Settings, Failure> {
@@ -105,6 +197,7 @@ fn settings(args: &Args) -> Result<Settings, Failure> {
         return Err(failure.hint("name it NAME.lua, of letters, digits and dashes"));
     }
     let mut settings = Settings::new(stem);
+    settings.caller = caller(args)?;
     settings.script = args.up.display().to_string();
     settings.directory = args
         .up
@@ -130,7 +223,16 @@ fn settings(args: &Args) -> Result<Settings, Failure> {
     Ok(settings)
 }
 
-fn source(path: &Path) -> Result<Source, Failure> {
+/// A script by its path; keepalived's with arguments behind it, as in its configuration.
+fn source(path: &Path, from: Option<Program>) -> Result<Source, Failure> {
+    let line = path.to_string_lossy();
+    let mut words = line.split_whitespace();
+    let (path, arguments) = match words.next() {
+        Some(first) if from == Some(Program::Keepalived) && !path.exists() => {
+            (Path::new(first), words.map(str::to_owned).collect())
+        }
+        _ => (path, Vec::new()),
+    };
     let name = path
         .file_name()
         .unwrap_or(path.as_os_str())
@@ -139,6 +241,7 @@ fn source(path: &Path) -> Result<Source, Failure> {
     Ok(Source {
         name,
         text: read(path)?,
+        arguments,
     })
 }
 
@@ -196,54 +299,5 @@ fn told(ported: &Ported, down: Option<&Source>, page: &mut Page) {
         .lines()
         .for_each(|line| writeln!(page, "{line}"));
     writeln!(page);
-    if ported.mirrored {
-        let name = down.map_or("the other script", |down| down.name.as_str());
-        writeln!(
-            page,
-            "{name} undoes what the first script does. carpd does that by itself: there is no on_backup (see --explicit)."
-        );
-        writeln!(
-            page,
-            "A service that must not run on a backup should not be started at boot."
-        );
-    }
-    if !ported.notes.is_empty() {
-        writeln!(page, "Done in another way:");
-        remarks(&ported.notes, page);
-    }
-    match ported.todos.len() {
-        0 => writeln!(page, "Everything was translated."),
-        1 => writeln!(page, "1 line was not translated; the hook fails there:"),
-        n => writeln!(page, "{n} lines were not translated; the hook fails there:"),
-    }
-    remarks(&ported.todos, page);
-}
-
-fn remarks(remarks: &[Remark], page: &mut Page) {
-    for Remark {
-        script, line, text, ..
-    } in remarks
-    {
-        writeln!(page, "  {script}:{line}: {text}");
-    }
-}
-
-fn as_json(ported: &Ported) -> Value {
-    let remarks = |remarks: &[Remark]| -> Vec<_> {
-        remarks
-            .iter()
-            .map(|r| json!({ "script": r.script, "line": r.line, "text": r.text }))
-            .collect()
-    };
-    let Ported {
-        lua,
-        toml,
-        test,
-        todos,
-        notes,
-        mirrored,
-    } = ported;
-    json!({
-        "lua": lua, "toml": toml, "test": test, "mirrored": mirrored, "todos": remarks(todos), "notes": remarks(notes),
-    })
+    summary::told(ported, down.map(|down| down.name.as_str()), page);
 }
