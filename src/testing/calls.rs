@@ -9,11 +9,11 @@ use serde_json::{Value as Json, json};
 use super::histories::Lived;
 use super::hook::Subject;
 use super::node::{Node, Told};
+use super::record::{HookCall, LogLine};
 use super::report::{Failure, Mismatch, Update};
 use super::spec::{Spec, World, known, time};
 use super::{faults, histories};
 use crate::effect::{Query, Reply, Resource};
-use crate::hooks::EntryPoint;
 use crate::hooks::contract::api::{
     Arrangement, Call, Expect, HostEvent, Look, ModuleCall, On, TEST_FUNCTIONS,
 };
@@ -210,7 +210,7 @@ impl<'a> Case<'a> {
             .hosts
             .iter()
             .flat_map(|(node, _)| node.record().errors.clone());
-        all.map(|(entry, error)| format!("\nthe hook failed in {}: {error}", entry.as_str()))
+        all.map(|failed| format!("\nthe hook failed in {}: {}", failed.run(), failed.error))
             .collect()
     }
 
@@ -237,12 +237,14 @@ impl<'a> Case<'a> {
                     return Err(format!("more than {HOSTS_MAX} hosts in one case").into());
                 }
                 let options = arguments.next();
-                let node = Node::new(self.subject, Spec::read(&options)?).await?;
+                let nodes = Node::all(self.subject, &Spec::read(&options)?).await?;
                 if !self.specs.contains(&options) {
                     self.specs.push(options);
                 }
-                self.hosts.push((node, place.clone()));
-                Ok(json!(self.hosts.len()))
+                let first = self.hosts.len() + 1;
+                let nodes = nodes.into_iter().map(|node| (node, place.clone()));
+                self.hosts.extend(nodes);
+                Ok(json!(first))
             }
             ModuleCall::Equal => {
                 let (actual, expected) = (arguments.text("actual")?, arguments.text("expected")?);
@@ -308,8 +310,24 @@ impl<'a> Case<'a> {
             }
             Call::Arrange(call) => arrange(&node, call, arguments),
             Call::Expect(call) => self.expect(&node, call, arguments, place),
+            Call::Look(Look::Vhost) => self.beside(&node, &arguments.text("name")?),
             Call::Look(call) => look(&node, call, arguments).await,
         }
+    }
+
+    /// The number of the virtual host of this name on the same host.
+    fn beside(&self, node: &Node, name: &str) -> Answered {
+        let here: Vec<(usize, &str)> = (1..)
+            .zip(&self.hosts)
+            .filter(|(_, (other, _))| other.is_beside(node))
+            .map(|(number, (other, _))| (number, other.vhost().name.as_str()))
+            .collect();
+        let found = here.iter().find(|(_, known)| *known == name);
+        let (number, _) = found.ok_or_else(|| {
+            let names: Vec<&str> = here.iter().map(|(_, name)| *name).collect();
+            format!("there is no {name:?}; there are {}", names.join(", "))
+        })?;
+        Ok(json!(number))
     }
 
     fn expect(
@@ -358,13 +376,10 @@ impl<'a> Case<'a> {
             Expect::ExpectError => {
                 let text = arguments.optional_text("text")?.unwrap_or_default();
                 let errors = node.take_errors();
-                let shown = |(entry, error): &(EntryPoint, _)| {
-                    format!("{} failed: {error}", entry.as_str())
-                };
-                let all: Vec<String> = errors.iter().map(shown).collect();
+                let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
                 let found = errors
                     .iter()
-                    .any(|(_, error)| error.to_string().contains(&text));
+                    .any(|failed| failed.error.to_string().contains(&text));
                 let got = if all.is_empty() {
                     "no run failed".to_owned()
                 } else {
@@ -468,12 +483,12 @@ fn canonical(line: &str) -> String {
 /// An event may only follow when nothing has failed unexpectedly.
 fn nobody_failed(node: &Node) -> Result<(), String> {
     let errors = node.take_errors();
-    let Some((entry, error)) = errors.first() else {
+    let Some(failed) = errors.first() else {
         return Ok(());
     };
+    let (run, error) = (failed.run(), &failed.error);
     Err(format!(
-        "{} failed, and no expect_error said so: {error}",
-        entry.as_str()
+        "{run} failed, and no expect_error said so: {error}"
     ))
 }
 
@@ -484,15 +499,9 @@ async fn event(node: &Rc<Node>, call: HostEvent, mut arguments: Arguments) -> An
             let options = arguments.next();
             let options: EventOptions =
                 options_of(&options, &["cause", "peer", "initial", "missed", "wait"])?;
-            let (to, usual) = match role.as_str() {
-                "master" => (
-                    State::Master,
-                    Cause::MasterDown {
-                        silent: Duration::from_secs(3),
-                    },
-                ),
-                "backup" if node.state() == State::Init => (State::Backup, Cause::Startup),
-                "backup" => (State::Backup, Cause::BetterMaster),
+            let to = match role.as_str() {
+                "master" => State::Master,
+                "backup" => State::Backup,
                 other => {
                     return Err(format!("{other:?} is neither \"master\" nor \"backup\"").into());
                 }
@@ -503,6 +512,11 @@ async fn event(node: &Rc<Node>, call: HostEvent, mut arguments: Arguments) -> An
                     "initial is true for the first h:become(\"backup\") and for nothing else";
                 return Err(text.to_owned().into());
             }
+            let usual = if first {
+                Cause::Startup
+            } else {
+                Told::usual(to).cause
+            };
             let told = Told {
                 cause: options.cause.map_or(Ok(usual), |word| cause(&word))?,
                 peer: options.peer,
@@ -524,7 +538,7 @@ async fn event(node: &Rc<Node>, call: HostEvent, mut arguments: Arguments) -> An
             node.hear_worse(peer).await?;
         }
         HostEvent::Health => {
-            let (demotion, reason) = node.health().await?.unwrap_or((240, String::new()));
+            let (demotion, reason) = node.health().await?;
             return Ok(json!({ "demotion": demotion, "reason": reason }));
         }
     }
@@ -649,7 +663,7 @@ async fn look(node: &Node, call: Look, mut arguments: Arguments) -> Answered {
         },
         Look::Addresses => {
             let dev = arguments.optional_text("dev")?;
-            let dev = dev.map_or(Ok(node.spec().interface.clone()), |dev| {
+            let dev = dev.map_or(Ok(node.vhost().interface.clone()), |dev| {
                 dev.parse().map_err(|e| format!("{dev:?}: {e}"))
             })?;
             match host
@@ -697,9 +711,17 @@ async fn look(node: &Node, call: Look, mut arguments: Arguments) -> Answered {
             })
         }
         Look::Log => {
-            let line = |l: &super::record::LogLine| json!({ "level": l.level(), "message": l.message, "fields": l.fields });
+            let line = |l: &LogLine| json!({ "hook": l.hook.as_str(), "level": l.level(), "message": l.message, "fields": l.fields });
             node.record().log.iter().map(line).collect()
         }
+        Look::Calls => {
+            let call = |call: &HookCall| {
+                json!({ "hook": call.hook.as_str(), "entry": call.entry.as_str(), "cause": call.cause,
+                        "missed": call.missed, "outcome": call.outcome })
+            };
+            node.record().calls.iter().map(call).collect()
+        }
+        Look::Vhost => return Err("it is done where all hosts are known".to_owned().into()),
         Look::Plan => json!(node.plan()),
         Look::Undone => json!(node.undone()),
         Look::Trace => json!(node.trace()),

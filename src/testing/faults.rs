@@ -8,14 +8,13 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use super::hook::Subject;
-use super::node::{Node, Told};
+use super::node::Node;
 use super::record::Came;
 use super::spec::Spec;
 use crate::config::OnFailure;
 use crate::effect::{Resource, Value};
 use crate::host::HostError;
 use crate::host::sim::{Happens, Trouble};
-use crate::proto::Cause;
 use crate::types::State;
 
 /// Long enough for everything that is tried again.
@@ -93,14 +92,35 @@ pub(super) async fn sweep(
     options: &Json,
     if_hopeless: Hopeless,
 ) -> Result<Option<String>, String> {
-    let node = async || Node::new(subject, Spec::read(options)?).await;
+    let spec = Spec::read(options)?;
+    for number in 0..spec.vhosts().count() {
+        let found = sweep_vhost(subject, &spec, number, if_hopeless).await?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+/// Of one virtual host; the others are nothing.
+async fn sweep_vhost(
+    subject: &Rc<Subject>,
+    spec: &Spec,
+    number: usize,
+    if_hopeless: Hopeless,
+) -> Result<Option<String>, String> {
+    let node = async || {
+        let mut all = Node::all(subject, spec).await?.into_iter();
+        all.nth(number)
+            .ok_or_else(|| "there is no virtual host".to_owned())
+    };
     let calm = match Calm::see(&*node().await?).await {
         Ok(calm) => calm,
         Err(text) => return Ok(Some(text).filter(|_| if_hopeless == Hopeless::Wrong)),
     };
     for fault in faults(&calm.up) {
         let node = node().await?;
-        let on_failure = subject.exam().on_failure;
+        let on_failure = subject.tested().on_failure;
         if let Err(text) = rise(&node, &fault, &calm, on_failure).await {
             return Ok(Some(format!("{}: {text}", fault.describe("master"))));
         }
@@ -126,7 +146,7 @@ struct Calm {
 
 impl Calm {
     async fn see(node: &Node) -> Result<Self, String> {
-        master(node).await?;
+        node.change_to(State::Master, true).await?;
         well(node, "becoming master without a fault")?;
         let done = |node: &Node| -> Vec<String> {
             node.record()
@@ -138,7 +158,7 @@ impl Calm {
         };
         let up = done(node);
         let as_master = node.host().values();
-        backup(node).await?;
+        node.change_to(State::Backup, true).await?;
         well(node, "becoming backup without a fault")?;
         let mut down = done(node);
         down.extend(node.record().undone.iter().cloned());
@@ -151,25 +171,11 @@ impl Calm {
     }
 }
 
-async fn master(node: &Node) -> Result<(), String> {
-    let cause = Cause::MasterDown {
-        silent: Duration::from_secs(3),
-    };
-    node.become_state(State::Master, Told::by(cause), true)
-        .await
-}
-
-async fn backup(node: &Node) -> Result<(), String> {
-    node.become_state(State::Backup, Told::by(Cause::BetterMaster), true)
-        .await
-}
-
 fn well(node: &Node, when: &str) -> Result<(), String> {
     let errors = node.take_errors();
-    let Some((entry, error)) = errors.first() else {
-        return Ok(());
-    };
-    Err(format!("{when}: {} failed: {error}", entry.as_str()))
+    errors
+        .first()
+        .map_or(Ok(()), |failed| Err(format!("{when}: {failed}")))
 }
 
 fn strike(node: &Node, fault: &Fault) {
@@ -196,7 +202,7 @@ async fn rise(
     on_failure: OnFailure,
 ) -> Result<(), String> {
     strike(node, fault);
-    master(node).await?;
+    node.change_to(State::Master, true).await?;
     let failed = !node.take_errors().is_empty();
     if failed && node.state() != State::Master {
         calms_down(node).await?;
@@ -226,25 +232,25 @@ async fn rise(
             ));
         }
     }
-    free(node)?;
+    node.has_let_go()?;
     node.host().heal();
     node.take_errors();
-    master(node).await?;
+    node.change_to(State::Master, true).await?;
     well(node, "once more, without the fault")?;
-    backup(node).await?;
+    node.change_to(State::Backup, true).await?;
     node.advance(LONG).await?;
     ended(node, calm)
 }
 
 /// Becomes backup under a fault: in the end it is one, with everything undone.
 async fn fall(node: &Node, fault: &Fault, calm: &Calm) -> Result<(), String> {
-    master(node).await?;
+    node.change_to(State::Master, true).await?;
     well(node, "becoming master without a fault")?;
     strike(node, fault);
-    backup(node).await?;
-    free(node)?;
+    node.change_to(State::Backup, true).await?;
+    node.has_let_go()?;
     calms_down(node).await?;
-    free(node)?;
+    node.has_let_go()?;
     ended(node, calm)
 }
 
@@ -254,13 +260,11 @@ async fn calms_down(node: &Node) -> Result<(), String> {
     node.take_errors();
     node.advance(LONG).await?;
     let errors = node.take_errors();
-    let Some((entry, error)) = errors.last() else {
+    let Some(failed) = errors.last() else {
         return Ok(());
     };
-    Err(format!(
-        "{} does not end well any more: {error}",
-        entry.as_str()
-    ))
+    let (run, error) = (failed.run(), &failed.error);
+    Err(format!("{run} does not end well any more: {error}"))
 }
 
 /// The host is as after a calm mastership.
@@ -278,17 +282,6 @@ fn ended(node: &Node, calm: &Calm) -> Result<(), String> {
             "it did not end as without the fault: {}",
             different.join("; ")
         ))
-    }
-}
-
-/// No backup has an address.
-fn free(node: &Node) -> Result<(), String> {
-    let up = node.own_addresses_up();
-    match up.first() {
-        Some(address) if node.state() != State::Master => {
-            Err(format!("{address} is up on a backup"))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -8,13 +8,11 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use super::hook::Subject;
-use super::node::{Node, Told};
+use super::node::Node;
 use super::spec::Spec;
-use crate::effect::{Resource, Value};
 use crate::host::HostError;
 use crate::host::sim::{Happens, Trouble};
-use crate::proto::Cause;
-use crate::types::State;
+use crate::types::{Name, State};
 
 /// Histories, unless the test says otherwise.
 pub(super) const RUNS: u32 = 20;
@@ -51,7 +49,12 @@ impl Random {
 /// One step of a history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Step {
-    Become { master: bool, wait: bool },
+    /// Of one of the virtual hosts; the first has no name here.
+    Become {
+        vhost: Option<Name>,
+        to: State,
+        wait: bool,
+    },
     Advance(Duration),
     Trouble(Trouble),
     Rename(String),
@@ -61,13 +64,13 @@ enum Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Become { master, wait } => {
+            Self::Become { vhost, to, wait } => {
+                f.write_str("h:")?;
+                if let Some(name) = vhost {
+                    write!(f, "vhost(\"{name}\"):")?;
+                }
                 let wait = if *wait { "" } else { ", { wait = false }" };
-                write!(
-                    f,
-                    "h:become({:?}{wait})",
-                    if *master { "master" } else { "backup" }
-                )
+                write!(f, "become({:?}{wait})", to.as_str())
             }
             Self::Advance(time) => write!(f, "h:advance({})", time.as_secs_f64()),
             Self::Trouble(Trouble {
@@ -114,18 +117,27 @@ pub(super) async fn play(
 ) -> Result<Option<Lived>, String> {
     let spec = Spec::read(options)?;
     let effects = effects(subject, &spec).await?;
+    let further: Vec<Name> = spec
+        .vhosts()
+        .skip(1)
+        .map(|vhost| vhost.name.clone())
+        .collect();
     for run in 0..runs {
         let mut random = Random(seed.wrapping_add(u64::from(run).wrapping_mul(0x9e37_79b9)));
-        let steps = history(&mut random, &effects);
+        let steps = history(&mut random, &effects, &further);
         if let Err(first) = live(subject, &spec, &steps).await? {
             let (steps, wrong) = shorten(subject, &spec, steps, first).await?;
             let mut history = vec![format!("after this history (seed {seed}, history {run}):")];
             history.extend(steps.iter().map(|step| format!("  {step}")));
-            let end = [
-                "h:heal()".to_owned(),
-                "h:become(\"backup\")".to_owned(),
-                format!("h:advance({})", LONG.as_secs()),
-            ];
+            let end = |vhost| Step::Become {
+                vhost,
+                to: State::Backup,
+                wait: true,
+            };
+            let all = std::iter::once(None).chain(further.into_iter().map(Some));
+            let end = std::iter::once(Step::Heal)
+                .chain(all.map(end))
+                .chain([Step::Advance(LONG)]);
             history.extend(end.map(|step| format!("  {step}")));
             return Ok(Some(Lived { wrong, history }));
         }
@@ -133,12 +145,13 @@ pub(super) async fn play(
     Ok(None)
 }
 
-/// What the hook asks for when all is calm.
+/// What the hooks ask for when all is calm.
 async fn effects(subject: &Rc<Subject>, spec: &Spec) -> Result<Vec<String>, String> {
-    let node = Node::new(subject, spec.clone()).await?;
+    let nodes = Node::all(subject, spec).await?;
     let mut effects = Vec::new();
-    for master in [true, false] {
-        change(&node, master, true).await?;
+    let both = [State::Master, State::Backup];
+    for (node, to) in nodes.iter().flat_map(|node| both.map(|to| (node, to))) {
+        node.change_to(to, true).await?;
         node.take_errors();
         effects.extend(
             node.record()
@@ -152,26 +165,18 @@ async fn effects(subject: &Rc<Subject>, spec: &Spec) -> Result<Vec<String>, Stri
     Ok(effects)
 }
 
-async fn change(node: &Node, master: bool, wait: bool) -> Result<(), String> {
-    let (to, cause) = if master {
-        (
-            State::Master,
-            Cause::MasterDown {
-                silent: Duration::from_secs(3),
-            },
-        )
-    } else {
-        (State::Backup, Cause::BetterMaster)
-    };
-    node.become_state(to, Told::by(cause), wait).await
-}
-
-fn history(random: &mut Random, effects: &[String]) -> Vec<Step> {
+/// `further`: the virtual hosts beside the first.
+fn history(random: &mut Random, effects: &[String], further: &[Name]) -> Vec<Step> {
     let steps = 2 + random.below(STEPS - 1);
     (0..steps)
         .map(|_| match random.below(10) {
             0..=3 => Step::Become {
-                master: random.below(2) == 0,
+                vhost: any_of(random, further),
+                to: if random.below(2) == 0 {
+                    State::Master
+                } else {
+                    State::Backup
+                },
                 wait: random.below(3) > 0,
             },
             4 | 5 => {
@@ -183,6 +188,15 @@ fn history(random: &mut Random, effects: &[String]) -> Vec<Step> {
             _ => trouble(random, effects).unwrap_or(Step::Heal),
         })
         .collect()
+}
+
+/// The first virtual host, or one of these.
+fn any_of(random: &mut Random, further: &[Name]) -> Option<Name> {
+    if further.is_empty() {
+        return None;
+    }
+    let at = random.below(further.len() as u64 + 1);
+    further.get(usize::try_from(at).ok()?).cloned()
 }
 
 fn trouble(random: &mut Random, effects: &[String]) -> Option<Step> {
@@ -214,37 +228,50 @@ async fn live(
     spec: &Spec,
     steps: &[Step],
 ) -> Result<Result<(), String>, String> {
-    let node = Node::new(subject, spec.clone()).await?;
+    let nodes = Node::all(subject, spec).await?;
+    let Some(first) = nodes.first() else {
+        return Ok(Ok(()));
+    };
     for step in steps {
         match step {
-            Step::Become { master, wait } => change(&node, *master, *wait).await?,
-            Step::Advance(time) => node.advance(*time).await?,
-            Step::Trouble(trouble) => node.host().trouble(trouble.clone()),
-            Step::Rename(name) => {
-                let value = Value::Text(name.clone());
-                node.host().set(Resource::Hostname, value.clone());
-                node.record_mut().foreign.insert(Resource::Hostname, value);
+            Step::Become { vhost, to, wait } => {
+                let named = |node: &&Rc<Node>| Some(&node.vhost().name) == vhost.as_ref();
+                let node = nodes.iter().find(named).unwrap_or(first);
+                node.change_to(*to, *wait).await?;
             }
-            Step::Heal => node.host().heal(),
+            Step::Advance(time) => first.advance(*time).await?,
+            Step::Trouble(trouble) => first.host().trouble(trouble.clone()),
+            Step::Rename(name) => first.rename(name),
+            Step::Heal => first.host().heal(),
         }
-        node.take_errors();
-        if let Err(wrong) = free(&node) {
-            return Ok(Err(wrong));
+        for node in &nodes {
+            node.take_errors();
+            if let Err(wrong) = node.has_let_go() {
+                return Ok(Err(wrong));
+            }
         }
     }
-    node.host().heal();
-    change(&node, false, true).await?;
-    node.advance(LONG).await?;
+    first.host().heal();
+    for node in &nodes {
+        node.change_to(State::Backup, true).await?;
+    }
+    first.advance(LONG).await?;
+    Ok(nodes.iter().try_for_each(|node| ended(node)))
+}
+
+/// All is quiet, and nothing is left.
+fn ended(node: &Node) -> Result<(), String> {
     let errors = node.take_errors();
     let left = node.left_behind();
-    Ok(match errors.last() {
+    match errors.last() {
         _ if !left.is_empty() => Err(format!("not everything is undone: {}", left.join("; "))),
-        Some((entry, error)) if !is_fault(error) => Err(format!(
-            "{} failed without a fault: {error}",
-            entry.as_str()
+        Some(failed) if !is_fault(&failed.error) => Err(format!(
+            "{} failed without a fault: {}",
+            failed.run(),
+            failed.error
         )),
-        _ => free(&node),
-    })
+        _ => node.has_let_go(),
+    }
 }
 
 /// Of a run that was in progress when the troubles ended.
@@ -256,15 +283,6 @@ fn is_fault(error: &crate::hooks::HookError) -> bool {
         }
         HookError::TimedOut(_) | HookError::RunnerDied(_) | HookError::Superseded => true,
         HookError::OutOfMemory(_) => false,
-    }
-}
-
-fn free(node: &Node) -> Result<(), String> {
-    match node.own_addresses_up().first() {
-        Some(address) if node.state() != State::Master => {
-            Err(format!("{address} is up, and this is no master"))
-        }
-        _ => Ok(()),
     }
 }
 
@@ -292,9 +310,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_virtual_host_has_its_part_in_a_history() {
+        let db: Name = "db".parse().unwrap();
+        let steps: Vec<Step> = (0..20)
+            .flat_map(|seed| history(&mut Random(seed), &[], std::slice::from_ref(&db)))
+            .collect();
+        for wanted in ["h:become(", "h:vhost(\"db\"):become("] {
+            let mut all = steps.iter().map(ToString::to_string);
+            assert!(all.any(|step| step.starts_with(wanted)), "{wanted}");
+        }
+    }
+
+    #[test]
     fn a_seed_makes_one_history_and_another_one_another() {
         let effects = ["service.start httpd".to_owned()];
-        let made = |seed| history(&mut Random(seed), &effects);
+        let made = |seed| history(&mut Random(seed), &effects, &[]);
         assert_eq!(made(7), made(7));
         assert_ne!(made(7), made(8));
         let all: Vec<Step> = (0..200).flat_map(made).collect();

@@ -1,16 +1,19 @@
-//! The hook under test: loaded once for each set of grants and config, and used again by every host.
+//! The hook under test, and those beside it: loaded once for each set of grants and config, and used
+//! again by every host.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::rc::Rc;
 
 use super::report::Refused;
 use crate::config;
-use crate::effect::Grants;
-use crate::engine::hook_test::HookTest;
+use crate::engine::hook_test::{HookTest, TestHook};
 use crate::engine::sim::{Counted, LoadedHook, compiled};
-use crate::hooks::{EntryPoint, HookSource, LoadError};
+use crate::hooks::process::session::SandboxPolicy;
+use crate::hooks::{EntryPoint, LoadError};
 use crate::keeper::Client;
+use crate::types::Name;
 
 /// Refusals that are remembered: more than any hook has calls.
 const REFUSED_MAX: usize = 1_000;
@@ -21,9 +24,13 @@ const VARIANTS_MAX: usize = 8;
 #[derive(Debug)]
 pub(super) struct Subject {
     keeper: Client,
-    exam: HookTest,
+    tested: Rc<TestHook>,
+    others: BTreeMap<Name, Result<TestHook, String>>,
+    policy: SandboxPolicy,
     coverage: bool,
-    /// With the config and the linked functions that it was loaded with; the last used comes last.
+    /// Of the others, those that hosts have asked for.
+    beside: RefCell<BTreeMap<Name, Rc<TestHook>>>,
+    /// With the config and the linked functions that each was loaded with; the last used comes last.
     loaded: RefCell<Vec<(Variant, Rc<LoadedHook>)>>,
     /// Of all that were ever loaded.
     counted: RefCell<Vec<Counted>>,
@@ -33,8 +40,8 @@ pub(super) struct Subject {
     refused: RefCell<Vec<Refused>>,
 }
 
-/// What makes one load of the hook differ from another.
-type Variant = (String, Vec<String>);
+/// What makes one load of a hook differ from another: its name, its config, what is linked.
+type Variant = (Name, String, Vec<String>);
 
 impl Subject {
     /// Loads the hook once, which shows whether it can be loaded at all.
@@ -43,28 +50,59 @@ impl Subject {
     /// [`LoadError`].
     pub(super) async fn load(
         keeper: &Client,
-        mut exam: HookTest,
+        exam: HookTest,
         coverage: bool,
     ) -> Result<Self, LoadError> {
-        exam.hook = compiled(keeper, exam.hook, &exam.grants, exam.policy).await?;
+        let tested = native(keeper, exam.hook, exam.policy).await?;
         let mut subject = Self {
             keeper: keeper.clone(),
-            exam,
+            tested: Rc::new(tested),
+            others: exam.others,
+            policy: exam.policy,
             coverage,
+            beside: RefCell::default(),
             loaded: RefCell::default(),
             counted: RefCell::default(),
             entry_points: Vec::new(),
             called: RefCell::default(),
             refused: RefCell::default(),
         };
-        let spec = subject.spec(&subject.exam.hook.config_json, &subject.exam.grants);
-        subject.entry_points = subject.loaded(&spec).await?.entry_points().to_vec();
+        let (tested, spec) = (&subject.tested, subject.tested.spec());
+        subject.entry_points = subject.loaded(tested, &spec).await?.entry_points().to_vec();
         Ok(subject)
     }
 
     /// What is to be tested.
-    pub(super) const fn exam(&self) -> &HookTest {
-        &self.exam
+    pub(super) fn tested(&self) -> &TestHook {
+        &self.tested
+    }
+
+    /// Its name.
+    pub(super) fn name(&self) -> &Name {
+        &self.tested.source.name
+    }
+
+    /// The hook of this name: the tested one, or one that may run beside it.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be used.
+    pub(super) async fn hook(&self, name: &Name) -> Result<Rc<TestHook>, String> {
+        if name == self.name() {
+            return Ok(Rc::clone(&self.tested));
+        }
+        if let Some(known) = self.beside.borrow().get(name) {
+            return Ok(Rc::clone(known));
+        }
+        let wrong = |why: &dyn Display| format!("hook {name}: {why}");
+        let found = self.others.get(name).ok_or_else(|| {
+            wrong(&"the configuration that has the tested hook has no [hook.NAME] of it")
+        })?;
+        let hook = found.clone().map_err(|why| wrong(&why))?;
+        let hook = native(&self.keeper, hook, self.policy).await;
+        let hook = Rc::new(hook.map_err(|error| wrong(&error))?);
+        let mut beside = self.beside.borrow_mut();
+        beside.insert(name.clone(), Rc::clone(&hook));
+        Ok(hook)
     }
 
     /// Who starts its runners.
@@ -77,34 +115,33 @@ impl Subject {
         &self.entry_points
     }
 
-    /// What an operator would have written about it, with this config and these grants.
-    pub(super) fn spec(&self, config_json: &str, grants: &Grants) -> config::Hook {
-        self.exam.spec(config_json, grants)
-    }
-
-    /// The hook as it is written there, in runners that may be warm.
+    /// A hook as it is written there, in runners that may be warm.
     ///
     /// # Errors
     /// [`LoadError`].
-    pub(super) async fn loaded(&self, spec: &config::Hook) -> Result<Rc<LoadedHook>, LoadError> {
-        let mut source: HookSource = self.exam.hook.clone();
-        spec.config_json.clone_into(&mut source.config_json);
-        let allowed = match &mut source.native {
-            Some(native) => {
-                native.allowed = crate::hooks::contract::api::allowed(&spec.grants);
-                native.allowed.clone()
-            }
+    pub(super) async fn loaded(
+        &self,
+        hook: &TestHook,
+        spec: &config::Hook,
+    ) -> Result<Rc<LoadedHook>, LoadError> {
+        let name = &hook.source.name;
+        let allowed = match hook.source.native {
+            Some(_) => crate::hooks::contract::api::allowed(&spec.grants),
             None => Vec::new(),
         };
-        let variant = (source.config_json.clone(), allowed);
+        let variant = (name.clone(), spec.config_json.clone(), allowed);
         if let Some(loaded) = self.known(&variant) {
             return Ok(loaded);
         }
         self.make_room();
-        let name = source.name.clone();
-        let policy = self.exam.policy;
+        let mut source = hook.source.clone();
+        spec.config_json.clone_into(&mut source.config_json);
+        if let Some(native) = &mut source.native {
+            native.allowed.clone_from(&variant.2);
+        }
+        let counts = self.coverage && name == self.name();
         let loaded =
-            LoadedHook::load(&self.keeper, &name, spec, source, policy, self.coverage).await?;
+            LoadedHook::load(&self.keeper, name, spec, source, self.policy, counts).await?;
         let loaded = Rc::new(loaded);
         self.counted.borrow_mut().push(loaded.counted().clone());
         self.loaded.borrow_mut().push((variant, Rc::clone(&loaded)));
@@ -170,4 +207,15 @@ impl Subject {
         }
         all
     }
+}
+
+/// A WebAssembly hook with its native code.
+async fn native(
+    keeper: &Client,
+    hook: TestHook,
+    policy: SandboxPolicy,
+) -> Result<TestHook, LoadError> {
+    let TestHook { source, grants, .. } = &hook;
+    let source = compiled(keeper, source.clone(), grants, policy).await?;
+    Ok(TestHook { source, ..hook })
 }

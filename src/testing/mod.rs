@@ -19,7 +19,7 @@ mod script;
 mod spec;
 mod update;
 
-pub use crate::engine::hook_test::{Fault, HookTest, Verdict};
+pub use crate::engine::hook_test::{Fault, HookTest, TestHook, Verdict};
 pub use process::process;
 pub use report::{CaseReport, Failure, FileReport, Mismatch, Refused, Update};
 pub use script::{Choice, run};

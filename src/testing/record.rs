@@ -1,6 +1,6 @@
-//! What a hook has asked for and what came of it: the ground of every plan.
+//! What hooks have asked for and what came of it: the ground of every plan.
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
@@ -9,14 +9,18 @@ use super::hook::Subject;
 use super::report::Refused;
 use crate::effect::{Effect, Resource, Value};
 use crate::engine::observer::{Asker, Fate, Observer};
-use crate::hooks::{Answer, Ask, AskError, EntryPoint, HookError, LogLevel};
+use crate::hooks::{Answer, Ask, AskError, EntryPoint, HookError, HookEvent, LogLevel};
 use crate::host::SimHost;
 use crate::types::Name;
 
 /// Lines of log that are kept, in bytes.
 const LOG_MAX: usize = 1 << 20;
+/// Calls that are kept.
+const CALLS_MAX: usize = 10_000;
+/// What is said of a call that has not ended.
+const RUNNING: &str = "running";
 
-/// One effect that the hook asked for.
+/// One effect that a hook asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Asked {
     /// What.
@@ -50,9 +54,11 @@ impl fmt::Display for Asked {
     }
 }
 
-/// One line of the hook's log.
+/// One line of a hook's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct LogLine {
+    /// Whose.
+    pub(super) hook: Name,
     /// How loud.
     pub(super) level: LogLevel,
     /// The sentence.
@@ -82,7 +88,45 @@ impl fmt::Display for LogLine {
     }
 }
 
-/// The record of one host.
+/// One call of a hook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct HookCall {
+    pub(super) hook: Name,
+    pub(super) entry: EntryPoint,
+    pub(super) cause: String,
+    /// So many transitions before were told to nobody.
+    pub(super) missed: u32,
+    /// How it ended, in a word.
+    pub(super) outcome: &'static str,
+}
+
+/// A run that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failed {
+    /// Which hook, unless it is the one under test.
+    hook: Option<Name>,
+    entry: EntryPoint,
+    pub(super) error: HookError,
+}
+
+impl Failed {
+    /// Of what, in words.
+    pub(super) fn run(&self) -> String {
+        let entry = self.entry.as_str();
+        match &self.hook {
+            Some(hook) => format!("{entry} of hook {hook}"),
+            None => entry.to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} failed: {}", self.run(), self.error)
+    }
+}
+
+/// The record of one virtual host.
 #[derive(Debug, Default)]
 pub(super) struct Record {
     /// What was asked for since the plan began.
@@ -91,40 +135,84 @@ pub(super) struct Record {
     pub(super) denied: Vec<String>,
     /// What was undone since the last event.
     pub(super) undone: Vec<String>,
+    /// Every call of its hooks but for their health.
+    pub(super) calls: Vec<HookCall>,
     /// Everything that was logged.
     pub(super) log: Vec<LogLine>,
     /// Text of log lines, in bytes.
-    pub(super) log_bytes: usize,
-    /// What stays by the hook's own wish.
+    log_bytes: usize,
+    /// Runs that failed and nobody has expected yet.
+    pub(super) errors: Vec<Failed>,
+}
+
+impl Record {
+    /// An event begins.
+    pub(super) fn begin(&mut self) {
+        self.plan.clear();
+        self.denied.clear();
+        self.undone.clear();
+    }
+
+    fn log(&mut self, line: LogLine) {
+        self.log_bytes += line.to_string().len();
+        if self.log_bytes <= LOG_MAX {
+            self.log.push(line);
+        }
+    }
+
+    fn effect_ended(&mut self, effect: &Effect, came: Came) {
+        // Runs of several hooks are one after the other, and of each it is the last that was open.
+        let open = self.plan.iter_mut().rev();
+        if let Some(asked) = open
+            .filter(|asked| asked.came == Came::Open)
+            .find(|asked| asked.effect == *effect)
+        {
+            asked.came = came;
+        }
+    }
+}
+
+/// What is not undone when a mastership ends.
+#[derive(Debug, Default)]
+pub(super) struct Staying {
+    /// What stays by a hook's own wish.
     pub(super) lasting: BTreeMap<Resource, Value>,
     /// What somebody else has changed.
     pub(super) foreign: BTreeMap<Resource, Value>,
-    /// Runs that failed and nobody has expected yet.
-    pub(super) errors: Vec<(EntryPoint, HookError)>,
 }
 
-/// Looks on while the hook runs on one host.
+/// Looks on while hooks run on one host.
 #[derive(Debug)]
 pub(super) struct Witness {
     pub(super) subject: Rc<Subject>,
     pub(super) host: SimHost,
     /// The test gives grants of its own: what they refuse is what it tests.
     pub(super) own_grants: bool,
-    pub(super) record: RefCell<Record>,
+    /// The record of each virtual host, by its number.
+    pub(super) records: Vec<(Name, Rc<RefCell<Record>>)>,
+    pub(super) staying: RefCell<Staying>,
 }
 
 impl Witness {
-    fn refused(&self, what: Refused) {
-        if !self.own_grants {
+    /// The record of the virtual host that somebody asks for.
+    fn of(&self, asker: Asker<'_>) -> Option<RefMut<'_, Record>> {
+        let record = self.records.get(asker.vhost);
+        record.map(|(_, record)| record.borrow_mut())
+    }
+
+    fn is_tested(&self, asker: Asker<'_>) -> bool {
+        asker.hook == self.subject.name()
+    }
+
+    fn refused(&self, asker: Asker<'_>, what: Refused) {
+        if self.is_tested(asker) && !self.own_grants {
             self.subject.note_refused(what);
         }
     }
 
-    fn log(&self, line: LogLine) {
-        let mut record = self.record.borrow_mut();
-        record.log_bytes += line.to_string().len();
-        if record.log_bytes <= LOG_MAX {
-            record.log.push(line);
+    fn called(&self, asker: Asker<'_>, function: &str) {
+        if self.is_tested(asker) {
+            self.subject.note_call(function);
         }
     }
 
@@ -135,60 +223,74 @@ impl Witness {
         keep: bool,
         error: Option<&AskError>,
     ) {
-        let mut record = self.record.borrow_mut();
+        let Some(mut record) = self.of(asker) else {
+            return;
+        };
         let came = match error {
             None => Came::Done,
             Some(AskError::Denied(denied)) => {
                 record.denied.push(denied.to_string());
-                self.refused(Refused::Effect(effect.clone()));
+                self.refused(asker, Refused::Effect(effect.clone()));
                 Came::Denied
             }
             Some(_) => Came::Failed,
         };
-        // Runs of several hooks are one after the other, and of each it is the last that was open.
-        let open = record.plan.iter_mut().rev();
-        if let Some(asked) = open
-            .filter(|asked| asked.came == Came::Open)
-            .find(|asked| asked.effect == *effect)
-        {
-            asked.came = came;
-        }
+        record.effect_ended(effect, came);
         if came == Came::Done
             && let Some((resource, value)) =
                 effect.assigns().filter(|_| keep || !asker.entry.scoped())
         {
-            record.lasting.insert(resource, value);
+            self.staying.borrow_mut().lasting.insert(resource, value);
         }
     }
 }
 
 impl Observer for Witness {
-    fn begins(&self, asker: Asker<'_>) {
-        self.subject.note_call(asker.entry.as_str());
+    fn begins(&self, asker: Asker<'_>, event: &HookEvent) {
+        self.called(asker, asker.entry.as_str());
+        if asker.entry != EntryPoint::Health
+            && let Some(mut record) = self.of(asker)
+            && record.calls.len() < CALLS_MAX
+        {
+            record.calls.push(HookCall {
+                hook: asker.hook.clone(),
+                entry: asker.entry,
+                cause: event.cause.clone(),
+                missed: event.missed,
+                outcome: RUNNING,
+            });
+        }
     }
 
-    fn asks(&self, _: Asker<'_>, ask: &Ask) -> Fate {
+    fn asks(&self, asker: Asker<'_>, ask: &Ask) -> Fate {
         match ask {
             Ask::Effect { effect, .. } => {
-                self.subject.note_call(first_word(&effect.to_string()));
-                self.record.borrow_mut().plan.push(Asked {
-                    effect: effect.clone(),
-                    came: Came::Open,
-                });
+                self.called(asker, first_word(&effect.to_string()));
+                if let Some(mut record) = self.of(asker) {
+                    record.plan.push(Asked {
+                        effect: effect.clone(),
+                        came: Came::Open,
+                    });
+                }
                 if self.host.kills(effect) {
                     return Fate::Dies;
                 }
             }
-            Ask::Query(query) => self.subject.note_call(first_word(&query.to_string())),
+            Ask::Query(query) => self.called(asker, first_word(&query.to_string())),
             Ask::Log {
                 level,
                 message,
                 fields,
-            } => self.log(LogLine {
-                level: *level,
-                message: message.clone(),
-                fields: fields.iter().cloned().collect(),
-            }),
+            } => {
+                if let Some(mut record) = self.of(asker) {
+                    record.log(LogLine {
+                        hook: asker.hook.clone(),
+                        level: *level,
+                        message: message.clone(),
+                        fields: fields.iter().cloned().collect(),
+                    });
+                }
+            }
             Ask::Sleep { .. } | Ask::StateGet { .. } | Ask::StateSet { .. } => {}
         }
         Fate::Lives
@@ -200,23 +302,41 @@ impl Observer for Witness {
                 self.effect_ended(asker, effect, *keep, error);
             }
             (Ask::Query(query), Some(AskError::Denied(_))) => {
-                self.refused(Refused::Query(query.clone()));
+                self.refused(asker, Refused::Query(query.clone()));
             }
             _ => {}
         }
     }
 
     fn ended(&self, asker: Asker<'_>, result: Result<(), &HookError>) {
-        if let Err(error) = result
-            && *error != HookError::Superseded
-        {
-            let failed = (asker.entry, error.clone());
-            self.record.borrow_mut().errors.push(failed);
+        let Some(mut record) = self.of(asker) else {
+            return;
+        };
+        let outcome = match result {
+            Ok(()) => "done",
+            Err(HookError::Superseded) => "overtaken",
+            Err(error) => {
+                record.errors.push(Failed {
+                    hook: Some(asker.hook.clone()).filter(|_| !self.is_tested(asker)),
+                    entry: asker.entry,
+                    error: error.clone(),
+                });
+                "failed"
+            }
+        };
+        let ran = |call: &&mut HookCall| {
+            call.outcome == RUNNING && call.entry == asker.entry && call.hook == *asker.hook
+        };
+        if let Some(call) = record.calls.iter_mut().rev().find(ran) {
+            call.outcome = outcome;
         }
     }
 
-    fn undone(&self, _: &Name, effect: &Effect) {
-        self.record.borrow_mut().undone.push(effect.to_string());
+    fn undone(&self, vhost: &Name, effect: &Effect) {
+        let record = self.records.iter().find(|(name, _)| name == vhost);
+        if let Some((_, record)) = record {
+            record.borrow_mut().undone.push(effect.to_string());
+        }
     }
 }
 

@@ -81,7 +81,7 @@ impl Script {
             path: exam.path.clone(),
             main: exam.text.clone(),
             native: None,
-            ..exam.hook.clone()
+            ..exam.hook.source.clone()
         };
         let failed =
             |error: std::io::Error| LoadError::Runner(format!("cannot start a runner: {error}"));
@@ -112,7 +112,7 @@ pub async fn run(keeper: &Client, exam: HookTest, choice: &Choice) -> (FileRepor
     let mut sitting = Sitting {
         report: FileReport {
             path: exam.path.clone(),
-            hook: exam.hook.path.clone(),
+            hook: exam.hook.source.path.clone(),
             ..FileReport::default()
         },
         updates: Vec::new(),
@@ -164,7 +164,7 @@ impl Sitting {
             Ok(script) => script,
             Err(error) => return self.fault(&error),
         };
-        let hook = exam.hook.path.clone();
+        let hook = exam.hook.source.path.clone();
         let subject = match Subject::load(keeper, exam.clone(), choice.coverage).await {
             Ok(subject) => Rc::new(subject),
             Err(error) => {

@@ -1,10 +1,10 @@
 //! `test.host{...}`: what a test file says about a host, and the host in memory that it makes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use crate::effect::{
     CommandOutput, Grants, HttpResponse, Link, Resource, Route, RouteTarget, Value,
@@ -16,6 +16,22 @@ use crate::types::{IfName, MacAddr, Name, Vhid, VirtualAddress, shown_within};
 /// The options of `test.host`.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Spec {
+    #[serde(flatten)]
+    first: VhostSpec,
+    #[serde(default)]
+    vhosts: Vec<VhostSpec>,
+    pub(super) config: Option<Json>,
+    pub(super) grants: Option<Json>,
+    /// The daemon asks for the health by itself, as an operator has it.
+    #[serde(default)]
+    pub(super) health: bool,
+    #[serde(flatten)]
+    pub(super) world: World,
+}
+
+/// One of its virtual hosts.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct VhostSpec {
     #[serde(default = "interface", deserialize_with = "parsed")]
     pub(super) interface: IfName,
     #[serde(default = "addresses", deserialize_with = "parsed_list")]
@@ -25,14 +41,13 @@ pub(super) struct Spec {
     #[serde(default = "vhid", deserialize_with = "vhid_of")]
     pub(super) vhid: Vhid,
     pub(super) xparam: Option<String>,
-    pub(super) config: Option<Json>,
-    pub(super) grants: Option<Json>,
-    /// The daemon asks for the health by itself, as an operator has it.
-    #[serde(default)]
-    pub(super) health: bool,
-    #[serde(flatten)]
-    pub(super) world: World,
+    /// In their order; the tested one alone if not given.
+    #[serde(default, deserialize_with = "names")]
+    pub(super) hooks: Option<Vec<Name>>,
 }
+
+/// What may be said of every virtual host.
+const OF_VHOST: [&str; 6] = ["interface", "addresses", "name", "vhid", "xparam", "hooks"];
 
 /// What is on the host.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -148,11 +163,19 @@ fn list<'d, D: Deserializer<'d>>(deserializer: D) -> Result<Vec<String>, D::Erro
     }
 }
 
-fn parsed_list<'d, D: Deserializer<'d>>(deserializer: D) -> Result<Vec<VirtualAddress>, D::Error> {
+fn parsed_list<'d, D: Deserializer<'d>, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
     list(deserializer)?
         .iter()
         .map(|text| text.parse().map_err(serde::de::Error::custom))
         .collect()
+}
+
+fn names<'d, D: Deserializer<'d>>(deserializer: D) -> Result<Option<Vec<Name>>, D::Error> {
+    parsed_list(deserializer).map(Some)
 }
 
 /// Time as a test writes it: `"30s"`, `"500ms"`, or a number of seconds.
@@ -216,12 +239,8 @@ pub(super) fn route(text: &str) -> Result<Route, String> {
 impl Spec {
     /// Reads what a test file handed over.
     pub(super) fn read(json: &Json) -> Result<Self, String> {
-        const KNOWN: &[&str] = &[
-            "interface",
-            "addresses",
-            "name",
-            "vhid",
-            "xparam",
+        const KNOWN: [&str; 14] = [
+            "vhosts",
             "config",
             "grants",
             "health",
@@ -236,8 +255,17 @@ impl Spec {
             "http",
             "listening",
         ];
-        known(json, KNOWN)?;
-        serde_json::from_value(json.clone()).map_err(|err| err.to_string())
+        known(json, &[&OF_VHOST[..], &KNOWN].concat())?;
+        let mut json = json.clone();
+        if let Some(vhosts) = json.get_mut("vhosts") {
+            *vhosts = Json::Array(further(vhosts)?);
+        }
+        serde_json::from_value(json).map_err(|err| err.to_string())
+    }
+
+    /// The virtual hosts, in their order.
+    pub(super) fn vhosts(&self) -> impl Iterator<Item = &VhostSpec> {
+        std::iter::once(&self.first).chain(&self.vhosts)
     }
 
     /// The grants that the test gives instead of the operator's.
@@ -266,14 +294,17 @@ impl Spec {
             strict,
             ..
         } = &self.world;
-        if links
-            .as_ref()
-            .is_none_or(|links| !links.contains_key(self.interface.as_str()))
-        {
-            // The virtual host's interface is there whatever else is.
-            host = host.with_link(link(&self.interface, 1));
+        let named = |dev: &str| links.iter().flatten().any(|(link, _)| link == dev);
+        let mut interfaces: BTreeSet<&IfName> =
+            self.vhosts().map(|vhost| &vhost.interface).collect();
+        interfaces.retain(|dev| !named(dev.as_str()));
+        let mut index = 1;
+        for dev in interfaces {
+            // A virtual host's interface is there whatever else is.
+            host = host.with_link(link(dev, index));
+            index += 1;
         }
-        for (index, (dev, spec)) in (2..).zip(links.iter().flatten()) {
+        for (index, (dev, spec)) in (index.max(2)..).zip(links.iter().flatten()) {
             host = spec.put(host, &parse(dev)?, index)?;
         }
         for (name, spec) in &self.world.commands {
@@ -317,6 +348,28 @@ impl Spec {
         self.world.change(&host)?;
         Ok(host)
     }
+}
+
+/// The virtual hosts beside the first. What is not said of them differs from that of the others.
+fn further(given: &Json) -> Result<Vec<Json>, String> {
+    let mut all = match given {
+        Json::Array(list) => list.clone(),
+        // Lua has one word for the empty list and the empty table.
+        Json::Object(map) if map.is_empty() => Vec::new(),
+        _ => return Err("vhosts must be a list of tables".to_owned()),
+    };
+    for (number, vhost) in (2..).zip(&mut all) {
+        known(vhost, &OF_VHOST).map_err(|why| format!("vhosts: {why}"))?;
+        let Json::Object(vhost) = vhost else { continue };
+        if !vhost.contains_key("name") {
+            return Err("vhosts: each needs a name".to_owned());
+        }
+        let address = format!("192.0.2.{}/24", 21 + number);
+        for (key, usual) in [("vhid", json!(number)), ("addresses", json!([address]))] {
+            vhost.entry(key).or_insert(usual);
+        }
+    }
+    Ok(all)
 }
 
 impl World {

@@ -210,11 +210,13 @@ fn the_guide_to_testing_can_be_followed() {
     let whole = hook("  route.replace(\"default\", { via = \"192.0.2.254\" })\n");
     let grants = "hostname = [\"nodevir2\"]\nroute = [{ dst = \"default\" }]\nservice = [{ unit = \"httpd\", do = [\"start\"] }]\n";
     let cases = blocks(&page, "lua");
+    let fence = "function on_master(event)\n  rule.replace({ from = \"192.0.2.22\", table = 100, priority = 1000 })\nend\n";
     fs::create_dir(path("broken")).unwrap();
     for (name, text) in [
         ("failover.lua", &whole),
+        ("fence.lua", &fence.to_owned()),
         ("failover_test.lua", &cases.join("\n")),
-        ("failover.grants.toml", &grants.to_owned()),
+        ("failover.toml", &blocks(&page, "toml")[0]),
         ("broken/failover.lua", &hook("")),
         ("broken/failover_test.lua", &cases[0]),
         ("broken/failover.grants.toml", &grants.to_owned()),

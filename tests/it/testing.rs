@@ -2,6 +2,7 @@
 //! away.
 
 mod errors;
+mod hosts;
 mod library;
 mod limits;
 mod world;

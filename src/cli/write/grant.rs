@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use crate::cli::foresee::plan::{Subject, failure, runtime};
 use crate::cli::{Exit, Failure, output};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::effect::{Grants, Own};
-use crate::engine::budget;
-use crate::engine::hook_test::HookTest;
+use crate::engine::hook_test::{self, HookTest, TestHook};
 use crate::engine::plan::{Event, PlanError, Planner, Wanted};
 use crate::hooks::HookSource;
 use crate::hooks::artifact::source::test_beside;
@@ -125,7 +124,7 @@ async fn tested(config: &Config, hook: &Name, mut found: Found) -> Result<Found,
     };
     let (keeper, _exits) = Client::start(None).map_err(cannot)?;
     for _ in 0..ROUNDS_MAX {
-        exam.grants.clone_from(&found.grants);
+        exam.hook.grants.clone_from(&found.grants);
         let (report, _) = testing::run(&keeper, exam.clone(), &Choice::default()).await;
         for refused in &report.refused {
             match refused {
@@ -142,7 +141,7 @@ async fn tested(config: &Config, hook: &Name, mut found: Found) -> Result<Found,
                 Refused::Query(query) => found.grants.widen_query(query),
             }
         }
-        if found.grants == exam.grants {
+        if found.grants == exam.hook.grants {
             found
                 .failures
                 .extend(report.verdict().faults.iter().map(ToString::to_string));
@@ -167,14 +166,16 @@ fn exam(config: &Config, name: &Name) -> Result<Option<HookTest>, Failure> {
     let Some((path, text)) = test_beside(&spec.path, &sources).map_err(failed)? else {
         return Ok(None);
     };
+    let read = |name: &Name, spec: &config::Hook| {
+        HookSource::read(name.clone(), &spec.path, spec.config_json.clone(), &sources)
+    };
+    let mut hook = TestHook::new(read(name, spec).map_err(failed)?, spec);
+    hook.grants = Grants::default();
+    let other =
+        |name: &Name, spec: &config::Hook| read(name, spec).map_err(|error| error.to_string());
     Ok(Some(HookTest {
-        hook: HookSource::read(name.clone(), &spec.path, spec.config_json.clone(), &sources)
-            .map_err(failed)?,
-        grants: Grants::default(),
-        budget: budget(spec),
-        before_timeout: spec.before_timeout,
-        on_failure: spec.on_failure,
-        health: spec.health,
+        hook,
+        others: hook_test::others(&config.hooks, name, &text, other),
         path: path.display().to_string(),
         text,
         policy: SandboxPolicy::Required,

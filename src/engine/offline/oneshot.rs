@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::config;
-use crate::effect::{Effect, Grants};
+use crate::effect::Grants;
 use crate::engine::reload::artifact::Artifact;
 use crate::engine::runs::http_worker::couriers;
 use crate::engine::runs::observer::{Asker, Fate, Observer};
@@ -21,9 +21,7 @@ use crate::engine::runs::queue::Queue;
 use crate::engine::runs::shared::Shared;
 use crate::engine::vhost::id::VhostId;
 use crate::hooks::process::session::SandboxPolicy;
-use crate::hooks::{
-    Answer, Ask, AskError, Budget, HookError, HookEvent, HookSource, LoadError, LogLevel,
-};
+use crate::hooks::{Ask, Budget, HookError, HookEvent, HookSource, LoadError, LogLevel};
 use crate::host::children::helper::Duty;
 use crate::host::{LinuxHost, Options};
 use crate::keeper::{Client, Role};
@@ -176,8 +174,6 @@ impl OneShot {
 struct Log(RefCell<Vec<LogLine>>);
 
 impl Observer for Log {
-    fn begins(&self, _: Asker<'_>) {}
-
     fn asks(&self, _: Asker<'_>, ask: &Ask) -> Fate {
         if let Ask::Log {
             level,
@@ -193,10 +189,4 @@ impl Observer for Log {
         }
         Fate::Lives
     }
-
-    fn answered(&self, _: Asker<'_>, _: &Ask, _: Result<&Answer, &AskError>) {}
-
-    fn ended(&self, _: Asker<'_>, _: Result<(), &HookError>) {}
-
-    fn undone(&self, _: &Name, _: &Effect) {}
 }

@@ -20,7 +20,7 @@ use crate::engine::runs::pool::{self, Pool};
 use crate::engine::runs::pool::{load_pool, sandbox_policy};
 use crate::engine::runs::queue::Queue;
 use crate::engine::runs::shared::Shared;
-use crate::engine::sim::{PATIENCE, Settling, settle};
+use crate::engine::sim::{PATIENCE, Settling, settle, wake};
 use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::lease::Lease;
 use crate::hooks::contract::api;
@@ -364,9 +364,7 @@ impl Planning<'_, '_> {
                 break Err("it does not end".to_owned());
             };
             self.clock.advance(next.max(clock::now()));
-            if self.clock.wake_one(|_| 0) {
-                tokio::task::yield_now().await;
-            }
+            wake(self.clock, self.queue.tasks()).await;
         };
         self.plan.parts.extend(self.steps.take());
         finished.is_ok()

@@ -7,10 +7,10 @@ use super::{By, Part, Step, Verdict};
 use crate::config;
 use crate::effect::{Effect, Grants, Outcome, Own, Query, Value};
 use crate::engine::offline::oneshot::LogLine;
-use crate::engine::runs::observer::{Asker, Fate, Observer};
+use crate::engine::runs::observer::{Asker, Observer};
 use crate::engine::runs::pool::Pool;
 use crate::engine::runs::shared::Shared;
-use crate::hooks::{Answer, Ask, AskError, EntryPoint, HookError};
+use crate::hooks::{Answer, Ask, AskError, EntryPoint, HookError, HookEvent};
 use crate::host::recording::Recorded;
 use crate::host::{Host, RecordingHost};
 use crate::ledger::Owner;
@@ -130,7 +130,7 @@ impl<H: Host> Steps<H> {
 }
 
 impl<H: Host + std::fmt::Debug> Observer for Steps<H> {
-    fn begins(&self, asker: Asker<'_>) {
+    fn begins(&self, asker: Asker<'_>, _: &HookEvent) {
         self.runs
             .borrow_mut()
             .push((asker.hook.clone(), asker.entry));
@@ -143,10 +143,6 @@ impl<H: Host + std::fmt::Debug> Observer for Steps<H> {
             log: Vec::new(),
             failure: None,
         });
-    }
-
-    fn asks(&self, _: Asker<'_>, _: &Ask) -> Fate {
-        Fate::Lives
     }
 
     fn answered(&self, asker: Asker<'_>, ask: &Ask, answer: Result<&Answer, &AskError>) {
@@ -195,8 +191,6 @@ impl<H: Host + std::fmt::Debug> Observer for Steps<H> {
             part.failure = result.err().map(ToString::to_string);
         }
     }
-
-    fn undone(&self, _: &Name, _: &Effect) {}
 }
 
 /// A step for something that was recorded.

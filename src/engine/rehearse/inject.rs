@@ -110,6 +110,7 @@ impl Simulation {
                         MarkKind::Effect,
                         format!("service {name} died"),
                         false,
+                        None,
                     );
                 }
             }

@@ -139,6 +139,8 @@ pub struct Mark {
     pub text: String,
     /// Did it work?
     pub good: bool,
+    /// What was asked of its host, in the words of plans and of tests of hooks.
+    pub effect: Option<String>,
 }
 
 /// Kinds of what a node does.

@@ -4,7 +4,7 @@ use super::{
     Happening, Lane, Mark, MarkKind, NodeLine, Outage, Served, Shown, Span, StateSpan, Timeline,
     VhostLine,
 };
-use crate::effect::{Effect, Outcome, Value};
+use crate::effect::{Effect, Outcome};
 use crate::host::sim::Deed;
 use crate::types::Timestamp;
 
@@ -126,6 +126,7 @@ impl Record {
         kind: MarkKind,
         text: String,
         good: bool,
+        effect: Option<String>,
     ) {
         let (at_us, seq) = (self.us(at), self.next_seq());
         let Some(node) = self.timeline.nodes.get_mut(node) else {
@@ -140,37 +141,22 @@ impl Record {
                 kind,
                 text,
                 good,
+                effect,
             });
         }
     }
 
     /// What a host did; what changed nothing is left out.
-    pub(super) fn deed(&mut self, node: usize, deed: Deed) {
-        let Deed {
-            at,
-            effect,
-            change,
-            outcome,
-            at_once,
-        } = deed;
-        let kind = match (&effect, at_once) {
+    pub(super) fn deed(&mut self, node: usize, deed: &Deed) {
+        let kind = match (&deed.effect, deed.at_once) {
             (Effect::Announce { .. }, _) => MarkKind::Announce,
             (_, true) => MarkKind::Address,
             (_, false) => MarkKind::Effect,
         };
-        let text = match (&change, &effect) {
-            (_, Effect::Announce { address, dev, .. }) => {
-                format!("announces {} on {dev}", address.ip)
-            }
-            (Some((resource, before, after)), _) => {
-                format!("{resource}: {} -> {}", shown(before), shown(after))
-            }
-            (None, effect) => effect.to_string(),
-        };
-        match outcome {
-            Ok(Outcome::Unchanged) => {}
-            Ok(Outcome::Changed | Outcome::Planned) => self.mark(at, node, kind, text, true),
-            Err(error) => self.mark(at, node, kind, format!("{effect}: {error}"), false),
+        if deed.outcome != Ok(Outcome::Unchanged) {
+            let good = deed.outcome.is_ok();
+            let effect = Some(deed.effect.to_string());
+            self.mark(deed.at, node, kind, deed.to_string(), good, effect);
         }
     }
 
@@ -291,16 +277,5 @@ impl Record {
             end_us,
             ..self.timeline
         }
-    }
-}
-
-fn shown(value: &Value) -> String {
-    match value
-        .content()
-        .filter(|content| content.len() <= 40)
-        .map(std::str::from_utf8)
-    {
-        Some(Ok(text)) => format!("{text:?}"),
-        _ => value.to_string(),
     }
 }

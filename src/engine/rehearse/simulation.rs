@@ -5,8 +5,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::time::Duration;
 
-use tokio::task::Id;
-
 use super::inject::script_of;
 use super::lan::{Lan, Plug};
 use super::record::Record;
@@ -17,7 +15,9 @@ use crate::engine::reload::artifact::{Artifact, TrustPolicy};
 use crate::engine::report::HealthStatus;
 use crate::engine::runs::outcome::HookOutcome;
 use crate::engine::runs::pool::load_pool;
-use crate::engine::sim::{Down, Endless, PATIENCE, Settling, SimMachine, Turn, settle};
+use crate::engine::sim::{
+    Down, Endless, PATIENCE, Settling, SimMachine, Turn, Turns, settle, wake,
+};
 use crate::engine::vhost::id::VhostId;
 use crate::hooks::LoadError;
 use crate::host::clock::{self, Virtual};
@@ -26,8 +26,6 @@ use crate::proto::sim::Luck;
 use crate::resolve::Access;
 use crate::types::{State, Timestamp, VirtualAddress};
 
-/// Turns in one instant after which nothing more can come of it.
-const TURNS_MAX: u32 = 100_000;
 /// Why there was no rehearsal.
 #[derive(Debug, thiserror::Error)]
 pub enum RehearseError {
@@ -176,7 +174,7 @@ impl Simulation {
 
     async fn run(&mut self, length: Duration) -> Result<(), RehearseError> {
         let end = self.start + length;
-        let mut resource_locks = 0;
+        let mut turns = Turns::default();
         loop {
             self.settle().await?;
             let now = clock::now();
@@ -187,10 +185,8 @@ impl Simulation {
             else {
                 break;
             };
-            resource_locks = if next == now { resource_locks + 1 } else { 0 };
-            if resource_locks > TURNS_MAX {
-                return Err(RehearseError::Stuck(now.since(self.start)));
-            }
+            let stuck = |Endless| RehearseError::Stuck(now.since(self.start));
+            turns.count(now, next).map_err(stuck)?;
             self.clock.advance(next);
             self.turn(next).await;
         }
@@ -240,19 +236,8 @@ impl Simulation {
                 machine.receive(arrival.link, &arrival.bytes, now);
             }
         }
-        if self.clock.next().is_none_or(|next| now < next) {
-            return;
-        }
-        let tasks: Vec<Id> = self.machines.iter().flat_map(SimMachine::tasks).collect();
-        if self.clock.wake_one(|task| {
-            tasks
-                .iter()
-                .position(|known| Some(*known) == task)
-                .unwrap_or(usize::MAX)
-        }) {
-            // Its waking is carried out before anybody looks whether it works.
-            tokio::task::yield_now().await;
-        }
+        let tasks = self.machines.iter().flat_map(SimMachine::tasks);
+        wake(&self.clock, tasks).await;
     }
 
     /// The kernels take away addresses whose leases were not renewed.
@@ -261,7 +246,7 @@ impl Simulation {
             for (dev, ip) in machine.expire(now) {
                 let text = format!("the lease of {ip} on {dev} ends: the kernel takes it away");
                 self.record
-                    .mark(now, number, MarkKind::Address, text, false);
+                    .mark(now, number, MarkKind::Address, text, false, None);
                 self.moved = true;
             }
         }
@@ -334,7 +319,8 @@ impl Settling for Simulation {
                     break;
                 };
                 if let Some((text, good)) = tell(&mut turn, outcome) {
-                    self.record.mark(now, number, MarkKind::Hook, text, good);
+                    self.record
+                        .mark(now, number, MarkKind::Hook, text, good, None);
                 }
             }
             if ended {
@@ -353,7 +339,7 @@ impl Settling for Simulation {
                 self.lan.send(now, number, frame.link, frame.bytes);
             }
             for deed in machine.host.take_deeds() {
-                self.record.deed(number, deed);
+                self.record.deed(number, &deed);
                 self.moved = true;
             }
             if machine.take_stirred() {

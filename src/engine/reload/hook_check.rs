@@ -52,11 +52,9 @@ pub fn check_hooks(config: &Config) -> io::Result<Vec<HookProblem>> {
                         .unwrap_or_default(),
                 ),
             }
-            problems.extend(
-                hook_test::read(&TrustPolicy::of(config, &Access::own()), spec)
-                    .err()
-                    .map(wrong),
-            );
+            let belief = TrustPolicy::of(config, &Access::own());
+            let test = hook_test::read(&belief, &config.hooks, name);
+            problems.extend(test.err().map(wrong));
         }
         Ok(problems)
     })

@@ -1,5 +1,6 @@
 //! Having a hook pass the test beside it before it is taken into use (`reload = "tested"`).
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::os::unix::net::UnixStream as StdStream;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 use tracing::{error, info, warn};
 
-use super::artifact::{TrustPolicy, terms};
+use super::artifact::{Artifact, TrustPolicy, terms};
 use crate::config::{self, Config, Health, OnFailure, Reload};
 use crate::effect::Grants;
 use crate::engine::runs::pool::sandbox_policy;
@@ -29,19 +30,10 @@ use crate::types::Name;
 /// A hook and the test that it is to pass.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct HookTest {
-    /// The hook: these bytes are tested, whatever is on disk by now.
-    pub hook: HookSource,
-    /// What the hook may do, unless a test says otherwise for one of its hosts in memory.
-    #[serde(with = "as_json")]
-    pub grants: Grants,
-    /// The hook's ceilings. Its wall time is spent on a virtual clock.
-    pub budget: Budget,
-    /// Wall time of `before_master` and `before_backup`.
-    pub before_timeout: Duration,
-    /// What follows when `on_master` fails.
-    pub on_failure: OnFailure,
-    /// How its `health` is asked, where a test wants it to be.
-    pub health: Health,
+    /// The hook. What it may do holds unless a test says otherwise for one of its hosts in memory.
+    pub hook: TestHook,
+    /// Those that a test may run beside it, or why that cannot be.
+    pub others: BTreeMap<Name, Result<TestHook, String>>,
     /// The path of the test file, for messages.
     pub path: String,
     /// The text of the test file: Luau, see `docs/guide/test-a-hook.md`.
@@ -50,6 +42,26 @@ pub struct HookTest {
     pub policy: SandboxPolicy,
     /// Real time for everything together, from the start of the first runner.
     pub limit: Duration,
+}
+
+/// A hook in a test: its bytes, and what an operator wrote about it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TestHook {
+    /// These bytes are run, whatever is on disk by now.
+    pub source: HookSource,
+    /// What it may do.
+    #[serde(with = "as_json")]
+    pub grants: Grants,
+    /// Its ceilings. Its wall time is spent on a virtual clock.
+    pub budget: Budget,
+    /// Wall time of `before_master` and `before_backup`.
+    pub before_timeout: Duration,
+    /// What follows when `on_master` fails.
+    pub on_failure: OnFailure,
+    /// How its `health` is asked, where a test wants it to be.
+    pub health: Health,
+    /// How many runs of it there may be at one time; 0 is one for each of its virtual hosts.
+    pub runners: u16,
 }
 
 /// How a test went.
@@ -84,20 +96,56 @@ pub struct Fault {
     pub message: String,
 }
 
-impl HookTest {
-    /// What an operator would have written about the hook, with this config and these grants.
+impl TestHook {
+    /// With what the operator wrote about it.
     #[must_use]
-    pub fn spec(&self, config_json: &str, grants: &Grants) -> config::Hook {
+    pub fn new(source: HookSource, spec: &config::Hook) -> Self {
+        Self {
+            source,
+            grants: spec.grants.clone(),
+            budget: budget(spec),
+            before_timeout: spec.before_timeout,
+            on_failure: spec.on_failure,
+            health: spec.health,
+            runners: spec.runners,
+        }
+    }
+
+    /// What the operator wrote.
+    #[must_use]
+    pub fn spec(&self) -> config::Hook {
         config::Hook {
             limits: limits(self.budget),
             before_timeout: self.before_timeout,
             on_failure: self.on_failure,
             health: self.health,
-            config_json: config_json.to_owned(),
-            grants: grants.clone(),
-            ..config::Hook::plain(&self.hook.path)
+            runners: self.runners,
+            config_json: self.source.config_json.clone(),
+            grants: self.grants.clone(),
+            ..config::Hook::plain(&self.source.path)
         }
     }
+}
+
+/// The hooks that a test may run beside the `tested` one: those of its configuration whose names
+/// stand in the `text` of the test. `read` gives the bytes of each.
+pub fn others(
+    hooks: &BTreeMap<Name, config::Hook>,
+    tested: &Name,
+    text: &[u8],
+    read: impl Fn(&Name, &config::Hook) -> Result<HookSource, String>,
+) -> BTreeMap<Name, Result<TestHook, String>> {
+    let text = String::from_utf8_lossy(text);
+    let named = hooks
+        .iter()
+        .filter(|(name, _)| *name != tested && text.contains(name.as_str()));
+    let hook = |name: &Name, spec: &config::Hook| match spec.kind {
+        config::Kind::Module => read(name, spec).map(|source| TestHook::new(source, spec)),
+        config::Kind::Script(_) => Err("it is a program, and no test runs those".to_owned()),
+    };
+    named
+        .map(|(name, spec)| (name.clone(), hook(name, spec)))
+        .collect()
 }
 
 impl fmt::Display for Fault {
@@ -191,6 +239,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub(in crate::engine) struct Test {
     path: String,
     text: Vec<u8>,
+    others: BTreeMap<Name, Result<TestHook, String>>,
 }
 
 /// Has this hook to pass its test?
@@ -201,18 +250,20 @@ const fn is_wanted(spec: &config::Hook) -> bool {
     )
 }
 
-/// Reads the test beside a hook, if it has to pass one. Without a file there is none to pass.
+/// Reads the test beside one of these hooks, if it has to pass one. Without a file there is none to
+/// pass.
 ///
 /// # Errors
 /// It is there and cannot be read, or is not to be believed: whoever may write it could keep the
 /// next version from being taken.
 pub(in crate::engine) fn read(
     belief: &TrustPolicy,
-    spec: &config::Hook,
+    hooks: &BTreeMap<Name, config::Hook>,
+    name: &Name,
 ) -> Result<Option<Test>, String> {
-    if !is_wanted(spec) {
+    let Some(spec) = hooks.get(name).filter(|spec| is_wanted(spec)) else {
         return Ok(None);
-    }
+    };
     let sources = belief.sources();
     let found = test_beside(&spec.path, &sources).map_err(|error| error.to_string())?;
     if let Some((path, text)) = &found {
@@ -220,8 +271,13 @@ pub(in crate::engine) fn read(
             .map_err(|error| error.to_string())?;
         belief.judge(&sources)?;
     }
+    let read = |name: &Name, spec: &config::Hook| match Artifact::read(belief, name, spec) {
+        Ok(artifact) => Ok(artifact.source),
+        Err(error) => Err(error.to_string()),
+    };
     Ok(found.map(|(path, text)| Test {
         path: path.display().to_string(),
+        others: others(hooks, name, &text, read),
         text,
     }))
 }
@@ -244,12 +300,17 @@ pub(in crate::engine) fn tell_untestable(name: &Name, spec: &config::Hook) {
     }
 }
 
-/// What was tried: the hook, and the test that it was to pass. A changed test is another try.
+/// What was tried: the hook, and the test that it was to pass. A changed test is another try, and so
+/// is a changed hook that runs beside it.
 pub(in crate::engine) fn attempt(digest: &str, test: Option<&Test>) -> String {
     let Some(test) = test else {
         return digest.to_owned();
     };
-    let sum: String = Sha256::digest(&test.text)
+    let mut sum = Sha256::new_with_prefix(&test.text);
+    let others = test.others.values().flatten();
+    others.for_each(|other| sum.update(other.source.digest()));
+    let sum: String = sum
+        .finalize()
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
@@ -269,12 +330,8 @@ pub(in crate::engine) async fn pass(
 ) -> Result<Vec<String>, LoadError> {
     let name = hook.name.clone();
     let exam = HookTest {
-        hook,
-        grants: spec.grants.clone(),
-        budget: budget(spec),
-        before_timeout: spec.before_timeout,
-        on_failure: spec.on_failure,
-        health: spec.health,
+        hook: TestHook::new(hook, spec),
+        others: test.others,
         path: test.path,
         text: test.text,
         policy: sandbox_policy(config),
@@ -323,6 +380,31 @@ mod tests {
     }
 
     #[test]
+    fn a_changed_hook_beside_the_tested_one_is_another_try() {
+        let hooks: BTreeMap<Name, config::Hook> = ["h", "fence", "mail"]
+            .map(|name| (name.parse().unwrap(), config::Hook::plain("x.lua")))
+            .into();
+        let attempted = |main: &str| {
+            let read = |name: &Name, _: &config::Hook| {
+                let source = exam().hook.source;
+                Ok(HookSource {
+                    name: name.clone(),
+                    main: main.as_bytes().to_vec(),
+                    ..source
+                })
+            };
+            let text = b"test.host({ hooks = { 'fence', 'h' } })".to_vec();
+            let others = others(&hooks, &"h".parse().unwrap(), &text, read);
+            let names: Vec<&str> = others.keys().map(Name::as_str).collect();
+            assert_eq!(names, ["fence"]);
+            let path = "h_test.lua".to_owned();
+            attempt("digest", Some(&Test { path, text, others }))
+        };
+        assert_eq!(attempted("one"), attempted("one"));
+        assert_ne!(attempted("one"), attempted("two"));
+    }
+
+    #[test]
     fn all_of_an_exam_goes_to_the_tester() {
         let exam = exam();
         let bytes = frame::encode(&exam, MAX_FRAME).unwrap();
@@ -335,21 +417,29 @@ mod tests {
     fn exam() -> HookTest {
         let grants = "hostname = [\"a\"]\naddr = [{ cidr = \"10.0.0.0/8\", dev = \"eth0\" }]\n\
                       [command.promote]\nargv = [\"/bin/p\", \"{n:int}\"]\n";
-        HookTest {
-            hook: HookSource {
-                name: "h".parse().unwrap(),
-                language: crate::hooks::Language::Lua,
-                path: "h.lua".into(),
-                main: b"x".to_vec(),
-                modules: std::collections::BTreeMap::new(),
-                config_json: "{}".into(),
-                native: None,
-            },
+        let source = HookSource {
+            name: "h".parse().unwrap(),
+            language: crate::hooks::Language::Lua,
+            path: "h.lua".into(),
+            main: b"x".to_vec(),
+            modules: BTreeMap::new(),
+            config_json: "{}".into(),
+            native: None,
+        };
+        let hook = TestHook {
+            source,
             grants: config::parse_grants("grants", grants).unwrap(),
             budget: Budget::default(),
             before_timeout: Duration::from_secs(1),
             on_failure: OnFailure::Keep,
             health: Health::default(),
+            runners: 2,
+        };
+        let other = ("other".parse().unwrap(), Ok(hook.clone()));
+        let none = ("none".parse().unwrap(), Err("why".to_owned()));
+        HookTest {
+            hook,
+            others: [other, none].into(),
             path: "h_test.lua".into(),
             text: b"y".to_vec(),
             policy: SandboxPolicy::Required,

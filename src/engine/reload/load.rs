@@ -147,7 +147,7 @@ async fn read_and_load(
             .await
             .is_none_or(|last| last.digest != digest)
     {
-        test = hook_test::read(belief, spec).map_err(unread)?;
+        test = hook_test::read(belief, &config.hooks, name).map_err(unread)?;
         hook_test::tell_untested(name, spec, test.as_ref());
     }
     let attempt = hook_test::attempt(&digest, test.as_ref());

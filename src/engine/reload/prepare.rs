@@ -118,7 +118,8 @@ impl Job {
                 )),
             }
         }
-        for (name, spec) in &found.config.hooks {
+        let hooks = Arc::new(found.config.hooks.clone());
+        for (name, spec) in hooks.iter() {
             if scope == Scope::ChangedHooks && spec.reload == Reload::Manual {
                 continue;
             }
@@ -127,7 +128,7 @@ impl Job {
                 continue;
             }
             let (material, digest, test) =
-                match read_material(&found.config, &access, name.clone(), spec).await {
+                match read_material(&found.config, &access, name.clone(), &hooks).await {
                     Ok((material, ..)) if material.source.can_require(&held.modules) => continue,
                     Ok(read) => read,
                     // A signature may be for more of it.
@@ -237,13 +238,14 @@ async fn read_material(
     config: &Config,
     access: &Access,
     name: Name,
-    spec: &config::Hook,
+    hooks: &Arc<BTreeMap<Name, config::Hook>>,
 ) -> Result<(Artifact, String, Option<Test>), String> {
-    let (belief, spec) = (TrustPolicy::of(config, access), spec.clone());
+    let (belief, hooks) = (TrustPolicy::of(config, access), Arc::clone(hooks));
     let both = move || {
-        let material = Artifact::read(&belief, &name, &spec).map_err(|error| error.to_string())?;
+        let spec = hooks.get(&name).ok_or("it is not configured")?;
+        let material = Artifact::read(&belief, &name, spec).map_err(|error| error.to_string())?;
         let digest = material.source.digest();
-        Ok((material, digest, hook_test::read(&belief, &spec)?))
+        Ok((material, digest, hook_test::read(&belief, &hooks, &name)?))
     };
     tokio::task::spawn_blocking(both)
         .await

@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 
 use crate::effect::Effect;
-use crate::hooks::{Answer, Ask, AskError, EntryPoint, HookError};
+use crate::hooks::{Answer, Ask, AskError, EntryPoint, HookError, HookEvent};
 use crate::types::Name;
 
 /// Who asks.
@@ -29,14 +29,16 @@ pub enum Fate {
 
 /// Is told what happens, in order. It changes nothing but what [`Self::asks`] gives back.
 pub trait Observer: Debug {
-    /// A run begins.
-    fn begins(&self, asker: Asker<'_>);
+    /// A run begins, and is told this.
+    fn begins(&self, _asker: Asker<'_>, _event: &HookEvent) {}
     /// It asks.
-    fn asks(&self, asker: Asker<'_>, ask: &Ask) -> Fate;
+    fn asks(&self, _asker: Asker<'_>, _ask: &Ask) -> Fate {
+        Fate::Lives
+    }
     /// What it asked last was answered.
-    fn answered(&self, asker: Asker<'_>, ask: &Ask, answer: Result<&Answer, &AskError>);
+    fn answered(&self, _asker: Asker<'_>, _ask: &Ask, _answer: Result<&Answer, &AskError>) {}
     /// The run has ended, however.
-    fn ended(&self, asker: Asker<'_>, result: Result<(), &HookError>);
+    fn ended(&self, _asker: Asker<'_>, _result: Result<(), &HookError>) {}
     /// What a hook of this virtual host did was undone by this effect.
-    fn undone(&self, vhost: &Name, effect: &Effect);
+    fn undone(&self, _vhost: &Name, _effect: &Effect) {}
 }

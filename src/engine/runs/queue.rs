@@ -300,7 +300,7 @@ impl<H: Host + 'static> Queue<H> {
             self.shared.executor.observer(),
         );
         if let Some(observer) = &observer {
-            observer.begins(asker);
+            observer.begins(asker, &event);
         }
         let result = hook.check(event, budget, &mut desk).await;
         if let Some(observer) = &observer {
@@ -596,7 +596,7 @@ impl<H: Host + 'static> Queue<H> {
         };
         let observer = self.shared.executor.observer();
         if let Some(observer) = &observer {
-            observer.begins(asker);
+            observer.begins(asker, &event);
         }
         let result = match ready {
             Ok(ready) => {

@@ -11,7 +11,7 @@ mod wire;
 pub use scripted::{Change, Counted, LoadedHook, Scripted, compiled};
 
 pub(super) use machine::{Down, SimMachine, Turn};
-pub(super) use settle::{Endless, PATIENCE, Settling, settle};
+pub(super) use settle::{Endless, PATIENCE, Settling, Turns, settle, wake};
 pub(super) use wire::SimWire;
 
 use super::environment::Environment;

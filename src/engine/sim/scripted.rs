@@ -4,16 +4,16 @@
 //! a virtual host is said by the test, and what follows is done by the engine.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::super::rehearse::NodeConfig;
-use super::{Down, Endless, PATIENCE, Settling, SimMachine, settle};
+use super::{Down, Endless, PATIENCE, Settling, SimMachine, Turns, settle, wake};
 use crate::config::{self, Config};
-use crate::effect::Grants;
+use crate::effect::{Grants, Resource, Value};
 use crate::engine::reload::artifact::Artifact;
 use crate::engine::runs::observer::Observer;
 use crate::engine::runs::outcome::HookOutcome;
@@ -25,7 +25,7 @@ use crate::hooks::{EntryPoint, HookError, HookSource, LoadError, Returned};
 use crate::host::SimHost;
 use crate::host::clock::{self, Paused, Virtual};
 use crate::keeper::Client;
-use crate::ledger::Owner;
+use crate::ledger::{Holding, Owner};
 use crate::proto::sim::Luck;
 use crate::proto::{self, Cause, Input, Output, Received};
 use crate::types::{AdvSkew, Family, MacAddr, Name, State, Timestamp};
@@ -34,8 +34,6 @@ use crate::types::{AdvSkew, Family, MacAddr, Name, State, Timestamp};
 const SEED: u64 = 1;
 /// The better node's hardware address.
 const PEER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xfe]);
-/// Turns in one instant after which nothing more can come of it.
-const TURNS_MAX: u32 = 100_000;
 
 /// A hook in runners of its own, which any number of machines may use one after the other.
 #[derive(Debug)]
@@ -155,10 +153,10 @@ pub struct Scripted {
     peers: Vec<proto::Vhost>,
     /// How long hooks may work in real time while the clock stands still.
     patience: Duration,
-    /// Nothing has become of it yet.
-    fresh: bool,
-    /// What a hook's health was found to be last.
-    health: Option<Result<Returned, HookError>>,
+    /// Of these virtual hosts something has become.
+    known: BTreeSet<VhostId>,
+    /// What the health of each hook was found to be last.
+    health: BTreeMap<(VhostId, Name), Result<Returned, HookError>>,
 }
 
 impl std::fmt::Debug for Scripted {
@@ -202,8 +200,8 @@ impl Scripted {
             luck: Luck::new(SEED),
             peers,
             patience,
-            fresh: true,
-            health: None,
+            known: BTreeSet::new(),
+            health: BTreeMap::new(),
         };
         scripted.boot().await;
         scripted.clock = Some(clock.pause());
@@ -213,7 +211,7 @@ impl Scripted {
     async fn boot(&mut self) {
         let observer = Rc::clone(&self.observer);
         self.machine.start(&mut self.luck, Some(observer)).await;
-        self.fresh = true;
+        self.known.clear();
     }
 
     /// Its host.
@@ -232,11 +230,12 @@ impl Scripted {
     /// The state of a virtual host; init until something has become of it.
     #[must_use]
     pub fn state(&self, vhost: usize) -> State {
+        let vhost = VhostId::new(vhost);
         let node = self
             .machine
             .engine()
-            .filter(|_| !self.fresh)
-            .and_then(|engine| engine.nodes.get(VhostId::new(vhost)));
+            .filter(|_| self.known.contains(&vhost))
+            .and_then(|engine| engine.nodes.get(vhost));
         node.map_or(State::Init, |node| node.machine.state())
     }
 
@@ -249,14 +248,18 @@ impl Scripted {
             .map_or(0, |node| node.machine.demotion().get())
     }
 
-    /// What is held, in words, by resource.
+    /// What is held, and for which virtual hosts.
     #[must_use]
-    pub fn held(&self) -> Vec<(String, String)> {
-        let engine = self.machine.engine().into_iter();
-        engine
-            .flat_map(|engine| engine.shared.executor.held())
-            .map(|held| (held.resource, held.value))
-            .collect()
+    pub fn held(&self) -> Vec<(Resource, Value, Vec<Name>)> {
+        let Some(engine) = self.machine.engine() else {
+            return Vec::new();
+        };
+        let held = |holding: Holding<'_>| {
+            let vhosts = holding.owners.iter().map(|owner| owner.vhost.clone());
+            let (resource, value) = (holding.resource.clone(), holding.value.clone());
+            (resource, value, vhosts.collect())
+        };
+        engine.shared.executor.ledger().iter().map(held).collect()
     }
 
     /// What a hook keeps under this key: JSON.
@@ -280,7 +283,6 @@ impl Scripted {
         if self.machine.engine().is_none() {
             self.boot().await;
         }
-        let first = std::mem::replace(&mut self.fresh, false);
         let now = clock::now();
         let Change {
             vhost,
@@ -290,6 +292,7 @@ impl Scripted {
             missed,
         } = change;
         let vhost = VhostId::new(vhost);
+        let first = self.known.insert(vhost);
         if let Some(mut turn) = self.machine.turn()
             && let Some(node) = turn.nodes.get_mut(vhost)
         {
@@ -330,23 +333,25 @@ impl Scripted {
         self.go_on(clock, true).await
     }
 
-    /// Asks the hooks of a virtual host how their service is.
+    /// Asks the hooks of a virtual host how their service is: the answer of each.
     ///
     /// # Errors
     /// A hook works on, and does not end.
     pub async fn ask_health(
         &mut self,
         vhost: usize,
-    ) -> Result<Option<Result<Returned, HookError>>, String> {
+    ) -> Result<Vec<Result<Returned, HookError>>, String> {
         let clock = self.resume()?;
         self.finish(&clock).await?;
-        self.health = None;
+        let of_it = |(asked, _): &(VhostId, Name)| *asked == VhostId::new(vhost);
+        self.health.retain(|hook, _| !of_it(hook));
         let now = clock::now();
         if let Some(mut turn) = self.machine.turn() {
             turn.check_now(VhostId::new(vhost), now);
         }
         self.go_on(clock, true).await?;
-        Ok(self.health.take())
+        let answers = self.health.iter().filter(|(hook, _)| of_it(hook));
+        Ok(answers.map(|(_, answer)| answer.clone()).collect())
     }
 
     /// Lets time pass.
@@ -356,7 +361,7 @@ impl Scripted {
     pub async fn advance(&mut self, length: Duration) -> Result<(), String> {
         let clock = self.resume()?;
         let end = clock::now() + length;
-        let mut resource_locks = 0;
+        let mut turns = Turns::default();
         loop {
             self.settle(&clock).await?;
             let now = clock::now();
@@ -366,10 +371,8 @@ impl Scripted {
             if next > end {
                 break;
             }
-            resource_locks = if next == now { resource_locks + 1 } else { 0 };
-            if resource_locks > TURNS_MAX {
-                return Err("too much happens at one instant".to_owned());
-            }
+            let stuck = |Endless| "too much happens at one instant".to_owned();
+            turns.count(now, next).map_err(stuck)?;
             self.turn(&clock, next).await;
         }
         clock.advance(end);
@@ -437,18 +440,7 @@ impl Scripted {
         if self.machine.next_wake().is_some_and(|wake| wake <= now) {
             self.machine.timers();
         }
-        if clock.next().is_none_or(|next| now < next) {
-            return;
-        }
-        let tasks = self.machine.tasks();
-        let rank = |task| {
-            let place = tasks.iter().position(|known| Some(*known) == task);
-            place.unwrap_or(usize::MAX)
-        };
-        if clock.wake_one(rank) {
-            // Its waking is carried out before anybody looks whether it works.
-            tokio::task::yield_now().await;
-        }
+        wake(clock, self.machine.tasks()).await;
     }
 
     /// The better nodes advertise, unless the virtual host is to be master.
@@ -520,8 +512,15 @@ impl Settling for Instant<'_> {
         let mut told = ended;
         for outcome in machine.outcomes() {
             told = true;
-            if let HookOutcome::Checked { result, .. } = &outcome {
-                self.play.health = Some(result.clone());
+            if let HookOutcome::Checked {
+                vhost,
+                hook,
+                result,
+                ..
+            } = &outcome
+            {
+                let hook = (*vhost, hook.clone());
+                self.play.health.insert(hook, result.clone());
             }
             if let Some(mut turn) = machine.turn() {
                 turn.hook_outcome(outcome);

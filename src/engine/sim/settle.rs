@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use crate::host::clock;
+use tokio::task::Id;
+
+use crate::host::clock::{self, Virtual};
+use crate::types::Timestamp;
 
 /// Hooks in runners need real time, and the processor. Nobody has said that it came to rest for so
 /// long: then somebody looks all the same.
@@ -13,6 +16,8 @@ const BREATH: Duration = Duration::from_millis(5);
 pub(in super::super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Looks in a row that find nothing to do before it counts as quiet.
 const QUIET_LOOKS: u32 = 3;
+/// Turns at one instant after which nothing more can come of it.
+const TURNS_MAX: u32 = 100_000;
 
 /// What is played.
 pub(in super::super) trait Settling {
@@ -29,6 +34,44 @@ pub(in super::super) trait Settling {
 /// A hook works, and no end of it is to be expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) struct Endless;
+
+/// How many turns there were at one instant.
+#[derive(Debug, Default)]
+pub(in super::super) struct Turns(u32);
+
+impl Turns {
+    /// Another one, now or later.
+    ///
+    /// # Errors
+    /// [`Endless`]: there were too many.
+    pub(in super::super) fn count(
+        &mut self,
+        now: Timestamp,
+        next: Timestamp,
+    ) -> Result<(), Endless> {
+        self.0 = if next == now { self.0 + 1 } else { 0 };
+        if self.0 > TURNS_MAX {
+            return Err(Endless);
+        }
+        Ok(())
+    }
+}
+
+/// Wakes the first that is due, by the order of these tasks.
+pub(in super::super) async fn wake(clock: &Virtual, tasks: impl IntoIterator<Item = Id>) {
+    if clock.next().is_none_or(|next| clock::now() < next) {
+        return;
+    }
+    let tasks: Vec<Id> = tasks.into_iter().collect();
+    let rank = |task| {
+        let place = tasks.iter().position(|known| Some(*known) == task);
+        place.unwrap_or(usize::MAX)
+    };
+    if clock.wake_one(rank) {
+        // Its waking is carried out before anybody looks whether it works.
+        tokio::task::yield_now().await;
+    }
+}
 
 /// Lets hooks work, and what follows from how they ended, until nothing is left to do at this
 /// instant.

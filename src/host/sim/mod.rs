@@ -11,6 +11,7 @@ mod power;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::rc::Rc;
 
 pub use faults::{Happens, Trouble};
@@ -66,6 +67,34 @@ pub struct Deed {
     pub outcome: Result<Outcome, String>,
     /// In the turn of a transition, by the daemon itself.
     pub at_once: bool,
+}
+
+/// For a person: what it changed, from what to what, or else the effect, and why it failed.
+impl fmt::Display for Deed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.outcome, &self.change, &self.effect) {
+            (Err(error), ..) => write!(f, "{}: {error}", self.effect),
+            (Ok(_), _, Effect::Announce { address, dev, .. }) => {
+                write!(f, "announces {} on {dev}", address.ip)
+            }
+            (Ok(_), Some((resource, before, after)), _) => {
+                write!(f, "{resource}: {} -> {}", shown(before), shown(after))
+            }
+            (Ok(_), None, effect) => effect.fmt(f),
+        }
+    }
+}
+
+/// A short text file by its text.
+fn shown(value: &Value) -> String {
+    match value
+        .content()
+        .filter(|content| content.len() <= 40)
+        .map(std::str::from_utf8)
+    {
+        Some(Ok(text)) => format!("{text:?}"),
+        _ => value.to_string(),
+    }
 }
 
 /// `httpd` and `httpd.service` are one.

@@ -1,24 +1,29 @@
 //! As whoever loads a hook asks for its test.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use carpd::config::{Health, OnFailure};
 use carpd::hooks::Budget;
 use carpd::hooks::process::session::SandboxPolicy;
 use carpd::keeper::Client;
-use carpd::testing::{HookTest, Verdict, examine};
+use carpd::testing::{HookTest, TestHook, Verdict, examine};
 
 use crate::hooks::{DAEMON, source};
 use std::path::Path;
 
 fn exam(hook: &str, text: &str) -> HookTest {
     HookTest {
-        hook: source(hook),
-        grants: toml::from_str("hostname = [\"master\"]").unwrap(),
-        budget: Budget::default(),
-        before_timeout: Duration::from_secs(1),
-        on_failure: OnFailure::Resign,
-        health: Health::default(),
+        hook: TestHook {
+            source: source(hook),
+            grants: toml::from_str("hostname = [\"master\"]").unwrap(),
+            budget: Budget::default(),
+            before_timeout: Duration::from_secs(1),
+            on_failure: OnFailure::Resign,
+            health: Health::default(),
+            runners: 0,
+        },
+        others: BTreeMap::new(),
         path: "/etc/carpd/hooks/x_test.lua".into(),
         text: text.into(),
         policy: SandboxPolicy::BestEffort,

@@ -1,6 +1,6 @@
 //! Which hooks are to be tested, by which file, with which grants.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,13 +8,12 @@ use std::time::Duration;
 use super::Args;
 use crate::cli::foresee::owners;
 use crate::cli::{Exit, Failure, output};
-use crate::config::{self, Health, OnFailure, Report, Surroundings, Unusable};
+use crate::config::{self, Report, Surroundings, Unusable};
 use crate::effect::Grants;
-use crate::engine::budget;
-use crate::engine::hook_test::HookTest;
+use crate::engine::hook_test::{self, HookTest, TestHook};
 use crate::hooks::artifact::source;
 use crate::hooks::process::session::SandboxPolicy;
-use crate::hooks::{Budget, HookSource, Language};
+use crate::hooks::{HookSource, Language};
 use crate::resolve::{Sources, Trust};
 use crate::types::Name;
 
@@ -207,50 +206,27 @@ fn walk(directory: &Path, depth: usize, found: &mut Vec<PathBuf>) -> std::io::Re
     Ok(())
 }
 
-/// What the operator wrote about a hook, as far as it concerns a test.
-struct Terms {
+/// What the operator wrote about a hook, and about the others in the same file.
+struct Written {
     name: Name,
-    config_json: String,
-    grants: Grants,
-    budget: Budget,
-    before_timeout: Duration,
-    on_failure: OnFailure,
-    health: Health,
+    spec: config::Hook,
+    others: BTreeMap<Name, config::Hook>,
+    /// Of the file: where their `source` begins.
+    directory: PathBuf,
 }
 
-impl Terms {
+impl Written {
     /// Nothing is known but what it may do: the rest is as if it had not been written.
     fn granted(name: Name, grants: Grants) -> Self {
-        let (budget, before_timeout) = (Budget::default(), Duration::from_secs(1));
+        let spec = config::Hook {
+            grants,
+            ..config::Hook::plain("")
+        };
         Self {
             name,
-            config_json: "{}".to_owned(),
-            grants,
-            budget,
-            before_timeout,
-            on_failure: OnFailure::Resign,
-            health: Health::default(),
-        }
-    }
-
-    fn of(name: Name, hook: config::Hook) -> Self {
-        let budget = budget(&hook);
-        let config::Hook {
-            config_json,
-            grants,
-            before_timeout,
-            on_failure,
-            health,
-            ..
-        } = hook;
-        Self {
-            name,
-            config_json,
-            grants,
-            budget,
-            before_timeout,
-            on_failure,
-            health,
+            spec,
+            others: BTreeMap::new(),
+            directory: PathBuf::new(),
         }
     }
 }
@@ -269,34 +245,30 @@ fn pair(args: &Args, hook: &Path, test: &Path, sources: &Sources) -> Result<Pair
     let plain: Name = stem
         .parse()
         .map_err(|_| unfit().hint("name it NAME.lua, of letters, digits and dashes"))?;
-    let terms =
-        terms(args, hook, &plain)?.unwrap_or_else(|| Terms::granted(plain, Grants::default()));
-    let Terms {
+    let Written {
         name,
-        config_json,
-        grants,
-        budget,
-        before_timeout,
-        on_failure,
-        health,
-    } = terms;
-    let source = HookSource::read(name, hook, config_json, sources)
+        spec,
+        others,
+        directory,
+    } = written(args, hook, &plain)?.unwrap_or_else(|| Written::granted(plain, Grants::default()));
+    let source = |name: &Name, path: &Path, spec: &config::Hook| {
+        HookSource::read(name.clone(), path, spec.config_json.clone(), sources)
+    };
+    let tested = source(&name, hook, &spec)
         .map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
     // Only judged here.
     _ = sources.open(test);
-    let component = (source.language == Language::Wasm).then(|| source.main.clone());
+    let component = (tested.language == Language::Wasm).then(|| tested.main.clone());
     let (path, text) = (test.display().to_string(), read(test)?);
-    let policy = SandboxPolicy::Required;
+    let beside = |name: &Name, spec: &config::Hook| {
+        source(name, &directory.join(&spec.path), spec).map_err(|error| error.to_string())
+    };
     let exam = HookTest {
-        hook: source,
-        grants,
-        budget,
-        before_timeout,
-        on_failure,
-        health,
+        hook: TestHook::new(tested, &spec),
+        others: hook_test::others(&others, &name, &text, beside),
         path,
         text,
-        policy,
+        policy: SandboxPolicy::Required,
         limit: LIMIT,
     };
     Ok(Pair { exam, component })
@@ -321,9 +293,9 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// What the operator wrote about the hook, in the first place that says something.
-fn terms(args: &Args, hook: &Path, plain: &Name) -> Result<Option<Terms>, Failure> {
+fn written(args: &Args, hook: &Path, plain: &Name) -> Result<Option<Written>, Failure> {
     if let Some(path) = args.config.as_ref().or(args.grants.as_ref()) {
-        let found = terms_in(path, hook, plain)?;
+        let found = written_in(path, hook, plain)?;
         let named = format!(
             "{} has no hook with the source {}",
             path.display(),
@@ -344,7 +316,7 @@ fn terms(args: &Args, hook: &Path, plain: &Name) -> Result<Option<Terms>, Failur
         directory.join("..").join(CONFIG_FILE),
     ];
     for path in places.into_iter().filter(|path| path.is_file()) {
-        if let Some(found) = terms_in(&path, hook, plain)? {
+        if let Some(found) = written_in(&path, hook, plain)? {
             return Ok(Some(found));
         }
     }
@@ -376,7 +348,7 @@ impl Surroundings for Anywhere {
     }
 }
 
-fn terms_in(path: &Path, hook: &Path, plain: &Name) -> Result<Option<Terms>, Failure> {
+fn written_in(path: &Path, hook: &Path, plain: &Name) -> Result<Option<Written>, Failure> {
     let bad = |report: Report| {
         output::problems(&report);
         Failure::new(Exit::Config, output::counts(&report))
@@ -399,7 +371,7 @@ fn terms_in(path: &Path, hook: &Path, plain: &Name) -> Result<Option<Terms>, Fai
         } else {
             Some(config::parse_grants(&name, &text).map_err(bad)?)
         };
-        return Ok(grants.map(|grants| Terms::granted(plain.clone(), grants)));
+        return Ok(grants.map(|grants| Written::granted(plain.clone(), grants)));
     }
     let mut hooks = config::parse_hooks(&name, &text, &Anywhere).map_err(bad)?;
     let directory = parent(path);
@@ -414,7 +386,11 @@ fn terms_in(path: &Path, hook: &Path, plain: &Name) -> Result<Option<Terms>, Fai
     // Grants that stand beside the hook, or in a file of their own, need not say where the hook
     // will be.
     let chosen = by_source.or_else(|| (!is_whole).then(|| plain.clone()));
-    Ok(chosen
-        .and_then(|name| hooks.remove_entry(&name))
-        .map(|(name, spec)| Terms::of(name, spec)))
+    let chosen = chosen.and_then(|name| hooks.remove_entry(&name));
+    Ok(chosen.map(|(name, spec)| Written {
+        name,
+        spec,
+        others: hooks,
+        directory,
+    }))
 }

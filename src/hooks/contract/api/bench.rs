@@ -65,14 +65,24 @@ pub const TEST_TYPES: &[(&str, &[TestField])] = &[
             field("vhid", "number?", "Its vhid; 1 by default."),
             field("xparam", "string?", "ucarp's --xparam."),
             field(
+                "hooks",
+                "{ string }?",
+                "Its hooks in their order, by the names that they have in the configuration of the tested one; that one alone by default.",
+            ),
+            field(
+                "vhosts",
+                "{ VhostOptions }?",
+                "Virtual hosts beside this one: h:vhost.",
+            ),
+            field(
                 "config",
                 "{ [string]: any }?",
-                "Instead of [hook.NAME.config].",
+                "Of the tested hook, instead of [hook.NAME.config].",
             ),
             field(
                 "grants",
                 "{ [string]: any }?",
-                "Instead of [hook.NAME.grant], in the same words.",
+                "Of the tested hook, instead of [hook.NAME.grant], in the same words.",
             ),
             field(
                 "health",
@@ -128,6 +138,25 @@ pub const TEST_TYPES: &[(&str, &[TestField])] = &[
                 "listening",
                 "{ string }?",
                 "Where TCP connections are taken: address and port. Nowhere by default.",
+            ),
+        ],
+    ),
+    (
+        "VhostOptions",
+        &[
+            field("name", "string", "Its name."),
+            field("interface", "string?", "Its interface; eth0 by default."),
+            field(
+                "addresses",
+                "{ string }?",
+                "Its addresses; the next after 192.0.2.22/24 by default.",
+            ),
+            field("vhid", "number?", "Its vhid; the next after 1 by default."),
+            field("xparam", "string?", "ucarp's --xparam."),
+            field(
+                "hooks",
+                "{ string }?",
+                "Its hooks, as of the first; the tested one alone by default.",
             ),
         ],
     ),
@@ -195,7 +224,11 @@ pub const TEST_TYPES: &[(&str, &[TestField])] = &[
                 "boolean?",
                 "The first call after the daemon's start; true for a backup that was nothing before.",
             ),
-            field("missed", "number?", "How many transitions were overtaken."),
+            field(
+                "missed",
+                "number?",
+                "Tells the hooks that so many more transitions were overtaken.",
+            ),
             field(
                 "wait",
                 "boolean?",
@@ -217,9 +250,24 @@ pub const TEST_TYPES: &[(&str, &[TestField])] = &[
     (
         "LogLine",
         &[
+            field("hook", "string", "Whose."),
             field("level", "string", "debug, info, warn or error."),
             field("message", "string", "The sentence."),
             field("fields", "{ [string]: string }", "The values."),
+        ],
+    ),
+    (
+        "HookCall",
+        &[
+            field("hook", "string", "Its name."),
+            field("entry", "string", "The entry point."),
+            field("cause", "string", "event.cause."),
+            field("missed", "number", "event.missed."),
+            field(
+                "outcome",
+                "string",
+                "running, done, failed, or overtaken by a newer state.",
+            ),
         ],
     ),
 ];
@@ -295,7 +343,7 @@ functions! {
         PeerClaim = peer_claim("peer": "string?") -> "()",
             "A worse master is heard while we are master: on_peer_claim.", "h:peer_claim(\"192.0.2.3\")";
         Health = health() -> "{ demotion: number, reason: string }",
-            "Asks the hook's health.", "test.equal(h:health().demotion, 0)";
+            "Asks the hooks' health: what they say together.", "test.equal(h:health().demotion, 0)";
     }
 
     /// What goes wrong from now on, or what somebody else changes.
@@ -317,29 +365,33 @@ functions! {
     /// What must be so.
     Host Expect(Expect) {
         ExpectPlan = expect_plan("plan": "string") -> "()",
-            "What the hook has asked to change since the last event or the last expect_plan, one effect a line, in order: the function, then \
+            "What the hooks have asked to change since the last event or the last expect_plan, one effect a line, in order: the function, then \
              what it is about, as carpd plan prints it. What only looks (queries, carp.state), log, sleep and state are not in it. An effect \
              that failed ends in (failed), a refused one in (denied), one that was never answered in (interrupted). A route is its \
              destination with prefix length (or default), then via, dev, src, metric, and table unless it is main; the test may write them \
              in any order.",
             "h:expect_plan([[\nhostname.set nodevir2\nservice.start httpd\n]])";
         ExpectError = expect_error("text": "string?") -> "()",
-            "The hook's last run failed, and its error has this text in it. A failure that nobody expects fails the case.",
+            "A hook's last run failed, and its error has this text in it. A failure that nobody expects fails the case.",
             "h:expect_error(\"no memory\")";
         ExpectDenied = expect_denied("text": "string?") -> "()",
-            "The hook asked for something that it may not do, since the last event. Says so even if the hook caught the error.",
+            "A hook asked for something that it may not do, since the last event. Says so even if the hook caught the error.",
             "h:expect_denied(\"service.start\")";
         ExpectUndone = expect_undone("plan": "string?") -> "()",
             "Nothing is left of the last mastership: every value is as before, or as on_backup has set it. With a plan: what was undone \
              since the last event, newest first, each line the effect that undid it, in the words of expect_plan.",
             "h:expect_undone()";
         ExpectLog = expect_log("text": "string") -> "()",
-            "A line of the hook's log has this text in it, as `level message key=value`.", "h:expect_log(\"Took over\")";
+            "A line of the hooks' log has this text in it, as `level message key=value`.", "h:expect_log(\"Took over\")";
         ExpectState = expect_state("role": "string") -> "()", "What the virtual host is now.", "h:expect_state(\"backup\")";
     }
 
     /// How things are.
     Host Look(Look) {
+        Vhost = vhost("name": "string") -> "TestHost",
+            "Another virtual host of the same host, or the first: it has the same functions. What an event, a plan, a log, an expectation or an \
+             answer is about is that virtual host; time, trouble and what is on the host are shared.",
+            "h:vhost(\"db\"):become(\"master\")";
         State = state() -> "Role", "What the virtual host is now.", "h:state() == \"backup\"";
         Hostname = hostname() -> "string", "The kernel's host name.", "h:hostname()";
         Addresses = addresses("dev": "string?") -> "{ string }",
@@ -352,12 +404,16 @@ functions! {
         Service = service("unit": "string") -> "UnitState", "What a service is doing.", "h:service(\"httpd\") == \"active\"";
         Sysctl = sysctl("key": "string") -> "string", "A kernel parameter.", "h:sysctl(\"net.ipv4.ip_forward\")";
         File = file("path": "string") -> "string?", "A file's content.", "h:file(\"/run/role\")";
-        Log = log() -> "{ LogLine }", "What the hook has logged.", "h:log()[1].message";
+        Log = log() -> "{ LogLine }", "What the hooks have logged.", "h:log()[1].message";
+        Calls = calls() -> "{ HookCall }",
+            "Every call of the virtual host's hooks, in order, but for their health. A state that no hook was told of, since a newer one came \
+             before anybody had time for it, is not there: the next call has it in `missed`.",
+            "h:calls()[1].entry == \"on_master\"";
         Plan = plan() -> "{ string }", "What expect_plan would compare.", "#h:plan() == 0";
         Undone = undone() -> "{ string }", "What expect_undone would compare with a plan.", "h:undone()";
         Trace = trace() -> "{ string }", "Everything that was done to the host, the daemon's work included.", "h:trace()";
         Demotion = demotion() -> "number", "How unfit the node says that it is: what the hook asked for by carp.demote, what its health and its failures are worth.", "h:demotion() == 0";
-        Stored = stored("key": "string") -> "any", "A value of the hook's lasting state.", "h:stored(\"failures\")";
+        Stored = stored("key": "string") -> "any", "A value of the tested hook's lasting state.", "h:stored(\"failures\")";
         Now = now() -> "number", "Seconds on the host's clock, which begins at 0.", "h:now()";
     }
 }
