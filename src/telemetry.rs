@@ -5,6 +5,7 @@
 //! repeat are summarised (`repeats.rs`).
 
 pub mod child;
+mod journal;
 mod repeats;
 pub mod stderr;
 pub mod ucarp;
@@ -14,7 +15,6 @@ use std::io::{IsTerminal, Write};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 
-use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::{EnvFilter, FilterExt as _, LevelFilter};
 use tracing_subscriber::fmt::MakeWriter;
@@ -44,15 +44,6 @@ pub enum Format {
     /// Fields for the journal.
     Journald,
 }
-
-/// Levels as syslog(3) means them: what happens in the normal course is not a notice.
-const PRIORITIES: PriorityMappings = PriorityMappings {
-    error: Priority::Error,
-    warn: Priority::Warning,
-    info: Priority::Informational,
-    debug: Priority::Debug,
-    trace: Priority::Debug,
-};
 
 /// The longest value of a field that is written out, in characters. What a hook logs is cut before.
 const FIELD_MAX: usize = 8 << 10;
@@ -222,12 +213,7 @@ impl<W: Write> Write for PlainJson<W> {
 }
 
 fn journal() -> std::io::Result<Boxed> {
-    let layer = tracing_journald::layer()?.with_field_prefix(Some("CARPD".to_owned()));
-    Ok(Box::new(
-        layer
-            .with_syslog_identifier("carpd".to_owned())
-            .with_priority_mappings(PRIORITIES),
-    ))
+    Ok(Box::new(journal::layer()?))
 }
 
 /// Should output to this stream have colours: is it a terminal, and is `NO_COLOR` unset or empty

@@ -13,6 +13,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("config", &["types", "proto", "effect", "trust", "resolve"]),
     ("backoff", &[]),
     ("frame", &[]),
+    ("keyed_locks", &[]),
     ("process", &[]),
     ("record", &["resolve"]),
     ("resolve", &[]),
@@ -32,7 +33,14 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "host",
         &[
-            "types", "effect", "frame", "process", "record", "sandbox", "resolve",
+            "types",
+            "effect",
+            "frame",
+            "keyed_locks",
+            "process",
+            "record",
+            "sandbox",
+            "resolve",
         ],
     ),
     (
@@ -62,6 +70,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "backoff",
             "types",
             "frame",
+            "keyed_locks",
             "record",
             "resolve",
             "proto",

@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 
 use crate::Outcome;
 use crate::rig::{ADDRESS, CARPD, Carpd, Daemon, Failed, SOON, TAKEOVER, Watch, lan, mac, sh};
-use crate::soak::{hook, save, took_new};
+use crate::soak::{GRANT, hook, save, took_new};
 use crate::tree::Tree;
 
 /// Ten lines as scripts have them.
@@ -111,7 +111,7 @@ pub(crate) fn measure(rounds: usize) -> Outcome {
 
 fn saved_lua(rounds: usize) -> Result<Vec<Duration>, Failed> {
     let lab = lan(&["a"])?;
-    let mut daemon = Carpd::new("a").hook(&hook(0), "").start(&lab)?;
+    let mut daemon = Carpd::new("a").hook(&hook(0), GRANT).start(&lab)?;
     daemon.wait_says("Ready", SOON)?;
     (1..=rounds)
         .map(|round| save(&lab, &mut daemon, &hook(round as u64)))
@@ -234,7 +234,7 @@ fn memory() -> Outcome {
     let lab = lan(&["a"])?;
     let mut daemon = Carpd::new("a")
         .set("neutral", true)
-        .hook(&hook(0), "")
+        .hook(&hook(0), GRANT)
         .start(&lab)?;
     daemon.wait_says("Ready", SOON)?;
     runners("memory of an idle runner, Lua", &lab, &daemon)?;

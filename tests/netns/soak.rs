@@ -27,16 +27,16 @@ fn vhosts(advskew: u64) -> String {
         + &vhost("db", 41, "192.168.32.23", advskew, "")
 }
 
+/// What [`hook`] is granted.
+pub(crate) const GRANT: &str = "grant = { service = [{ unit = \"httpd\", do = [\"start\"] }] }";
+
 pub(crate) fn hook(round: u64) -> String {
     format!("function on_master()\n  service.start('httpd')\n  state.set('round', {round})\nend\n")
 }
 
 fn spec(round: u64) -> Carpd {
     // The hook's own settings change as well: each makes new runners.
-    let toml = format!(
-        "timeout = \"{}s\"\ngrant = {{ service = [{{ unit = \"httpd\", do = [\"start\"] }}] }}",
-        10 + round % 3
-    );
+    let toml = format!("timeout = \"{}s\"\n{GRANT}", 10 + round % 3);
     Carpd::new("a")
         .vhosts(vhosts(round % 11))
         .hook(&hook(0), &toml)

@@ -118,7 +118,7 @@ impl<H: Host> Executor<H> {
 
     async fn look_after(&self, resource: &Resource) {
         // Whoever sets or undoes it now has it until that is done.
-        let _turn = self.resource_locks().take(resource).await;
+        let _turn = self.resource_locks().lock(resource).await;
         let Some((wanted, original)) = self.ledger().settled_value(resource) else {
             self.troubles().remove(resource);
             return;

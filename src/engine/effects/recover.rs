@@ -8,16 +8,15 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
-use super::resource_locks::ResourceLocks;
 use super::undo::{Settled, UNDO_LIMIT, Undone, undo};
 use crate::backoff::Backoff;
 use crate::effect::{Effect, Granted, Outcome, Reply, Resource, Value};
-use crate::engine::runs::helper;
 use crate::host::children::helper::Duty;
 use crate::host::clock;
 use crate::host::kernel::oom::killed_for_memory;
 use crate::host::{Host, HostError};
 use crate::keeper::Predecessor;
+use crate::keyed_locks::KeyedLocks;
 use crate::ledger::{Holder, Instance, Ledger, Leftover, Unread};
 use crate::types::Timestamp;
 
@@ -133,7 +132,7 @@ impl Recovery {
         let dead = self.dead.borrow();
         let own = self.own.borrow();
         let all = own.iter().chain(dead.iter().flat_map(|dead| &dead.left));
-        all.filter_map(|leftover| helper::duty_for(&leftover.resource, services_need_helper))
+        all.filter_map(|leftover| Duty::to_put_back(&leftover.resource, services_need_helper))
             .max()
     }
 
@@ -159,7 +158,7 @@ impl Recovery {
 
     /// Undoes the rest once.
     pub async fn once<H: Host>(&self, host: &H, ledger: &RefCell<Ledger>) -> Undone {
-        self.round(host, ledger, &ResourceLocks::default()).await
+        self.round(host, ledger, &KeyedLocks::default()).await
     }
 
     /// Undoes the rest; what fails again and again, ever more seldom, until nothing is left.
@@ -167,7 +166,7 @@ impl Recovery {
         &self,
         host: &H,
         ledger: &RefCell<Ledger>,
-        resource_locks: &ResourceLocks,
+        resource_locks: &KeyedLocks<Resource>,
     ) {
         let mut backoff = Backoff::default();
         loop {
@@ -198,7 +197,7 @@ impl Recovery {
         &self,
         host: &H,
         ledger: &RefCell<Ledger>,
-        resource_locks: &ResourceLocks,
+        resource_locks: &KeyedLocks<Resource>,
     ) -> Undone {
         let own = self.own.take();
         let (mut undone, own) = rest(host, ledger, own, resource_locks).await;
@@ -279,12 +278,12 @@ async fn rest<H: Host>(
     host: &H,
     ledger: &RefCell<Ledger>,
     left: Vec<Leftover>,
-    resource_locks: &ResourceLocks,
+    resource_locks: &KeyedLocks<Resource>,
 ) -> (Undone, Vec<Leftover>) {
     let mut undone = Undone::default();
     let mut failed = Vec::new();
     for leftover in left {
-        let _turn = resource_locks.take(&leftover.resource).await;
+        let _turn = resource_locks.lock(&leftover.resource).await;
         let Some(planned) = ledger.borrow().undo_of_leftover(&leftover) else {
             continue;
         };

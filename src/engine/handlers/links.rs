@@ -1,5 +1,8 @@
 //! What the kernel tells: links, addresses, and what somebody else did to them.
 
+mod put_back;
+mod sources;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -7,19 +10,18 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use crate::effect::Link;
-use crate::engine::effects::foreign_addresses::When;
 use crate::engine::effects::recover::own_ids;
 use crate::engine::environment::{Environment, Locks as _};
 use crate::engine::state::Engine;
 use crate::engine::vhost::id::{InterfaceId, VhostId};
-use crate::engine::vhost::interface::{Interface, Sources, floating};
+use crate::engine::vhost::interface::Interface;
 use crate::engine::vhost::node::Node;
+use crate::host::Host as _;
 use crate::host::clock;
 use crate::host::kernel::netlink::HostEvent;
-use crate::host::{Culprit, Host as _, culprit};
 use crate::ledger::{InstanceError, Post};
 use crate::proto::Input;
-use crate::types::{Family, IfName, Name, State, Timestamp, VirtualAddress};
+use crate::types::{IfName, State, Timestamp};
 
 /// Before an interface that could not be listened to is tried again.
 const DEAF_RETRY: Duration = Duration::from_secs(1);
@@ -30,14 +32,6 @@ const EVENTS_IN_A_ROW: usize = 64;
 /// Who has just become master may have let go of its addresses just before: then that is what is
 /// heard of.
 const OWN_DOING: Duration = Duration::from_millis(200);
-
-/// Who did it? That takes a look at every process, which is no work for the loop.
-fn tell_put_back(vhost: Name, address: VirtualAddress, port: u32) {
-    drop(tokio::task::spawn_blocking(move || {
-        let Culprit { by, likely } = culprit(port);
-        warn!(%vhost, %address, by, likely = likely.join(", "), "Put back an address that somebody removed");
-    }));
-}
 
 /// What events of one turn make worth a look, one for all of them.
 #[derive(Debug, Default)]
@@ -307,128 +301,6 @@ impl<E: Environment> Engine<E> {
         self.publish(member);
     }
 
-    /// A hook put up an address of its virtual host: the neighbours hear of it at once.
-    fn announce_appeared(&self, link: u32, ip: IpAddr) {
-        let Some(port) = self
-            .interfaces
-            .iter()
-            .find(|port| port.index() == Some(link))
-        else {
-            return;
-        };
-        for member in &port.members {
-            let Some(node) = self
-                .nodes
-                .get(*member)
-                .filter(|node| !node.spec.manage_addresses)
-            else {
-                continue;
-            };
-            if node.spec.addresses.iter().any(|address| address.ip == ip) {
-                self.announce(*member);
-            }
-        }
-    }
-
-    /// A renewal may be quicker than the news that somebody removed an address, and brings it back
-    /// as well.
-    fn tell_renewed(&self, link: u32, removed: VirtualAddress, by: u32) {
-        let Some(port) = self
-            .interfaces
-            .iter()
-            .find(|port| port.index() == Some(link))
-        else {
-            return;
-        };
-        // Leased addresses are host addresses; one with another prefix we may have changed
-        // ourselves.
-        if removed.prefix != removed.family().host_prefix() {
-            return;
-        }
-        for member in &port.members {
-            let leased = |node: &&Node<E::Host>| {
-                node.leased.is_some() && clock::now().since(node.changed) > OWN_DOING
-            };
-            let Some(node) = self.nodes.get(*member).filter(leased) else {
-                continue;
-            };
-            if let Some(address) = node
-                .spec
-                .addresses
-                .iter()
-                .find(|address| address.ip == removed.ip)
-                && self.present(&port.name, removed.ip)
-            {
-                tell_put_back(node.spec.name.clone(), *address, by);
-                self.lead_again(*member, *address);
-                self.announce(*member);
-            }
-        }
-    }
-
-    /// Somebody removed an address, by the netlink socket with this number: if it is ours and we
-    /// are master, it comes back.
-    pub(in crate::engine) fn put_back(&mut self, link: u32, ip: IpAddr, by: u32) {
-        let Some(port) = self
-            .interfaces
-            .iter()
-            .find(|port| port.index() == Some(link))
-        else {
-            return;
-        };
-        if !port.is_up() {
-            return;
-        }
-        // What is refused has its own pace.
-        let wanted = |node: &Node<E::Host>| {
-            node.holdable()
-                .find(|address| address.ip == ip)
-                .filter(|_| node.holding)
-        };
-        let members = port
-            .members
-            .iter()
-            .filter(|member| self.nodes.get(**member).and_then(wanted).is_some());
-        let (dev, members): (_, Vec<VhostId>) = (port.name.clone(), members.copied().collect());
-        // The kernel is asked only of what somebody here misses: it lists all of the interface's
-        // addresses.
-        if members.is_empty() || self.present(&dev, ip) {
-            return;
-        }
-        for member in members {
-            let Some(node) = self.nodes.get_mut(member) else {
-                continue;
-            };
-            let Some(address) = wanted(node) else {
-                continue;
-            };
-            let vhost = node.spec.name.clone();
-            // It went by itself: the lateness check decides, not this.
-            let now = clock::now();
-            if node.expired(now).is_some() || !node.put_back.may(now) {
-                continue;
-            }
-            let Some(lease) = self.lease_now(member, now) else {
-                continue;
-            };
-            match self.shared.executor.put_address(&dev, address, lease) {
-                Ok(()) => {
-                    tell_put_back(vhost, address, by);
-                    self.lead_again(member, address);
-                }
-                // The interface has gone, and its own event is on the way.
-                Err(error) if error.errno == Some(libc::ENODEV) => {
-                    warn!(%vhost, %address, %error, "Could not put back an address");
-                }
-                Err(error) => {
-                    self.address_failed(member, &error, now);
-                    self.flush(member, now);
-                }
-            }
-            self.announce(member);
-        }
-    }
-
     /// Reads links and addresses anew: at start, after lost events, and while an interface is
     /// missing.
     pub(in crate::engine) fn look(&mut self) {
@@ -447,114 +319,6 @@ impl<E: Environment> Engine<E> {
                 }
                 Err(error) => warn!(interface = %name, %error, "Could not look at an interface"),
             }
-        }
-    }
-
-    pub(in crate::engine) fn present(&self, dev: &IfName, ip: IpAddr) -> bool {
-        self.shared
-            .executor
-            .host()
-            .address_present(dev, ip)
-            .unwrap_or_else(|error| {
-                warn!(interface = %dev, %ip, %error, "Could not look for an address");
-                false
-            })
-    }
-
-    pub(in crate::engine) fn put_back_missing(&mut self, port: InterfaceId) {
-        let Some(port) = self.interfaces.get(port) else {
-            return;
-        };
-        let Some(link) = port.index() else { return };
-        let members = port
-            .members
-            .iter()
-            .filter_map(|member| self.nodes.get(*member))
-            .filter(|node| node.holding);
-        let mut held: BTreeSet<IpAddr> = members
-            .flat_map(|node| node.holdable().map(|a| a.ip))
-            .collect();
-        if held.is_empty() {
-            return;
-        }
-        // All in one look: with hundreds of virtual hosts, one for each would be one too many.
-        if let Ok(there) = self.shared.executor.host().addresses_on(&port.name) {
-            for found in there {
-                held.remove(&found.address.ip);
-            }
-        }
-        for ip in held {
-            // Who did it went by unheard.
-            self.put_back(link, ip, 0);
-        }
-    }
-
-    fn look_at_sources(&mut self, link: u32) {
-        for port in self.interfaces.ids() {
-            if self
-                .interfaces
-                .get(port)
-                .is_some_and(|port| port.index() == Some(link))
-            {
-                self.hope(port, clock::now());
-                self.look_at_addresses(port);
-            }
-        }
-    }
-
-    pub(in crate::engine) fn look_at_addresses(&mut self, id: InterfaceId) {
-        let Some(port) = self.interfaces.get(id) else {
-            return;
-        };
-        let Some(there) = self.addresses_on(&port.name) else {
-            return;
-        };
-        for member in port.members.clone() {
-            self.sort_out(member, &there, When::Later);
-            self.fit_ways(member, &there);
-        }
-        let floating = floating(self.nodes.values().map(|node| &node.spec));
-        let sources = Sources::choose(there.iter().map(|found| found.address.ip), &floating);
-        let Some(port) = self.interfaces.get_mut(id) else {
-            return;
-        };
-        if !port.set_sources(sources) {
-            return;
-        }
-        let now = clock::now();
-        for member in port.members.clone() {
-            self.tell_sources(member, sources, now);
-        }
-    }
-
-    pub(in crate::engine) fn tell_sources(
-        &mut self,
-        member: VhostId,
-        sources: Sources,
-        now: Timestamp,
-    ) {
-        let Some(node) = self.nodes.get(member) else {
-            return;
-        };
-        let configured = [
-            node.spec.source_address.map(IpAddr::V4),
-            node.spec.source_address6.map(IpAddr::V6),
-        ];
-        let was_nameless = node.machine.is_nameless();
-        for (family, configured) in Family::ALL.into_iter().zip(configured) {
-            let address = configured.or(sources.of(family));
-            self.handle(member, Input::OwnAddress { family, address }, now);
-        }
-        let Some(node) = self.nodes.get(member) else {
-            return;
-        };
-        let (vhost, interface) = (&node.spec.name, &node.spec.interface);
-        match (was_nameless, node.machine.is_nameless()) {
-            (false, true) => {
-                warn!(%vhost, %interface, "Has no own address: advertises an advskew one worse");
-            }
-            (true, false) => info!(%vhost, %interface, "Has an own address to advertise from"),
-            (false, false) | (true, true) => {}
         }
     }
 }

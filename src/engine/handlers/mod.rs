@@ -7,6 +7,7 @@ pub(super) mod foreign_addresses;
 pub(super) mod handover;
 pub(super) mod health;
 pub(super) mod hook_failure;
+pub(super) mod hook_orders;
 pub(super) mod lease;
 pub(super) mod links;
 pub(super) mod metrics;

@@ -4,6 +4,8 @@
 //! loop and changes nothing. Its result comes back as one event, and taking it into use is one turn
 //! of the loop that cannot fail.
 
+mod vhosts;
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -12,24 +14,17 @@ use tracing::{error, info, warn};
 
 use crate::config::{self, Config};
 use crate::engine::command::{Held, ReloadReport};
-use crate::engine::effects::foreign_addresses::When;
-use crate::engine::effects::recover::own_ids;
-use crate::engine::effects::undo::Undone;
 use crate::engine::reload::load::signatures;
 use crate::engine::reload::moves::Moves;
 use crate::engine::reload::prepare::Job;
 use crate::engine::reload::prepared::{Prepared, Scope, Wanted};
 use crate::engine::runs::helper_rights::terms;
 use crate::engine::runs::pool::Pool;
-use crate::engine::runs::queue::Applied;
 use crate::engine::state::Engine;
-use crate::engine::vhost::id::VhostId;
-use crate::engine::vhost::interface::Ethernet;
-use crate::engine::vhost::new::{new_node, post};
 use crate::hooks::EntryPoint;
 use crate::host::clock;
 use crate::keeper::PREPARING_EVERY;
-use crate::proto::{self, Gate, Input};
+use crate::proto::{self, Gate};
 use crate::types::{Name, Timestamp, shown};
 
 /// Prepares a reload, and lets the keeper know that it goes on: loading and testing hooks takes as long
@@ -252,7 +247,7 @@ impl Engine {
     }
 
     /// The version that serves is the one to start with, should its file have a fault then.
-    fn keep(&self, name: &Name) {
+    pub(super) fn keep(&self, name: &Name) {
         if let Some(pool) = self.hooks.current(name)
             && let Some(original) = pool.original()
         {
@@ -343,264 +338,5 @@ impl Engine {
         self.ties.helper.fit(&terms(&self.config, &self.path));
         self.rewire(now);
         self.watch_files();
-    }
-
-    /// Lets a virtual host go that the configuration no longer has: addresses down, bow-out, hooks,
-    /// undoing.
-    fn remove(&mut self, index: VhostId, changes: &mut Vec<String>, now: Timestamp) {
-        self.handle(index, Input::Shutdown, now);
-        for port in self.interfaces.iter_mut() {
-            port.members.retain(|member| *member != index);
-        }
-        if let Some(node) = self.nodes.remove(index) {
-            changes.push(format!("vhost {}: removed", node.spec.name));
-            self.shared
-                .journal
-                .borrow_mut()
-                .removed(clock::now(), index.number());
-            self.ties
-                .instance
-                .release_vhost(&node.spec.interface, node.spec.vhid);
-            let queue = node.queue;
-            // What its hooks still have to do, they do by themselves.
-            let departing = Rc::clone(&self.departing);
-            tokio::task::spawn_local(async move {
-                queue.settled().await;
-                drop(departing);
-            });
-        }
-    }
-
-    /// Takes the locks of all virtual hosts that are new; if somebody has one of them, none, and
-    /// who it is.
-    fn lock_added(&mut self, config: &Config) -> Vec<String> {
-        let run_dir = &self.config.daemon.run_dir;
-        let ours = |spec: &config::Vhost| {
-            self.nodes
-                .values()
-                .any(|node| node.spec.interface == spec.interface && node.spec.vhid == spec.vhid)
-        };
-        let added: Vec<_> = config.vhosts.iter().filter(|spec| !ours(spec)).collect();
-        let instance = &mut self.ties.instance;
-        let lock = |spec: &&config::Vhost| instance.lock_vhost(run_dir, &post(spec)).err();
-        let problems: Vec<_> = added
-            .iter()
-            .filter_map(lock)
-            .map(|error| error.with_mend(own_ids()))
-            .collect();
-        if !problems.is_empty() {
-            for spec in added {
-                self.ties.instance.release_vhost(&spec.interface, spec.vhid);
-            }
-        }
-        problems
-    }
-
-    /// Adds a virtual host, whose lock is ours already unless one of the same number was just
-    /// removed.
-    fn add(&mut self, spec: &config::Vhost, changes: &mut Vec<String>) {
-        if let Err(error) = self
-            .ties
-            .instance
-            .lock_vhost(&self.config.daemon.run_dir, &post(spec))
-        {
-            return changes.push(format!(
-                "vhost {}: not added: {}",
-                spec.name,
-                error.with_mend(own_ids())
-            ));
-        }
-        let index = self.next_id;
-        self.next_id = index.next();
-        let pools = spec
-            .hooks
-            .iter()
-            .filter_map(|name| self.hooks.current(name).cloned())
-            .collect();
-        let wire = Ethernet(Rc::clone(&self.ties.readiness));
-        let node = match new_node(
-            index,
-            spec,
-            pools,
-            (&mut self.interfaces, &wire),
-            &self.shared,
-            &self.host_name,
-        ) {
-            Ok(node) => node,
-            Err(error) => {
-                return changes.push(format!(
-                    "vhost {}: not added: cannot read /dev/urandom: {error}",
-                    spec.name
-                ));
-            }
-        };
-        let port = node.interface;
-        self.nodes.insert(index, node);
-        changes.push(format!("vhost {}: added", spec.name));
-        self.remove_leftovers_of(index);
-        self.relook = true;
-        let link = self
-            .interfaces
-            .get(port)
-            .and_then(|port| port.link().cloned());
-        if let Some(link) = link {
-            self.set_link(port, Some(link));
-        }
-    }
-
-    /// Changes a virtual host with the least disturbance: its state stays, and what is not named
-    /// does not change.
-    fn change(
-        &mut self,
-        index: VhostId,
-        spec: &config::Vhost,
-        changes: &mut Vec<String>,
-        now: Timestamp,
-    ) {
-        let Some(node) = self.nodes.get_mut(index) else {
-            return;
-        };
-        if node.spec == *spec {
-            return;
-        }
-        changes.push(format!(
-            "vhost {}: {}",
-            spec.name,
-            config::differences(&node.spec, spec).join(", ")
-        ));
-        let old = std::mem::replace(&mut node.spec, spec.clone());
-        node.published.outdate();
-        let settings = proto::Settings {
-            gate: node.machine.settings().gate,
-            ..spec.settings()
-        };
-        let protocol_changed = settings != *node.machine.settings();
-        node.queue.set_addresses(spec.addresses.clone());
-        if let Some(port) = self.interfaces.get_mut(node.interface) {
-            port.listen_to(spec);
-        }
-        if protocol_changed {
-            self.shared
-                .journal
-                .borrow_mut()
-                .reconfigured(now, index.number(), &settings);
-            node.machine.reconfigure(settings, now);
-        }
-        if node.holding && old.addresses != spec.addresses {
-            self.move_addresses(index, &old, now);
-        }
-        self.fit_lease(index, &old, now);
-        if old.addresses != spec.addresses || old.adopt != spec.adopt {
-            let there = self.addresses_on(&spec.interface).unwrap_or_default();
-            self.sort_out(index, &there, When::Later);
-            self.look_elsewhere(index);
-        }
-        // Addresses that could not be put up have left a follow-up.
-        self.flush(index, now);
-    }
-
-    /// Goes back to the version of a hook before the one that serves.
-    pub(in crate::engine) fn rollback(&mut self, name: &Name) -> Result<String, String> {
-        let before = self
-            .hooks
-            .roll_back(name)
-            .ok_or_else(|| self.no_hook(name, "has no version before this one"))?;
-        let digest = crate::engine::reload::generations::short(before.digest()).to_owned();
-        self.keep(name);
-        self.rewire(clock::now());
-        Ok(format!(
-            "hook {name}: back to version {digest}; the file on disk is not changed, and the next change of it is taken into use"
-        ))
-    }
-
-    /// Runs `on_master` of the hook's current version where its virtual hosts are master; what the
-    /// run no longer asks for is undone when it has ended well. Mastership is untouched, whatever
-    /// the hook does. Where a virtual host is degraded for the hook and not master, that ends.
-    pub(in crate::engine) fn apply(
-        &mut self,
-        name: &Name,
-        reply: oneshot::Sender<Result<String, String>>,
-    ) {
-        if self.hooks.current(name).is_none() {
-            _ = reply.send(Err(self.no_hook(name, "is not in the configuration")));
-            return;
-        }
-        let mut runs = Vec::new();
-        for node in self.nodes.values() {
-            if node.spec.hooks.contains(name) && node.serves() {
-                runs.push((
-                    node.spec.name.clone(),
-                    node.queue
-                        .apply(name.clone(), node.event(EntryPoint::OnMaster, false)),
-                ));
-            }
-        }
-        let forgiven = if runs.is_empty() {
-            self.forgive(std::slice::from_ref(name), clock::now())
-        } else {
-            Vec::new()
-        };
-        let name = name.clone();
-        tokio::task::spawn_local(async move {
-            // Whoever asked may have gone away meanwhile.
-            _ = reply.send(applied(&name, runs, &forgiven).await);
-        });
-    }
-
-    pub(in crate::engine) fn no_hook(&self, name: &Name, why: &str) -> String {
-        let known: Vec<&str> = self.config.hooks.keys().map(Name::as_str).collect();
-        format!("hook {name} {why}; hooks: {}", known.join(", "))
-    }
-}
-
-/// Waits for the runs that `apply` asked for, and tells how they went.
-async fn applied(
-    name: &Name,
-    runs: Vec<(Name, oneshot::Receiver<Applied>)>,
-    forgiven: &[Name],
-) -> Result<String, String> {
-    if runs.is_empty() {
-        let mut said = format!(
-            "hook {name}: no virtual host of it is master here; this version runs at the next transition"
-        );
-        for vhost in forgiven {
-            said += &format!("\n{vhost}: no longer degraded");
-        }
-        return Ok(said);
-    }
-    let mut said = Vec::new();
-    let mut failed = false;
-    for (vhost, run) in runs {
-        let line = match run.await {
-            Ok(Ok(Undone {
-                settled, failed: 0, ..
-            })) => {
-                format!("{vhost}: on_master ran, {settled} undone that it no longer asks for")
-            }
-            Ok(Ok(Undone {
-                settled,
-                failed: left,
-                ..
-            })) => {
-                failed = true;
-                format!(
-                    "{vhost}: on_master ran, {settled} undone that it no longer asks for, {left} could not be: see the log"
-                )
-            }
-            Ok(Err(error)) => {
-                failed = true;
-                format!("{vhost}: on_master failed, nothing was undone, still master: {error}")
-            }
-            Err(_) => {
-                failed = true;
-                format!("{vhost}: overtaken by a newer state")
-            }
-        };
-        said.push(format!("hook {name}: {line}"));
-    }
-    if failed {
-        Err(said.join("\n"))
-    } else {
-        Ok(said.join("\n"))
     }
 }

@@ -10,7 +10,6 @@ use tracing::{error, info};
 
 use super::shared::Shared;
 use crate::backoff::Backoff;
-use crate::effect::Resource;
 use crate::engine::report::{Fault, HelperStatus};
 use crate::host::LinuxHost;
 use crate::host::children::helper::{Duty, HelperClient, Terms};
@@ -39,25 +38,6 @@ pub(in crate::engine) struct HelperSupervisor {
 struct Told {
     deaths: Cell<u64>,
     fault: RefCell<Option<Fault>>,
-}
-
-/// What a helper must be able to do to put this back; `None` if none is needed.
-pub(in crate::engine) const fn duty_for(
-    resource: &Resource,
-    services_need_helper: bool,
-) -> Option<Duty> {
-    match resource {
-        Resource::Service { .. } if services_need_helper => Some(Duty::Commands),
-        Resource::Hostname | Resource::Sysctl { .. } | Resource::File { .. } => {
-            Some(Duty::Settings)
-        }
-        Resource::Service { .. }
-        | Resource::Address { .. }
-        | Resource::Route { .. }
-        | Resource::Rule(_)
-        | Resource::LinkUp { .. }
-        | Resource::LinkMac { .. } => None,
-    }
 }
 
 /// Starts a helper process, which goes by the configuration in use, or for a reload
@@ -123,7 +103,7 @@ impl HelperSupervisor {
         let holds = executor
             .ledger()
             .iter()
-            .any(|holding| duty_for(holding.resource, by_script).is_some());
+            .any(|holding| Duty::to_put_back(holding.resource, by_script).is_some());
         if holds || !executor.is_recovered() {
             return;
         }

@@ -1,6 +1,9 @@
 //! The runners of one hook: warm before they are needed, one run at a time each, and no more than
 //! there are places for.
 
+mod load;
+mod runner;
+
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -10,20 +13,23 @@ use std::time::Duration;
 
 use tracing::{debug, warn};
 
+pub use load::budget;
+pub(in crate::engine) use load::{compiled, limits, load_pool, sandbox_policy};
+pub(in crate::engine) use runner::Runner;
+
 use super::log_quota::{Line, LogQuota};
 use super::run_limits::RunLimits;
 use super::script::Script;
-use crate::config::{self, Config, Sandbox};
-use crate::effect::Grants;
+use crate::config;
 use crate::engine::reload::artifact::Artifact;
 use crate::hooks::artifact::vet::Vouched;
 use crate::hooks::contract::message::{Confinement, FileCoverage, Loaded};
-use crate::hooks::process::session::{RequestHandler, SandboxPolicy, Session};
+use crate::hooks::process::session::{RequestHandler, SandboxPolicy};
 use crate::hooks::{
     Budget, EntryPoint, HookError, HookEvent, HookSource, Language, LoadError, Returned,
 };
 use crate::host::clock;
-use crate::keeper::{ChildId, Client, Role};
+use crate::keeper::{ChildId, Client};
 use crate::types::{Name, Timestamp};
 
 /// Checks of one hook at a time, and runners kept for them.
@@ -83,88 +89,6 @@ pub(in crate::engine) enum Trouble {
     Fails,
     /// It uses up its time.
     Hangs,
-}
-
-/// One process with the hook loaded. Dropping it ends the process.
-#[derive(Debug)]
-pub(in crate::engine) struct Runner {
-    pub(in crate::engine) session: Session,
-    pub(in crate::engine) id: ChildId,
-    keeper: Client,
-}
-
-impl Runner {
-    /// Starts a runner and loads a hook in it; with `coverage` it counts how often each line runs.
-    ///
-    /// # Errors
-    /// [`LoadError`]: the hook's own fault, or a process that is not to be had.
-    pub(in crate::engine) async fn start(
-        keeper: &Client,
-        source: &HookSource,
-        budget: Budget,
-        policy: SandboxPolicy,
-        coverage: bool,
-    ) -> Result<Self, LoadError> {
-        let (id, stream, ended) = keeper
-            .spawn_watched(role(source, budget.memory_bytes))
-            .await
-            .map_err(|error| LoadError::Runner(format!("cannot start a runner: {error}")))?;
-        match Session::load_counted(stream, source.clone(), budget, policy, coverage).await {
-            Ok(session) => Ok(Self {
-                session,
-                id,
-                keeper: keeper.clone(),
-            }),
-            Err(error) => {
-                keeper.kill(id);
-                // It says so by its end alone.
-                match tokio::time::timeout(LAST_WORDS, ended).await {
-                    Ok(Ok(how)) if how.is_other_build() => {
-                        Err(LoadError::Runner(format!("the runner ended: {how}")))
-                    }
-                    Ok(Ok(_) | Err(_)) | Err(_) => Err(error),
-                }
-            }
-        }
-    }
-
-    /// Runs one entry point. In virtual time the run's time is what the clock says: the machine
-    /// that plays it may be busy.
-    ///
-    /// # Errors
-    /// [`HookError`]: whatever the hook did, as a value.
-    pub(in crate::engine) async fn call(
-        &mut self,
-        event: HookEvent,
-        budget: Budget,
-        desk: &mut impl RequestHandler,
-        cancel: impl Future<Output = ()>,
-    ) -> Result<Returned, HookError> {
-        let wall = if clock::is_virtual() {
-            budget.wall.max(REAL_WALL)
-        } else {
-            budget.wall
-        };
-        let result = self
-            .session
-            .call(event, Budget { wall, ..budget }, desk, cancel)
-            .await;
-        match result {
-            Err(HookError::TimedOut(of)) if of == wall => Err(HookError::TimedOut(budget.wall)),
-            other => other,
-        }
-    }
-
-    /// Is it good for another run?
-    pub(in crate::engine) fn is_fit(&self) -> bool {
-        self.session.is_alive() && !self.session.is_worn()
-    }
-}
-
-impl Drop for Runner {
-    fn drop(&mut self) {
-        self.keeper.kill(self.id);
-    }
 }
 
 impl Pool {
@@ -612,133 +536,6 @@ impl Pool {
     }
 }
 
-/// What holds this hook.
-pub(in crate::engine) fn role(source: &HookSource, memory_bytes: u64) -> Role {
-    match &source.native {
-        None => Role::Runner { memory_bytes },
-        // The code is there as it comes, and once more where it runs.
-        Some(native) => Role::WasmRunner {
-            memory_bytes: memory_bytes.saturating_add(2 * native.code.len() as u64),
-        },
-    }
-}
-
-/// Has a WebAssembly hook compiled, by a process of its own.
-#[cfg(feature = "wasm")]
-pub(in crate::engine) async fn compiled(
-    keeper: &Client,
-    mut source: HookSource,
-    grants: &Grants,
-    policy: SandboxPolicy,
-) -> Result<HookSource, LoadError> {
-    use crate::hooks::Native;
-    use crate::hooks::contract::api;
-    use crate::hooks::process::compiler;
-    if source.language == Language::Wasm && source.native.is_none() {
-        let file = source.path.rsplit('/').next().unwrap_or_default();
-        let spawned = keeper.spawn_watched(Role::Compiler).await;
-        let (id, stream, end) = spawned
-            .map_err(|error| LoadError::Runner(format!("cannot start a compiler: {error}")))?;
-        let ended = async {
-            end.await
-                .map_or_else(|_| "the keeper is gone".to_owned(), |how| how.to_string())
-        };
-        let code =
-            compiler::compile_by(stream, &source.main, policy, compiler::PATIENCE, ended).await;
-        keeper.kill(id);
-        let code = code.map_err(|error| match error {
-            LoadError::Code(why) => LoadError::Code(format!("{file}: {why}")),
-            LoadError::Compiler(how) => LoadError::Compiler(format!("{file}: {how}")),
-            other => other,
-        })?;
-        source.native = Some(Native {
-            code,
-            allowed: api::allowed(grants),
-        });
-        // Runners need the code alone.
-        source.main = Vec::new();
-    }
-    Ok(source)
-}
-
-#[cfg(not(feature = "wasm"))]
-#[expect(clippy::unused_async, reason = "the same shape as with WebAssembly")]
-pub(in crate::engine) async fn compiled(
-    _: &Client,
-    source: HookSource,
-    _: &Grants,
-    _: SandboxPolicy,
-) -> Result<HookSource, LoadError> {
-    Ok(source)
-}
-
 fn log_quota(spec: &config::Hook) -> RefCell<LogQuota> {
     RefCell::new(LogQuota::new(spec.limits.log_bytes.into(), clock::now()))
-}
-
-/// The same, as the configuration has it.
-pub(in crate::engine) const fn limits(budget: Budget) -> config::Limits {
-    let Budget {
-        wall,
-        cpu,
-        memory_bytes,
-        requests,
-        log_bytes,
-        state_bytes,
-    } = budget;
-    config::Limits {
-        wall,
-        cpu,
-        memory_bytes,
-        requests,
-        log_bytes,
-        state_bytes,
-    }
-}
-
-/// The ceilings of a run, from the configuration.
-#[must_use]
-pub fn budget(spec: &config::Hook) -> Budget {
-    let config::Limits {
-        wall,
-        cpu,
-        memory_bytes,
-        requests,
-        log_bytes,
-        state_bytes,
-    } = spec.limits;
-    Budget {
-        wall,
-        cpu,
-        memory_bytes,
-        requests,
-        log_bytes,
-        state_bytes,
-    }
-}
-
-/// Loads one version of a hook in a runner of its own.
-pub(in crate::engine) async fn load_pool(
-    config: &Config,
-    name: &Name,
-    spec: &config::Hook,
-    material: Artifact,
-    keeper: &Client,
-) -> Result<Rc<Pool>, LoadError> {
-    Pool::start(
-        name.clone(),
-        spec.clone(),
-        material,
-        sandbox_policy(config),
-        keeper.clone(),
-    )
-    .await
-}
-
-/// What to do where the sandbox is incomplete.
-pub(in crate::engine) const fn sandbox_policy(config: &Config) -> SandboxPolicy {
-    match config.daemon.sandbox {
-        Sandbox::Required => SandboxPolicy::Required,
-        Sandbox::BestEffort => SandboxPolicy::BestEffort,
-    }
 }

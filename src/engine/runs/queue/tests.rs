@@ -4,6 +4,7 @@ use tokio::task::LocalSet;
 use super::*;
 use crate::effect::{Effect, Grants, Own, Resource, Value};
 use crate::engine::effects::executor::Behalf;
+use crate::engine::runs::outcome::HookOutcome;
 use crate::hooks::Instance;
 use crate::host::SimHost;
 use crate::ledger::Owner;

@@ -20,7 +20,7 @@ pub use client::HelperClient;
 pub use gate::Terms;
 pub use process::main;
 
-use crate::effect::{CommandOutput, FoundFile, Outcome, ServiceVerb, UnitState};
+use crate::effect::{CommandOutput, FoundFile, Outcome, Resource, ServiceVerb, UnitState};
 use crate::host::HostError;
 use crate::host::services::manager::ServiceBackend;
 pub use crate::host::services::spawn::CommandLine;
@@ -58,6 +58,23 @@ impl Duty {
         match self {
             Self::Settings => "settings",
             Self::Commands => "commands",
+        }
+    }
+
+    /// What a helper must be able to do to put this back; `None` if none is needed.
+    #[must_use]
+    pub const fn to_put_back(resource: &Resource, services_need_helper: bool) -> Option<Self> {
+        match resource {
+            Resource::Service { .. } if services_need_helper => Some(Self::Commands),
+            Resource::Hostname | Resource::Sysctl { .. } | Resource::File { .. } => {
+                Some(Self::Settings)
+            }
+            Resource::Service { .. }
+            | Resource::Address { .. }
+            | Resource::Route { .. }
+            | Resource::Rule(_)
+            | Resource::LinkUp { .. }
+            | Resource::LinkMac { .. } => None,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::SigSet;
@@ -32,6 +32,7 @@ use crate::host::services::manager::ServiceBackend;
 use crate::host::services::manager::systemd::Systemd;
 use crate::host::services::spawn::Deadline;
 use crate::host::services::{files, manager, spawn};
+use crate::keyed_locks::KeyedLocks;
 
 /// Threads for files; a dead network file system may hold some.
 const FILE_THREADS: usize = 16;
@@ -110,7 +111,7 @@ async fn serve(stream: UnixStream, mut gate: Gate) -> io::Result<()> {
     }
     let at_work = Arc::new(AtWork {
         gate,
-        turns: Turns::default(),
+        turns: KeyedLocks::default(),
         systemd: Systemd::new(None),
     });
     if !settled && duty.min(at_work.gate.duty()) == Duty::Settings {
@@ -224,22 +225,15 @@ fn confine() -> io::Result<()> {
     Ok(())
 }
 
-/// Who works on a file, a service or a script now, and who is next: one at a time for each name.
-type Turns = Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>;
-
 /// Waits for the turn, which lasts as long as what is given back. Who was cancelled may still be in
 /// his grace, or in the middle of a write: what comes after must find it done.
 async fn take(
-    turns: &Turns,
+    turns: &KeyedLocks<String>,
     name: &str,
     limit: Duration,
     cancelled: impl Future<Output = ()>,
 ) -> Result<OwnedMutexGuard<()>, HostError> {
-    let turn = {
-        let mut turns = turns.lock().unwrap_or_else(PoisonError::into_inner);
-        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
-        Arc::clone(turns.entry(name.to_owned()).or_default())
-    };
+    let key = name.to_owned();
     let given_up = |why: &str, errno| HostError {
         message: format!("{name}: {why}"),
         errno: Some(errno),
@@ -247,7 +241,7 @@ async fn take(
     tokio::select! {
         biased;
         () = cancelled => Err(given_up("cancelled before it began", libc::ECANCELED)),
-        taken = timeout(limit, turn.lock_owned()) => {
+        taken = timeout(limit, turns.lock(&key)) => {
             taken.map_err(|_| given_up("what was begun before has not ended in time", libc::ETIMEDOUT))
         }
     }
@@ -389,7 +383,8 @@ async fn perform(
 /// What all requests share.
 struct AtWork {
     gate: Gate,
-    turns: Turns,
+    /// For each file, service and script: one request at a time.
+    turns: KeyedLocks<String>,
     /// Connected when it is first needed.
     systemd: Systemd,
 }
@@ -453,7 +448,7 @@ fn running(state: UnitState) -> Result<Value, HostError> {
 
 /// Works on a file when its turn comes.
 async fn on_file<T: Send + 'static>(
-    turns: &Turns,
+    turns: &KeyedLocks<String>,
     path: String,
     limit: Duration,
     cancelled: impl Future<Output = ()>,
@@ -544,7 +539,7 @@ mod tests {
         let (reader, writer) = own.into_split();
         let at_work = Arc::new(AtWork {
             gate: Gate::Open,
-            turns: Turns::default(),
+            turns: KeyedLocks::default(),
             systemd: Systemd::new(None),
         });
         tokio::spawn(work(
@@ -577,7 +572,7 @@ mod tests {
         let (reader, writer) = own.into_split();
         let at_work = Arc::new(AtWork {
             gate: Gate::Open,
-            turns: Turns::default(),
+            turns: KeyedLocks::default(),
             systemd: Systemd::new(None),
         });
         let (retire, retired) = oneshot::channel::<()>();

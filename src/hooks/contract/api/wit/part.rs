@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::{CONFIG, entry_point, group, kebab, package, snake, types};
+use super::text::{CONFIG, entry_point, group, package, types};
+use super::{kebab, snake};
 use crate::hooks::EntryPoint;
 use crate::hooks::contract::api::{FUNCTIONS, Function, groups, nearest};
 

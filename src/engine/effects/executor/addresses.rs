@@ -1,0 +1,236 @@
+//! The virtual hosts' own addresses: held, renewed, announced, released.
+
+use tracing::warn;
+
+use super::Executor;
+use crate::effect::{Effect, Granted, Resource, Value};
+use crate::engine::vhost::lease::Lease;
+use crate::host::{Host, HostError, Renewal};
+use crate::ledger::{Of, Owner, Undo};
+use crate::types::{IfName, Name, VirtualAddress};
+
+impl<H: Host> Executor<H> {
+    /// Puts the virtual host's own addresses up. All or none.
+    ///
+    /// # Errors
+    /// The kernel's words about the first address that failed; those before it are taken down
+    /// again.
+    pub(in crate::engine) fn hold_addresses(
+        &self,
+        vhost: &Name,
+        dev: &IfName,
+        addresses: &[VirtualAddress],
+        lease: Lease,
+    ) -> Result<(), HostError> {
+        for address in addresses {
+            if let Err(error) = self.hold_address(vhost, dev, *address, lease) {
+                self.drop_addresses(vhost);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts up those of the virtual host's own addresses that the host takes, and gives the others,
+    /// with its words. Nothing of those is left behind.
+    pub(in crate::engine) fn hold_those_possible(
+        &self,
+        vhost: &Name,
+        dev: &IfName,
+        addresses: &[VirtualAddress],
+        lease: Lease,
+    ) -> Vec<(VirtualAddress, HostError)> {
+        let refused = |address: &VirtualAddress| {
+            Some((
+                *address,
+                self.hold_address(vhost, dev, *address, lease).err()?,
+            ))
+        };
+        let refused: Vec<_> = addresses.iter().filter_map(refused).collect();
+        self.release_addresses(vhost, dev, refused.iter().map(|(address, _)| *address));
+        refused
+    }
+
+    fn hold_address(
+        &self,
+        vhost: &Name,
+        dev: &IfName,
+        address: VirtualAddress,
+        lease: Lease,
+    ) -> Result<(), HostError> {
+        let owner = self.claim_address(vhost, dev, address);
+        self.put_address(dev, address, lease)?;
+        self.lead(&owner, dev, address)
+    }
+
+    /// Notes in the ledger that the virtual host has this address, whether it is up yet or not.
+    pub(in crate::engine) fn claim_address(
+        &self,
+        vhost: &Name,
+        dev: &IfName,
+        address: VirtualAddress,
+    ) -> Owner {
+        let owner = Owner {
+            vhost: vhost.clone(),
+            hook: None,
+        };
+        let resource = Resource::Address {
+            dev: dev.clone(),
+            ip: address.ip,
+        };
+        self.ledger
+            .borrow_mut()
+            .claim_own(&owner, &resource, Value::Address(address));
+        owner
+    }
+
+    /// Puts one of the virtual host's own addresses (back) on its device.
+    ///
+    /// # Errors
+    /// The kernel's words.
+    pub(in crate::engine) fn put_address(
+        &self,
+        dev: &IfName,
+        address: VirtualAddress,
+        lease: Lease,
+    ) -> Result<(), HostError> {
+        self.host.lease(address, dev, lease.lifetime())
+    }
+
+    /// Renews the leases of addresses that are up. Call it only while they cannot have expired: a
+    /// renewal after the end would bring the address back.
+    pub(in crate::engine) fn renew(&self, of: &[(&Name, Renewal)]) {
+        let renewals: Vec<Renewal> = of.iter().map(|(_, renewal)| *renewal).collect();
+        let mut refused = self.host.renew(&renewals).into_iter().peekable();
+        for (at, (vhost, renewal)) in of.iter().enumerate() {
+            let error = refused.next_if(|(refused, _)| *refused == at);
+            self.count().renewed(vhost, error.is_none());
+            if let Some((_, error)) = error {
+                warn!(%vhost, address = %renewal.address, %error, "Could not renew the lease of an address");
+            }
+        }
+    }
+
+    /// Takes some of the virtual host's own addresses down.
+    pub(in crate::engine) fn release_addresses(
+        &self,
+        vhost: &Name,
+        dev: &IfName,
+        addresses: impl Iterator<Item = VirtualAddress>,
+    ) {
+        for address in addresses {
+            let owner = Owner {
+                vhost: vhost.clone(),
+                hook: None,
+            };
+            let resource = Resource::Address {
+                dev: dev.clone(),
+                ip: address.ip,
+            };
+            // What cannot be taken down stays in the ledger, and goes with the rest.
+            if self.remove_leftover(dev, address) {
+                self.ledger.borrow_mut().settle(&owner, &resource);
+            }
+        }
+    }
+
+    /// Takes down an address that was up before we began. False if that failed.
+    pub(in crate::engine) fn remove_leftover(&self, dev: &IfName, address: VirtualAddress) -> bool {
+        let effect = Effect::AddressDelete {
+            address,
+            dev: dev.clone(),
+        };
+        let result = self.host.perform_now(&Granted::by_daemon(effect));
+        if result.is_err()
+            && self.is_gone(&Resource::Address {
+                dev: dev.clone(),
+                ip: address.ip,
+            })
+        {
+            return true;
+        }
+        if let Err(error) = &result {
+            warn!(%address, %error, "Could not take down an address that was left behind");
+        }
+        result.is_ok()
+    }
+
+    /// Takes the virtual host's own addresses down, whoever else claims them, and says how many
+    /// could not be. Those stay in the ledger.
+    pub(in crate::engine) fn drop_addresses(&self, vhost: &Name) -> usize {
+        let mut plan = self.ledger.borrow().undo_plan(vhost, Of::Daemon);
+        // What must not be held twice goes first, the way to its network after it.
+        plan.sort_by_key(|planned| !matches!(planned.resource, Resource::Address { .. }));
+        let mut failed = 0;
+        for planned in plan {
+            let done = letting_go(&planned).map_or(Ok(()), |effect| {
+                self.host.perform_now(&Granted::by_daemon(effect)).map(drop)
+            });
+            match done {
+                Ok(()) => self
+                    .ledger
+                    .borrow_mut()
+                    .settle(&planned.owner, &planned.resource),
+                Err(_) if self.is_gone(&planned.resource) => self
+                    .ledger
+                    .borrow_mut()
+                    .settle(&planned.owner, &planned.resource),
+                Err(error) => {
+                    failed += 1;
+                    warn!(%vhost, resource = %planned.resource, %error, "Could not let go");
+                }
+            }
+        }
+        failed
+    }
+
+    /// Has an address that could not be taken down been taken away already, as by a kernel whose
+    /// IPv6 was switched off?
+    fn is_gone(&self, resource: &Resource) -> bool {
+        let Resource::Address { dev, ip } = resource else {
+            return false;
+        };
+        self.host
+            .address_present(dev, *ip)
+            .is_ok_and(|present| !present)
+    }
+
+    /// Tells the neighbours once where the addresses are.
+    pub(in crate::engine) fn announce(
+        &self,
+        vhost: &Name,
+        dev: &IfName,
+        addresses: &[VirtualAddress],
+    ) {
+        for address in addresses {
+            let effect = Effect::Announce {
+                address: *address,
+                dev: dev.clone(),
+                count: 1,
+                interval_ms: 0,
+            };
+            let announced = self.host.perform_now(&Granted::by_daemon(effect));
+            self.count().announced(vhost, announced.is_ok());
+            if let Err(error) = announced {
+                warn!(%vhost, %address, %error, "Could not announce an address");
+            }
+        }
+    }
+}
+
+/// How the daemon lets go of something of its own; `None` if another virtual host's claim stands
+/// above it.
+pub(in crate::engine) fn letting_go(undo: &Undo) -> Option<Effect> {
+    match (&undo.resource, &undo.value, &undo.back_to) {
+        // Whoever else claims it: an address of ours goes when we are no longer master.
+        (Resource::Address { dev, .. }, Value::Address(address), _) => {
+            Some(Effect::AddressDelete {
+                address: *address,
+                dev: dev.clone(),
+            })
+        }
+        // Exactly ours, and no other way to the same network.
+        (_, Value::Route(route), Some(Value::Absent)) => Some(Effect::RouteDelete(route.clone())),
+        _ => undo.effect(),
+    }
+}

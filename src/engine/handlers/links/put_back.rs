@@ -1,0 +1,185 @@
+//! Addresses of ours that came or went without us.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use tracing::warn;
+
+use super::OWN_DOING;
+use crate::engine::environment::Environment;
+use crate::engine::state::Engine;
+use crate::engine::vhost::id::{InterfaceId, VhostId};
+use crate::engine::vhost::node::Node;
+use crate::host::{Culprit, Host as _, clock, culprit};
+use crate::types::{IfName, Name, VirtualAddress};
+
+/// Who did it? That takes a look at every process, which is no work for the loop.
+fn tell_put_back(vhost: Name, address: VirtualAddress, port: u32) {
+    drop(tokio::task::spawn_blocking(move || {
+        let Culprit { by, likely } = culprit(port);
+        warn!(%vhost, %address, by, likely = likely.join(", "), "Put back an address that somebody removed");
+    }));
+}
+
+impl<E: Environment> Engine<E> {
+    /// A hook put up an address of its virtual host: the neighbours hear of it at once.
+    pub(super) fn announce_appeared(&self, link: u32, ip: IpAddr) {
+        let Some(port) = self
+            .interfaces
+            .iter()
+            .find(|port| port.index() == Some(link))
+        else {
+            return;
+        };
+        for member in &port.members {
+            let Some(node) = self
+                .nodes
+                .get(*member)
+                .filter(|node| !node.spec.manage_addresses)
+            else {
+                continue;
+            };
+            if node.spec.addresses.iter().any(|address| address.ip == ip) {
+                self.announce(*member);
+            }
+        }
+    }
+
+    /// A renewal may be quicker than the news that somebody removed an address, and brings it back
+    /// as well.
+    pub(super) fn tell_renewed(&self, link: u32, removed: VirtualAddress, by: u32) {
+        let Some(port) = self
+            .interfaces
+            .iter()
+            .find(|port| port.index() == Some(link))
+        else {
+            return;
+        };
+        // Leased addresses are host addresses; one with another prefix we may have changed
+        // ourselves.
+        if removed.prefix != removed.family().host_prefix() {
+            return;
+        }
+        for member in &port.members {
+            let leased = |node: &&Node<E::Host>| {
+                node.leased.is_some() && clock::now().since(node.changed) > OWN_DOING
+            };
+            let Some(node) = self.nodes.get(*member).filter(leased) else {
+                continue;
+            };
+            if let Some(address) = node
+                .spec
+                .addresses
+                .iter()
+                .find(|address| address.ip == removed.ip)
+                && self.present(&port.name, removed.ip)
+            {
+                tell_put_back(node.spec.name.clone(), *address, by);
+                self.lead_again(*member, *address);
+                self.announce(*member);
+            }
+        }
+    }
+
+    /// Somebody removed an address, by the netlink socket with this number: if it is ours and we
+    /// are master, it comes back.
+    pub(in crate::engine) fn put_back(&mut self, link: u32, ip: IpAddr, by: u32) {
+        let Some(port) = self
+            .interfaces
+            .iter()
+            .find(|port| port.index() == Some(link))
+        else {
+            return;
+        };
+        if !port.is_up() {
+            return;
+        }
+        // What is refused has its own pace.
+        let wanted = |node: &Node<E::Host>| {
+            node.holdable()
+                .find(|address| address.ip == ip)
+                .filter(|_| node.holding)
+        };
+        let members = port
+            .members
+            .iter()
+            .filter(|member| self.nodes.get(**member).and_then(wanted).is_some());
+        let (dev, members): (_, Vec<VhostId>) = (port.name.clone(), members.copied().collect());
+        // The kernel is asked only of what somebody here misses: it lists all of the interface's
+        // addresses.
+        if members.is_empty() || self.present(&dev, ip) {
+            return;
+        }
+        for member in members {
+            let Some(node) = self.nodes.get_mut(member) else {
+                continue;
+            };
+            let Some(address) = wanted(node) else {
+                continue;
+            };
+            let vhost = node.spec.name.clone();
+            // It went by itself: the lateness check decides, not this.
+            let now = clock::now();
+            if node.expired(now).is_some() || !node.put_back.may(now) {
+                continue;
+            }
+            let Some(lease) = self.lease_now(member, now) else {
+                continue;
+            };
+            match self.shared.executor.put_address(&dev, address, lease) {
+                Ok(()) => {
+                    tell_put_back(vhost, address, by);
+                    self.lead_again(member, address);
+                }
+                // The interface has gone, and its own event is on the way.
+                Err(error) if error.errno == Some(libc::ENODEV) => {
+                    warn!(%vhost, %address, %error, "Could not put back an address");
+                }
+                Err(error) => {
+                    self.address_failed(member, &error, now);
+                    self.flush(member, now);
+                }
+            }
+            self.announce(member);
+        }
+    }
+
+    pub(in crate::engine) fn present(&self, dev: &IfName, ip: IpAddr) -> bool {
+        self.shared
+            .executor
+            .host()
+            .address_present(dev, ip)
+            .unwrap_or_else(|error| {
+                warn!(interface = %dev, %ip, %error, "Could not look for an address");
+                false
+            })
+    }
+
+    pub(in crate::engine) fn put_back_missing(&mut self, port: InterfaceId) {
+        let Some(port) = self.interfaces.get(port) else {
+            return;
+        };
+        let Some(link) = port.index() else { return };
+        let members = port
+            .members
+            .iter()
+            .filter_map(|member| self.nodes.get(*member))
+            .filter(|node| node.holding);
+        let mut held: BTreeSet<IpAddr> = members
+            .flat_map(|node| node.holdable().map(|a| a.ip))
+            .collect();
+        if held.is_empty() {
+            return;
+        }
+        // All in one look: with hundreds of virtual hosts, one for each would be one too many.
+        if let Ok(there) = self.shared.executor.host().addresses_on(&port.name) {
+            for found in there {
+                held.remove(&found.address.ip);
+            }
+        }
+        for ip in held {
+            // Who did it went by unheard.
+            self.put_back(link, ip, 0);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The addresses that an interface sends from.
+
+use std::net::IpAddr;
+
+use tracing::{info, warn};
+
+use crate::engine::effects::foreign_addresses::When;
+use crate::engine::environment::Environment;
+use crate::engine::state::Engine;
+use crate::engine::vhost::id::{InterfaceId, VhostId};
+use crate::engine::vhost::interface::{Sources, floating};
+use crate::host::clock;
+use crate::proto::Input;
+use crate::types::{Family, Timestamp};
+
+impl<E: Environment> Engine<E> {
+    pub(super) fn look_at_sources(&mut self, link: u32) {
+        for port in self.interfaces.ids() {
+            if self
+                .interfaces
+                .get(port)
+                .is_some_and(|port| port.index() == Some(link))
+            {
+                self.hope(port, clock::now());
+                self.look_at_addresses(port);
+            }
+        }
+    }
+
+    pub(in crate::engine) fn look_at_addresses(&mut self, id: InterfaceId) {
+        let Some(port) = self.interfaces.get(id) else {
+            return;
+        };
+        let Some(there) = self.addresses_on(&port.name) else {
+            return;
+        };
+        for member in port.members.clone() {
+            self.sort_out(member, &there, When::Later);
+            self.fit_ways(member, &there);
+        }
+        let floating = floating(self.nodes.values().map(|node| &node.spec));
+        let sources = Sources::choose(there.iter().map(|found| found.address.ip), &floating);
+        let Some(port) = self.interfaces.get_mut(id) else {
+            return;
+        };
+        if !port.set_sources(sources) {
+            return;
+        }
+        let now = clock::now();
+        for member in port.members.clone() {
+            self.tell_sources(member, sources, now);
+        }
+    }
+
+    pub(in crate::engine) fn tell_sources(
+        &mut self,
+        member: VhostId,
+        sources: Sources,
+        now: Timestamp,
+    ) {
+        let Some(node) = self.nodes.get(member) else {
+            return;
+        };
+        let configured = [
+            node.spec.source_address.map(IpAddr::V4),
+            node.spec.source_address6.map(IpAddr::V6),
+        ];
+        let was_nameless = node.machine.is_nameless();
+        for (family, configured) in Family::ALL.into_iter().zip(configured) {
+            let address = configured.or(sources.of(family));
+            self.handle(member, Input::OwnAddress { family, address }, now);
+        }
+        let Some(node) = self.nodes.get(member) else {
+            return;
+        };
+        let (vhost, interface) = (&node.spec.name, &node.spec.interface);
+        match (was_nameless, node.machine.is_nameless()) {
+            (false, true) => {
+                warn!(%vhost, %interface, "Has no own address: advertises an advskew one worse");
+            }
+            (true, false) => info!(%vhost, %interface, "Has an own address to advertise from"),
+            (false, false) | (true, true) => {}
+        }
+    }
+}

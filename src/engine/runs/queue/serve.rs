@@ -1,0 +1,390 @@
+//! The task that serves a queue: takes what waits, runs the hooks in order, undoes.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tracing::{debug, error, info, warn};
+
+use super::{Applied, Job, JobKind, Queue};
+use crate::backoff::Backoff;
+use crate::config::OnFailure;
+use crate::engine::effects::undo::Undone;
+use crate::engine::metrics::Ended;
+use crate::engine::runs::observer::Asker;
+use crate::engine::runs::outcome::{Failure, HookOutcome};
+use crate::engine::runs::pool::Pool;
+use crate::engine::runs::requests::RunRequests;
+use crate::engine::runs::run_limits::{RunPermit, lets_go};
+use crate::hooks::{EntryPoint, HookError, HookEvent};
+use crate::host::{Host, clock};
+use crate::journal::Note;
+use crate::types::{Name, shown};
+
+/// A hook's turn to run, which ends when this is dropped.
+#[derive(Debug)]
+struct Turn {
+    _places: (RunPermit, RunPermit),
+    /// How long it took to come.
+    waited: Duration,
+}
+
+impl<H: Host + 'static> Queue<H> {
+    pub(super) async fn serve(self: Rc<Self>) {
+        // What dead processes left is undone before the first hook.
+        self.shared.executor.recovered().await;
+        loop {
+            let (ticket, undo, job, aside) = {
+                let mut slots = self.slots.borrow_mut();
+                let missed = std::mem::take(&mut slots.missed);
+                let job = slots.newest.take().map(|mut job| {
+                    job.event.missed = missed;
+                    job
+                });
+                let aside = if job.is_none() {
+                    slots.aside.take()
+                } else {
+                    None
+                };
+                (self.ticket.get(), slots.undo, job, aside)
+            };
+            if job.is_none() && aside.is_none() && undo.is_none() {
+                self.busy.set(false);
+                self.idle.notify_waiters();
+                clock::rest();
+                self.arrived.notified().await;
+                continue;
+            }
+            self.busy.set(true);
+            // Boxed: a run needs some kilobytes, a queue that waits, as hundreds do, shall not.
+            match (job, aside, undo) {
+                (Some(job), _, undo) => Box::pin(self.serve_job(job, undo)).await,
+                (None, Some(event), _) => {
+                    // Its outcome is logged with the run; nothing follows from it.
+                    _ = Box::pin(self.run_list(&event, ticket)).await;
+                }
+                (None, None, Some(mark)) => Box::pin(self.undo(mark, ticket)).await,
+                (None, None, None) => {}
+            }
+        }
+    }
+
+    async fn serve_job(&self, job: Job, undo: Option<u64>) {
+        let leaving = job.event.entry == EntryPoint::OnBackup;
+        // Leftovers of the mastership before a new one are undone first, as far as they can be: a
+        // master must not wait for what may never work. When leaving, the hook goes first.
+        if let Some(mark) = undo.filter(|_| !leaving) {
+            self.undo_once(mark).await;
+        }
+        let entry = job.event.entry;
+        let seq = job.event.seq;
+        let result = match job.kind {
+            JobKind::State => self.run_list(&job.event, job.ticket).await,
+            JobKind::Again => self.run_list_again(&job).await,
+            JobKind::Apply(hook, told) => {
+                return self.serve_apply(&hook, &job.event, job.ticket, told).await;
+            }
+        };
+        let failed = result.is_err();
+        let overtaken = matches!(&result, Err(failure) if failure.error == HookError::Superseded);
+        if let Some(mark) = undo.filter(|_| leaving) {
+            self.undo(mark, job.ticket).await;
+        }
+        if !overtaken {
+            _ = self.shared.outcomes.send(HookOutcome::Finished {
+                vhost: self.index,
+                entry,
+                seq,
+                result,
+            });
+        }
+        if failed && leaving && !overtaken {
+            self.retry_backup(&job.event, job.ticket).await;
+        }
+    }
+
+    async fn run_list_again(&self, job: &Job) -> Result<(), Failure> {
+        let before = self.shared.executor.mark();
+        self.run_list(&job.event, job.ticket).await?;
+        self.undo_older(None, before).await;
+        Ok(())
+    }
+
+    async fn serve_apply(
+        &self,
+        name: &Name,
+        event: &HookEvent,
+        ticket: u64,
+        told: oneshot::Sender<Applied>,
+    ) {
+        let hook = self
+            .hooks
+            .borrow()
+            .iter()
+            .find(|hook| hook.name() == name && hook.defines(event.entry))
+            .cloned();
+        let before = self.shared.executor.mark();
+        let result = match hook {
+            Some(hook) => match self.turn(&hook, event, ticket).await {
+                Some(turn) => self.run(&hook, event.clone(), ticket, turn).await,
+                None => Err(HookError::Superseded),
+            },
+            // Whatever an older version claimed, this one asks for nothing.
+            None => Ok(()),
+        };
+        let applied = match result {
+            Ok(()) => Ok(self.undo_older(Some(name), before).await),
+            // Told by dropping the way back.
+            Err(HookError::Superseded) => return,
+            Err(error) => Err(error),
+        };
+        if applied.is_ok() {
+            _ = self
+                .shared
+                .outcomes
+                .send(HookOutcome::Applied { vhost: self.index });
+        }
+        _ = told.send(applied);
+    }
+
+    /// Runs the hooks of one entry point: in list order going up, in reverse going down. Up, the
+    /// first failure ends the list; down, every hook gets its chance.
+    async fn run_list(&self, event: &HookEvent, ticket: u64) -> Result<(), Failure> {
+        let down = matches!(
+            event.entry,
+            EntryPoint::BeforeBackup | EntryPoint::OnBackup | EntryPoint::OnStop
+        );
+        let mut hooks: Vec<Rc<Pool>> = self
+            .hooks
+            .borrow()
+            .iter()
+            .filter(|hook| hook.defines(event.entry))
+            .cloned()
+            .collect();
+        if down {
+            hooks.reverse();
+        }
+        let mut first = Ok(());
+        let mut told = false;
+        for hook in hooks {
+            let ran = match self.turn(&hook, event, ticket).await {
+                Some(turn) => {
+                    told = true;
+                    self.run(&hook, event.clone(), ticket, turn).await
+                }
+                None => Err(self.passed_over(event, told)),
+            };
+            let Err(error) = ran else { continue };
+            let failure = Failure {
+                hook: hook.name().clone(),
+                error,
+                policy: hook.spec().on_failure,
+            };
+            let overtaken = failure.error == HookError::Superseded;
+            if first.is_ok() && (overtaken || failure.policy != OnFailure::Ignore) {
+                first = Err(failure);
+            }
+            if overtaken || (!down && first.is_err()) {
+                break;
+            }
+        }
+        first
+    }
+
+    /// Waits for this hook's turn, which takes nothing of the run's time. `None` if a newer state
+    /// came first.
+    async fn turn(&self, hook: &Rc<Pool>, event: &HookEvent, ticket: u64) -> Option<Turn> {
+        let lets_go = lets_go(event.entry, event.initial);
+        let begin = clock::now();
+        let places = async {
+            let of_hook = hook.places().take(lets_go, &self.waits).await;
+            (
+                of_hook,
+                self.shared
+                    .limits_of_daemon
+                    .runs
+                    .take(lets_go, &self.waits)
+                    .await,
+            )
+        };
+        let places = tokio::select! {
+            biased;
+            places = places => Some(places),
+            () = self.overtaken(ticket) => None,
+        };
+        self.waits.set(false);
+        Some(Turn {
+            _places: places?,
+            waited: clock::now().since(begin),
+        })
+    }
+
+    /// A newer state came before the hook's turn. If no other has heard of this one, the next is
+    /// told so.
+    fn passed_over(&self, event: &HookEvent, told: bool) -> HookError {
+        if !told && event.entry != EntryPoint::OnPeerClaim {
+            self.slots.borrow_mut().missed += event.missed + 1;
+        }
+        HookError::Superseded
+    }
+
+    async fn run(
+        &self,
+        hook: &Rc<Pool>,
+        mut event: HookEvent,
+        ticket: u64,
+        turn: Turn,
+    ) -> Result<(), HookError> {
+        let entry = event.entry;
+        let budget = hook.budget(entry);
+        event.time_left_ms = u64::try_from(budget.wall.as_millis()).unwrap_or(u64::MAX);
+        let seq = event.seq;
+        let ready = hook.ready(budget).await;
+        let begin = clock::now();
+        let asker = Asker {
+            vhost: self.index.number(),
+            hook: hook.name(),
+            entry,
+        };
+        let observer = self.shared.executor.observer();
+        if let Some(observer) = &observer {
+            observer.begins(asker, &event);
+        }
+        let result = match ready {
+            Ok(ready) => {
+                let desk = RunRequests::new(self, hook, entry, budget);
+                let mut desk = desk.in_runner(ready.runner());
+                ready
+                    .call(event, budget, &mut desk, self.overtaken(ticket))
+                    .await
+                    .map(drop)
+            }
+            Err(error) => Err(error),
+        };
+        if let Some(observer) = &observer {
+            observer.ended(asker, result.as_ref().copied());
+        }
+        let now = clock::now();
+        let took = now.since(begin);
+        let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let error = result
+            .as_ref()
+            .err()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let note = Note::HookRun {
+            hook: hook.name().clone(),
+            entry: entry.as_str().to_owned(),
+            seq,
+            took,
+            error,
+        };
+        self.shared
+            .journal
+            .borrow_mut()
+            .note(now, self.index.number(), note);
+        let ended = match &result {
+            Ok(()) => Ended::Done,
+            Err(HookError::Superseded) => Ended::Superseded,
+            Err(_) => Ended::Failed,
+        };
+        self.shared
+            .executor
+            .count()
+            .ran(hook.name(), entry, ended, took);
+        let (vhost, hook, entry, waited_ms) = (
+            self.vhost(),
+            hook.name(),
+            entry.as_str(),
+            turn.waited.as_millis(),
+        );
+        match &result {
+            Ok(()) => {
+                info!(%vhost, %hook, entry, seq, outcome = "done", duration_us, waited_ms, "Ran a hook");
+            }
+            Err(HookError::Superseded) => {
+                info!(%vhost, %hook, entry, seq, outcome = "superseded", duration_us, waited_ms, "Ran a hook");
+            }
+            Err(error) => {
+                error!(%vhost, %hook, entry, seq, outcome = "failed", duration_us, waited_ms, %error, "Ran a hook");
+                if let HookError::Raised { backtrace, .. } = error
+                    && !backtrace.is_empty()
+                {
+                    debug!(%vhost, %hook, entry, backtrace = %shown(backtrace), "Shows where the hook failed");
+                }
+            }
+        }
+        result
+    }
+
+    /// Resolves when a newer state than that of `ticket` has come.
+    async fn overtaken(&self, ticket: u64) {
+        loop {
+            let notified = self.superseded.notified();
+            if self.ticket.get() > ticket {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Undoes what the hooks claimed before the mark; tries again, ever more seldom, until it is
+    /// done or a new state comes.
+    async fn undo(&self, mark: u64, ticket: u64) {
+        let mut backoff = Backoff::default();
+        while !self.undo_once(mark).await && self.pause(backoff.pause(), ticket).await {}
+    }
+
+    /// True if nothing of it is left.
+    async fn undo_once(&self, mark: u64) -> bool {
+        let vhost = self.vhost();
+        let undoing = self.undo_older(None, mark);
+        let undone = self
+            .shared
+            .activity
+            .during(format_args!("undoing what hooks of {vhost} did"), undoing)
+            .await;
+        if undone.failed > 0 {
+            warn!(vhost = %self.vhost(), failed = undone.failed, "Will undo again what could not be undone");
+            return false;
+        }
+        // Another mastership may have ended meanwhile.
+        let mut slots = self.slots.borrow_mut();
+        slots.undo = slots.undo.filter(|newer| *newer != mark);
+        true
+    }
+
+    /// As the executor does.
+    async fn undo_older(&self, hook: Option<&Name>, mark: u64) -> Undone {
+        self.undoing.set(true);
+        let undone = self
+            .shared
+            .executor
+            .undo_older(&self.vhost(), hook, mark)
+            .await;
+        self.undoing.set(false);
+        undone
+    }
+
+    async fn retry_backup(&self, event: &HookEvent, ticket: u64) {
+        let mut backoff = Backoff::default();
+        while self.pause(backoff.pause(), ticket).await {
+            if self.run_list(event, ticket).await.is_ok() {
+                return;
+            }
+        }
+    }
+
+    /// False if a newer state than that of `ticket` came before the time was over, or is there
+    /// already.
+    async fn pause(&self, pause: Duration, ticket: u64) -> bool {
+        self.busy.set(false);
+        self.idle.notify_waiters();
+        let over = tokio::select! {
+            () = clock::sleep(pause) => true,
+            () = self.overtaken(ticket) => false,
+        };
+        self.busy.set(true);
+        over
+    }
+}
