@@ -36,7 +36,7 @@ const fn may(name: &'static str, kind: Kind, doc: &'static str) -> Param {
 const CIDR: Param = need(
     "cidr",
     Kind::Cidr,
-    "The address with its prefix length; without one it is a host's.",
+    "The address with its prefix length; without one, a host address.",
 );
 const DEV: Param = may(
     "dev",
@@ -67,7 +67,7 @@ const RULE: &[Param] = &[
     may("iif", Kind::Device, "Incoming device."),
     may("fwmark", MARK, "Firewall mark."),
     need("table", TABLE, "The table to look up."),
-    need("priority", U32, "Lower is asked first."),
+    need("priority", U32, "Lower is matched first."),
     KEEP,
 ];
 const UNIT: Param = need(
@@ -76,7 +76,7 @@ const UNIT: Param = need(
     "The service; httpd and httpd.service are the same.",
 );
 const PATH: Param = need("path", Kind::Text, "The absolute path.");
-const KEY: Param = need("key", Kind::Text, "Under which name.");
+const KEY: Param = need("key", Kind::Text, "The name of the value.");
 const MESSAGE: &[Param] = &[
     need("message", Kind::Text, "A sentence without values in it."),
     may("fields", Kind::Words, "The values, by name."),
@@ -85,7 +85,7 @@ const MESSAGE: &[Param] = &[
 const URL: Param = need(
     "url",
     Kind::Url,
-    "Where to; the same scheme, host and port as in the grant, and no path beside it.",
+    "The URL; scheme, host and port as in the grant, and a path that the grant covers.",
 );
 const BODY: Param = need("body", Kind::Bytes, "What to send, at most 64 KiB.");
 /// How long a request to another host may take where the hook says nothing, in ms.
@@ -93,7 +93,7 @@ const PATIENCE_MS: u32 = 5000;
 const PATIENCE: Param = may(
     "timeout_ms",
     Kind::Int(1, 3_600_000),
-    "How long all of it may take, in ms, the look-up of the name included; 5000 by default, at most what is left of the budget.",
+    "How long the whole request may take, in ms, including the name look-up; 5000 by default, at most what is left of the budget.",
 );
 const HTTP: &[Param] = &[may("headers", Kind::Words, "Headers by name."), PATIENCE];
 
@@ -119,21 +119,21 @@ pub const FUNCTIONS: &[Function] = functions! {
         "Puts an address on a device.", "addr.add(\"192.168.32.22/24\", { dev = \"eth0\" })",
         |a, c| { let address = Args::must(a.address("cidr"))?; let dev = dev(a, c); effect(a, Effect::AddressAdd { address, dev }) };
     addr.delete(&[CIDR], &[DEV, KEEP]) -> Outcome, Some(Cap::Addr),
-        "Takes an address off a device.", "addr.delete(\"192.168.32.22/24\")",
+        "Removes an address from a device.", "addr.delete(\"192.168.32.22/24\")",
         |a, c| { let address = Args::must(a.address("cidr"))?; let dev = dev(a, c); effect(a, Effect::AddressDelete { address, dev }) };
 
     announce.announce(&[CIDR], &[
             DEV,
             may("count", Kind::Int(1, 10), "How many times; 1 by default."),
-            may("interval_ms", Kind::Int(1, 10_000), "Between two of them, in ms; 1000 by default."),
+            may("interval_ms", Kind::Int(1, 10_000), "The time between two announcements, in ms; 1000 by default."),
         ]) -> Outcome, Some(Cap::Addr),
-        "Tells the neighbours where an address lives, by gratuitous ARP or unsolicited neighbour advertisement.",
+        "Announces an address to the neighbours, by gratuitous ARP or unsolicited neighbour advertisement.",
         "announce(\"192.168.32.22/24\", { count = 2 })", announce;
 
-    route.replace(&[need("dst", Kind::Target, "Where it leads to.")], ROUTE) -> Outcome, Some(Cap::Route),
+    route.replace(&[need("dst", Kind::Target, "The destination.")], ROUTE) -> Outcome, Some(Cap::Route),
         "Makes this the route to its destination.", "route.replace(\"default\", { via = config.gateway })",
         |a, _| { let route = route(a)?; effect(a, Effect::RouteReplace(route)) };
-    route.delete(&[need("dst", Kind::Target, "Where it leads to.")], ROUTE) -> Outcome, Some(Cap::Route),
+    route.delete(&[need("dst", Kind::Target, "The destination.")], ROUTE) -> Outcome, Some(Cap::Route),
         "Removes a route.", "route.delete(\"10.0.0.0/8\")",
         |a, _| { let route = route(a)?; effect(a, Effect::RouteDelete(route)) };
 
@@ -180,7 +180,7 @@ pub const FUNCTIONS: &[Function] = functions! {
         |a, _| query(Query::ServiceStatus { unit: Args::must(a.text("unit"))? });
 
     sysctl.get(&[need("key", Kind::Text, "The parameter, with dots.")], &[]) -> Text, Some(Cap::Sysctl),
-        "A kernel parameter.", "sysctl.get(\"net.ipv4.ip_forward\")",
+        "The value of a kernel parameter.", "sysctl.get(\"net.ipv4.ip_forward\")",
         |a, _| query(Query::Sysctl { key: Args::must(a.text("key"))? });
     sysctl.set(&[need("key", Kind::Text, "The parameter, with dots."), need("value", Kind::Text, "The value, as text.")], &[KEEP])
         -> Outcome, Some(Cap::Sysctl),
@@ -191,7 +191,7 @@ pub const FUNCTIONS: &[Function] = functions! {
         };
 
     file.read(&[PATH], &[]) -> Bytes, Some(Cap::File),
-        "The content of a file; nil if there is none.", "file.read(\"/run/role\")",
+        "The content of a file; nil if the file does not exist.", "file.read(\"/run/role\")",
         |a, _| query(Query::FileRead { path: Args::must(a.text("path"))? });
     file.write(&[PATH, need("content", Kind::Bytes, "The new content.")], &[KEEP]) -> Outcome, Some(Cap::File),
         "Writes a file, all or nothing.", "file.write(\"/run/role\", \"master\\n\")",
@@ -205,32 +205,32 @@ pub const FUNCTIONS: &[Function] = functions! {
 
     command.run(&[
             need("name", Kind::Text, "The command line's name in the grants."),
-            may("holes", Kind::Words, "What to put into its holes, by name."),
+            may("holes", Kind::Words, "The values for its holes, by name."),
         ], &[WAIT]) -> Command, Some(Cap::Command),
-        "Runs a command line that the operator wrote out; no shell.", "command.run(\"promote\", { resource = \"r0\" }).status == 0",
+        "Runs a command line that the operator has written out, without a shell.", "command.run(\"promote\", { resource = \"r0\" }).status == 0",
         |a, _| {
             let (name, args) = (Args::must(a.text("name"))?, a.words("holes").unwrap_or_default());
             effect(a, Effect::CommandRun { name, args })
         };
 
     http.get(&[URL], HTTP) -> Response, Some(Cap::Http),
-        "Asks an HTTP server. Any status is an answer; only no answer is an error. Redirects are not followed.",
+        "Sends a GET request. Any status is an answer; only a missing answer is an error. Redirects are not followed.",
         "http.get(\"http://127.0.0.1:8080/ready\", { timeout_ms = 500 }).status == 200", |a, _| http(a, HttpVerb::Get);
     http.post(&[URL, BODY], HTTP) -> Response, Some(Cap::Http),
-        "Tells an HTTP server something. What that does elsewhere is not undone.",
+        "Sends a POST request. What it does elsewhere is not undone.",
         "http.post(config.url, \"master\", { headers = { [\"content-type\"] = \"text/plain\" } })", |a, _| http(a, HttpVerb::Post);
     http.put(&[URL, BODY], HTTP) -> Response, Some(Cap::Http),
-        "Puts something in its place on an HTTP server. What that does elsewhere is not undone.",
+        "Sends a PUT request. What it does elsewhere is not undone.",
         "http.put(config.url, \"{}\")", |a, _| http(a, HttpVerb::Put);
     http.patch(&[URL, BODY], HTTP) -> Response, Some(Cap::Http),
-        "Changes a part of something on an HTTP server. What that does elsewhere is not undone.",
+        "Sends a PATCH request. What it does elsewhere is not undone.",
         "http.patch(config.url, \"{}\")", |a, _| http(a, HttpVerb::Patch);
     http.delete(&[URL], HTTP) -> Response, Some(Cap::Http),
-        "Removes something from an HTTP server. What that does elsewhere is not undone.",
+        "Sends a DELETE request. What it does elsewhere is not undone.",
         "http.delete(config.url)", |a, _| http(a, HttpVerb::Delete);
 
-    tcp.connect(&[need("endpoint", Kind::Endpoint, "To whom, exactly as in the grant.")], &[PATIENCE]) -> Elapsed, Some(Cap::Tcp),
-        "Opens a TCP connection and closes it; says how many ms that took. Nobody there is an error.",
+    tcp.connect(&[need("endpoint", Kind::Endpoint, "The endpoint, exactly as in the grant.")], &[PATIENCE]) -> Elapsed, Some(Cap::Tcp),
+        "Opens a TCP connection, closes it, and returns how many ms this took. A connection that fails is an error.",
         "tcp.connect(\"127.0.0.1:80\", { timeout_ms = 500 })",
         |a, _| {
             let (endpoint, timeout_ms) = (Args::must(a.endpoint("endpoint"))?, a.int("timeout_ms").unwrap_or(PATIENCE_MS));
@@ -239,15 +239,15 @@ pub const FUNCTIONS: &[Function] = functions! {
 
     facts.links(&[], &[]) -> Links, Some(Cap::Read),
         "All network devices.", "facts.links()[1].name", |_, _| query(Query::Links);
-    facts.addresses(&[may("dev", Kind::Device, "Only of this device.")], &[]) -> Addresses, Some(Cap::Read),
-        "The addresses of a device, or of all.", "facts.addresses(\"eth0\")",
+    facts.addresses(&[may("dev", Kind::Device, "Only those of this device.")], &[]) -> Addresses, Some(Cap::Read),
+        "The addresses of one device, or of all devices.", "facts.addresses(\"eth0\")",
         |a, _| query(Query::Addresses { dev: a.device("dev") });
     facts.routes(&[may("table", TABLE, "The routing table; main by default.")], &[]) -> Routes, Some(Cap::Read),
         "The routes of a table.", "facts.routes()", |a, _| query(Query::Routes { table: a.int("table") });
 
     carp.state(&[], &[]) -> State, None,
-        "The state of the hook's own virtual host, now.", "carp.state() == \"master\"", |_, _| query(Query::CarpState);
-    carp.demote(&[need("by", Kind::Int(0, 240), "How unfit this node is; 0 ends it."), may("reason", Kind::Text, "Why.")], &[])
+        "The present state of the hook's own virtual host.", "carp.state() == \"master\"", |_, _| query(Query::CarpState);
+    carp.demote(&[need("by", Kind::Int(0, 240), "How unfit this node is; 0 ends the demotion."), may("reason", Kind::Text, "Why.")], &[])
         -> Outcome, Some(Cap::Carp),
         "Raises the demotion of the hook's own virtual host, or ends it with 0.", "carp.demote(40, \"disk nearly full\")",
         |a, _| {
@@ -267,26 +267,26 @@ pub const FUNCTIONS: &[Function] = functions! {
     log.error(MESSAGE, &[]) -> Nothing, None, "Logs a failure.", "log.error(\"No answer\")", |a, _| log(a, LogLevel::Error);
 
     clock.now(&[], &[]) -> Millis, None,
-        "Milliseconds since the machine started, suspend included; for measuring.", "local started = clock.now()",
+        "Milliseconds since the machine started, including suspend; for measuring intervals.", "local started = clock.now()",
         |_, _| Ok(Request::Now);
     clock.wall(&[], &[]) -> Seconds, None,
         "The time of day: seconds since 1970, with a fraction.", "clock.wall()", |_, _| Ok(Request::Wall);
     clock.sleep(&[need("ms", Kind::Int(0, 86_400_000), "How long, in ms.")], &[]) -> Nothing, None,
-        "Does nothing for a while; the time budget runs on.", "clock.sleep(100)",
+        "Waits; the time budget keeps running.", "clock.sleep(100)",
         |a, _| Ok(Request::Ask(Ask::Sleep { ms: Args::must(a.int("ms"))? }));
 
     state.get(&[KEY], &[]) -> Stored, None,
-        "What an earlier run kept; nil if nothing.", "state.get(\"failures\") or 0",
+        "The value that an earlier run stored; nil if there is none.", "state.get(\"failures\") or 0",
         |a, _| Ok(Request::Ask(Ask::StateGet { key: Args::must(a.text("key"))? }));
     state.set(&[KEY, need("value", Kind::Any, "Text, a number, a boolean or a table of these.")], &[]) -> Nothing, None,
-        "Keeps a value for later runs of this hook on this virtual host.", "state.set(\"failures\", 3)",
+        "Stores a value for later runs of this hook on this virtual host.", "state.set(\"failures\", 3)",
         |a, _| {
             let (key, value) = (Args::must(a.text("key"))?, Args::must(a.any("value"))?);
             let value = serde_json::to_vec(&value).map_err(|err| err.to_string())?;
             Ok(Request::Ask(Ask::StateSet { key, value: Some(value) }))
         };
     state.delete(&[KEY], &[]) -> Nothing, None,
-        "Forgets a value.", "state.delete(\"failures\")",
+        "Deletes a stored value.", "state.delete(\"failures\")",
         |a, _| Ok(Request::Ask(Ask::StateSet { key: Args::must(a.text("key"))?, value: None }));
 };
 
