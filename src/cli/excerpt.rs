@@ -1,4 +1,4 @@
-//! Errors of hooks, shown in the hook's file.
+//! Shows errors of hooks at their place in the hook's file.
 
 use std::fs;
 use std::path::{Component, Path};
@@ -8,15 +8,15 @@ use crate::config::{Excerpt, Hook, Look, Problem, Report};
 use crate::hooks::LoadError;
 use crate::hooks::artifact::source::MAX_FILE;
 
-/// The line that an error of a hook is about: `failover.lua:3: text`, or a module's path below the
-/// hook's directory in place of the hook's own name; words may stand before it.
+/// The line that an error of a hook refers to: `failover.lua:3: text`, or a module's path below the
+/// hook's directory in place of the hook's own name. Other text may come before it.
 pub(super) fn of(hook: &Path, message: &str) -> Option<Excerpt> {
     message.split(": ").find_map(|words| of_place(hook, words))
 }
 
 fn of_place(hook: &Path, words: &str) -> Option<Excerpt> {
     let (file, line) = words.rsplit_once(':')?;
-    // An error says what the hook wants it to say: it shows no other files.
+    // The hook controls the text of its errors, so they must not make us show other files.
     let is_below = Path::new(file)
         .components()
         .all(|part| matches!(part, Component::Normal(_)));
@@ -43,7 +43,7 @@ fn of_place(hook: &Path, words: &str) -> Option<Excerpt> {
     Excerpt::line(&path.display().to_string(), text, line.parse().ok()?)
 }
 
-/// A report of one error of a hook; `None` if it is about no line of it.
+/// A report of one error of a hook; `None` if it does not refer to a line of it.
 fn report(hook: &Path, message: &str) -> Option<Report> {
     let problem = Problem {
         elsewhere: Some(of(hook, message)?),
@@ -52,7 +52,8 @@ fn report(hook: &Path, message: &str) -> Option<Report> {
     Some(Report::about(problem))
 }
 
-/// Shows where a hook cannot be loaded, on standard error. False if no line of it is to blame.
+/// Shows on standard error where a hook failed to load. False if the error does not refer to a
+/// line.
 pub(super) fn show(hook: Option<&Hook>, error: &LoadError) -> bool {
     let LoadError::Code(message) = error else {
         return false;
@@ -61,7 +62,7 @@ pub(super) fn show(hook: Option<&Hook>, error: &LoadError) -> bool {
     report.inspect(output::problems).is_some()
 }
 
-/// The excerpt alone, for a page that has the words already.
+/// Only the excerpt, for a page that already contains the message.
 pub(super) fn lines(hook: &Path, message: &str) -> Vec<String> {
     let text = report(hook, message).map(|report| {
         report.render(Look {
@@ -69,7 +70,7 @@ pub(super) fn lines(hook: &Path, message: &str) -> Vec<String> {
             width: output::WIDTH,
         })
     });
-    // What comes first is the message again, cut into lines where it is long.
+    // The output begins with the message again, broken into lines if it is long.
     let excerpt = text
         .iter()
         .flat_map(|text| text.lines())

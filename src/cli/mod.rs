@@ -1,14 +1,14 @@
-//! The command line: one file for each verb. Data goes to standard output, everything else to
+//! The command line: one file for each command. Data goes to standard output, everything else to
 //! standard error.
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `operate` | run a daemon, ask it, tell it what to do, clean up after it |
-//! | `foresee` | what would happen: check, plan, rehearse |
-//! | `write` | hooks: new ones, their tests, what they must be granted, shell scripts made hooks |
-//! | `plugin` | hooks of others: from registries, signed, compared |
+//! | `operate` | run a daemon, query it, give it orders, clean up after it |
+//! | `foresee` | show what would happen: check, plan, rehearse |
+//! | `write` | write hooks: templates, tests, grants, translated shell scripts |
+//! | `plugin` | hooks by others: from registries, signed, compared |
 //! | `ucarp` | the drop-in name |
-//! | `dev` | the lab, and what packages are made with |
+//! | `dev` | the lab, and what packaging needs |
 
 mod dev;
 mod excerpt;
@@ -38,21 +38,21 @@ use crate::ledger::{Instance, Origin, instance_name};
 use crate::programs::role::{self, Log, Role};
 use crate::terminal::output;
 
-/// What the daemon makes of this program: it has all that plays tests.
+/// The roles in which the daemon starts this program, which contains everything that runs tests.
 const ROLES: &[Role] = &[Role::new(
-    // What its engine does it does to a host that does not exist: in the log it would look like the
-    // daemon's own deeds.
+    // Its engine acts on a host that does not exist. In the log that would look like actions of the
+    // daemon itself.
     TESTER_ROLE,
     c"carpd-tester",
     Log::Own,
     crate::testing::process,
 )];
 
-/// CARP for Linux: several hosts share addresses, one of them holds them.
+/// CARP for Linux: several hosts share addresses, and one of them holds them.
 ///
-/// When the master dies, a backup takes the addresses over. What else happens then (host name,
-/// routes, services) is decided by hooks: small scripts that run in a sandbox and may do what the
-/// configuration grants them, and nothing else.
+/// When the master dies, a backup takes over the addresses. Hooks decide what else happens then
+/// (host name, routes, services): small scripts that run in a sandbox and may do only what the
+/// configuration grants them.
 #[derive(Debug, Parser)]
 #[command(name = "carpd", version, after_long_help = after_long_help(), max_term_width = 100, disable_help_subcommand = true)]
 struct Cli {
@@ -91,10 +91,10 @@ enum Verb {
     ConfigReference(config_reference::Args),
 }
 
-/// Parses the command line, does what it says, and tells how that went.
+/// Parses the command line, runs the command, and returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    // A role before the command line: it must not depend on how that is parsed.
+    // Roles come before the command line, so that they do not depend on how it is parsed.
     if let Some(code) = crate::lab::run_role().or_else(|| role::play(ROLES)) {
         return code;
     }
@@ -156,13 +156,13 @@ fn after_long_help() -> String {
         .collect();
     format!(
         "Files:\n  \
-           {CONFIG}   the configuration; every key: docs/configuration.md\n  \
-           /run/carpd              locks and the ledger of what this host holds\n  \
-           /var/lib/carpd          what outlives a reboot\n\n\
+           {CONFIG}   the configuration; docs/configuration.md describes every key\n  \
+           /run/carpd              locks, and the ledger of what this host holds\n  \
+           /var/lib/carpd          what survives a reboot\n\n\
          Exit status:\n{codes}\n\
          Examples:\n  \
-           carpd check                     is the configuration good?\n  \
-           carpd run                       run in the foreground, as a service manager does\n  \
+           carpd check                     check the configuration\n  \
+           carpd run                       run in the foreground, as under a service manager\n  \
            carpd lab                       see a failover between two virtual hosts on this machine"
     )
 }

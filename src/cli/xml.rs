@@ -1,10 +1,10 @@
-//! Text as it stands in XML and HTML.
+//! Escapes text for XML and HTML.
 
 use std::fmt::Display;
 
 use crate::types::shown;
 
-/// Words of others, [shown](shown) and with what would be markup escaped.
+/// Untrusted text, made [visible](shown), with markup characters escaped.
 pub(super) fn escaped(words: impl Display) -> String {
     let mut out = String::new();
     for c in shown(words).chars() {

@@ -168,7 +168,7 @@ fn refuse(mut loaded: Loaded, sources: &Sources) -> Result<Loaded, Report> {
         hint: refusal.mend(),
         ..Problem::error(
             None,
-            format!("others could change what is read from here: {refusal}"),
+            format!("others could change this file: {refusal}"),
         )
     };
     loaded

@@ -33,7 +33,7 @@ impl Surroundings for Fake {
     }
 }
 
-/// A public key of minisign.
+/// A minisign public key.
 const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
 
 const MINIMAL: &str = "[[vhost]]\nname = \"web\"\ninterface = \"eth0\"\nvhid = 40\naddresses = [\"192.168.32.22/24\"]\n\
@@ -487,11 +487,11 @@ fn trust_fails_closed() {
         ("keys = [\"none.pub\"]", "2:9 cannot read the key none.pub"),
         (
             "keys = [\"team.pub\", \"odd.pub\"]",
-            "2:21 \"odd.pub\" is not a public key of minisign",
+            "2:21 \"odd.pub\" is not a minisign public key",
         ),
         (
             &format!("keys = [\"{}\"]", KEY.replace('Q', "!")),
-            "2:9 this is not a public key of minisign: 56 letters that begin with RW",
+            "2:9 this is not a minisign public key: 56 letters that begin with RW",
         ),
         (
             "keys = \"team.pub\"",

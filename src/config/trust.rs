@@ -55,7 +55,7 @@ fn public_key(name: &At<String>, around: &dyn Surroundings, out: &mut Findings) 
                 .to_owned();
         out.error(
             name.span.clone(),
-            format!("{:?} is not a public key of minisign", name.value),
+            format!("{:?} is not a minisign public key", name.value),
         )
         .hint(hint);
     });

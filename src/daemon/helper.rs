@@ -1,4 +1,4 @@
-//! The helper process of a daemon: reads itself what the configuration grants, then serves.
+//! The daemon's helper process: determines itself what the configuration grants, then serves.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -13,9 +13,9 @@ use crate::resolve::Snapshot;
 use crate::terminal::{Exit, output};
 use crate::{engine, host, keeper};
 
-/// What the keeper tells helpers for the daemon that runs this configuration.
+/// The arguments that the keeper passes to helpers, for the daemon that runs this configuration.
 pub(super) fn arguments(config: &Path) -> Vec<OsString> {
-    // It starts in another directory.
+    // The helper starts in another directory.
     vec![
         std::path::absolute(config)
             .unwrap_or_else(|_| config.to_owned())
@@ -23,7 +23,7 @@ pub(super) fn arguments(config: &Path) -> Vec<OsString> {
     ]
 }
 
-/// The copy of the configuration's file that the keeper hands over.
+/// The copy of the configuration file that the keeper passes on.
 pub(super) fn copy(path: &Path) -> Option<Arc<Snapshot>> {
     copy_at(path, role::arguments().nth(1)?.to_str()?.parse().ok()?)
 }
@@ -34,12 +34,12 @@ pub(super) fn copy_at(path: &Path, number: u32) -> Option<Arc<Snapshot>> {
     Some(Arc::new(Snapshot::new(path.to_owned(), text)))
 }
 
-/// The helper's whole life. Without arguments it serves a command of the operator's own; what the
-/// keeper adds is the configuration file, or where ucarp's command line is.
+/// Runs the helper. Without arguments it serves a command run by an operator; otherwise the keeper
+/// passes the configuration file, or the place of ucarp's command line.
 pub(super) fn main() -> ExitCode {
-    // What it is handed is not for the programs that it starts.
+    // The programs that it starts must not inherit what was passed to it.
     if let Err(error) = keeper::close_on_exec() {
-        tracing::error!(%error, "The helper process ends");
+        tracing::error!(%error, "Helper stopped");
         return Exit::Failure.into();
     }
     let terms = match (ucarp::configuration(), role::arguments().next()) {

@@ -1,8 +1,8 @@
-//! `carpd-daemon`: the program that has rights. Keeper, engine, helper and reader are this program,
-//! each executed anew.
+//! `carpd-daemon`: the privileged program. Keeper, engine, helper and reader are this program, each
+//! executed anew.
 //!
-//! `carpd run` and `ucarp` become it by executing it. No interpreter, no compiler, no TLS and none
-//! of the tools that people type is reached from here: `tests/it/links.rs` holds that.
+//! `carpd run` and `ucarp` execute it in their own place. It contains no interpreter, no compiler,
+//! no TLS and none of the command-line tools: `tests/it/links.rs` checks that.
 
 mod helper;
 mod reader;
@@ -20,12 +20,12 @@ use crate::programs::role::{self, Log, Role};
 use crate::telemetry::{self, Format};
 use crate::terminal::{Failure, output};
 
-/// Where the configuration is, unless told otherwise.
+/// The default path of the configuration.
 pub const CONFIG: &str = "/etc/carpd/carpd.toml";
 
 const ROLES: &[Role] = &[
     Role::new(
-        // Its arguments say it.
+        // Its arguments say where it logs.
         keeper::ENGINE_ROLE,
         c"carpd-engine",
         Log::Own,
@@ -46,7 +46,7 @@ const ROLES: &[Role] = &[
     Role::new(keeper::ROLE, c"carpd-keeper", Log::Own, serve),
 ];
 
-/// The daemon: `carpd run` is what people call, and has the same arguments.
+/// The daemon. People call `carpd run`, which has the same arguments.
 #[derive(Debug, Parser)]
 #[command(name = "carpd-daemon", version, disable_help_subcommand = true)]
 struct Cli {
@@ -59,10 +59,10 @@ enum Verb {
     Run(Args),
 }
 
-/// The whole life of a `carpd-daemon`.
+/// The main function of `carpd-daemon`.
 #[must_use]
 pub fn main() -> ExitCode {
-    // A role before the command line: it must not depend on how that is parsed.
+    // Roles come before the command line, so that they do not depend on how it is parsed.
     if let Some(code) = role::play(ROLES).or_else(ucarp::continued) {
         return code;
     }
@@ -78,7 +78,7 @@ fn report(failure: &Failure) -> ExitCode {
     output::report(failure).into()
 }
 
-/// The keeper of a command of the operator's own: it logs where that does.
+/// The keeper of a command run by an operator: it logs where the command does.
 fn serve() -> ExitCode {
     _ = telemetry::start(
         Format::Human,

@@ -1,4 +1,4 @@
-//! The reader process of a daemon: reads itself what the configuration names, then serves.
+//! The daemon's reader process: determines itself which files the configuration names, then serves.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,8 +8,7 @@ use crate::programs::role;
 use crate::reader::{self, Names};
 use crate::terminal::Exit;
 
-/// The reader's whole life. The keeper adds the configuration file, or where ucarp's command line
-/// is.
+/// Runs the reader. The keeper passes the configuration file, or the place of ucarp's command line.
 pub(super) fn main() -> ExitCode {
     match (ucarp::configuration(), role::arguments().next()) {
         (Some(Ok((config, path))), _) => reader::main(|| Names::of(&path, &config)),

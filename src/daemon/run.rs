@@ -1,4 +1,4 @@
-//! `carpd-daemon run`, which is `carpd run`: keeper and engine of a configuration.
+//! `carpd-daemon run`, the implementation of `carpd run`: keeper and engine for a configuration.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -25,28 +25,28 @@ use crate::terminal::{Exit, Failure, output};
 
 /// Run the daemon in the foreground.
 ///
-/// Reads and checks the whole configuration first; a bad one changes nothing. Then every virtual
-/// host listens, and becomes master when no better one is heard. Under systemd it reports when it
-/// is ready (Type=notify) and logs to the journal.
+/// First reads and checks the whole configuration; an invalid one changes nothing. Then every
+/// virtual host listens, and becomes master if it hears no better one. Under systemd it reports
+/// when it is ready (Type=notify) and logs to the journal.
 ///
-/// SIGTERM and SIGINT stop it in good order: a master hands over at once, its addresses are taken
-/// down, and what its hooks did is undone. Exit status 70 says that its engine died meanwhile, and
-/// again when it was to undo what was left.
+/// SIGTERM and SIGINT stop it cleanly: a master hands over at once, its addresses are removed, and
+/// what its hooks did is undone. The exit status is 70 if the engine died while stopping, and again
+/// while undoing what was left.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd run\n  \
     carpd run --config ./carpd.toml --log-level debug\n  \
     CARPD_LOG=info,carpd::proto=trace carpd run")]
 pub(crate) struct Args {
-    /// The configuration to run with.
+    /// The configuration to use.
     #[arg(short, long, value_name = "FILE", default_value = CONFIG)]
     config: PathBuf,
 
-    /// Log this and everything more serious; wins over CARPD_LOG and the configuration.
+    /// Log messages of this level and above; overrides CARPD_LOG and the configuration.
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<Level>,
 
-    /// The form of the log on standard error; wins over the configuration.
+    /// The format of the log on standard error; overrides the configuration.
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<LogForm>,
 }
@@ -62,27 +62,27 @@ enum Level {
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum LogForm {
-    /// The journal where standard error is the journal, else lines for people.
+    /// The journal if standard error is the journal, otherwise plain lines.
     Auto,
-    /// Lines for people.
+    /// Plain lines.
     Human,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
     /// Fields for the journal.
     Journald,
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
-    // `carpd run` is what people started, and look for.
+    // People started `carpd run`, and look for that name.
     _ = prctl::set_name(c"carpd");
-    // Before anything else: from here on they are what they are now.
+    // Opened before anything else, so that later changes of the files on disk do not matter.
     let programs =
         Programs::of_daemon().map_err(|error| Failure::new(Exit::Cannot, error.to_string()))?;
     let loaded = Config::load(&args.config).map_err(refused)?;
     output::problems(&loaded.report);
     start_log(args, &loaded.config)?;
-    // The engine is this program anew, with the same arguments: a clean address space, and nothing
-    // inherited.
+    // The engine is this program executed anew with the same arguments: a clean address space, and
+    // nothing inherited.
     let arguments: Vec<_> = std::env::args_os().skip(2).collect();
     let settings = keeper::ChildSettings {
         arguments: &super::helper::arguments(&args.config),
@@ -95,14 +95,14 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     Ok(code)
 }
 
-/// The file of certificates that a configuration names.
+/// The certificate file that a configuration names.
 fn ca_file(path: &Path, copy: Option<File>) -> Option<PathBuf> {
     let copy = copy.map(|copy| Arc::new(Snapshot::new(path.to_owned(), copy)));
     let loaded = Config::load_copy_without_secrets(path, copy);
     loaded.ok()?.config.daemon.ca_file
 }
 
-/// The engine's whole life, as the keeper starts it: with the arguments of `carpd run`.
+/// Runs the engine, which the keeper starts with the arguments of `carpd run`.
 pub(super) fn engine() -> ExitCode {
     if let Some(code) = super::ucarp::engine() {
         return code;
@@ -112,7 +112,7 @@ pub(super) fn engine() -> ExitCode {
         Ok(engine) => engine,
         Err(error) => return report(&Failure::new(Exit::Usage, error.to_string())),
     };
-    // What is wrong with it was shown by `run`.
+    // `run` has already shown its problems.
     let copy = copy.and_then(|number| super::helper::copy_at(&args.config, number));
     let loaded = match Config::load_copy(&args.config, copy) {
         Ok(loaded) => loaded,
@@ -132,20 +132,20 @@ pub(super) fn engine() -> ExitCode {
     }
 }
 
-/// Opens the control socket. Without it the daemon runs all the same.
+/// Opens the control socket. The daemon runs without it, too.
 pub(super) fn open(instance_dir: &Path) -> Option<Bound> {
     let socket = control::socket_path(instance_dir);
     control::bind(&socket)
         .inspect_err(|error| {
-            warn!(path = %socket.display(), %error, "Cannot listen for operators: no status, no reload but by SIGHUP");
+            warn!(path = %socket.display(), %error, "Cannot open the control socket: no status, and reload only by SIGHUP");
         })
         .ok()
 }
 
-/// Answers on it.
+/// Starts answering on the control socket.
 pub(super) fn listen(bound: Option<Bound>, commands: mpsc::Sender<Command>) -> Option<Listening> {
     control::serve(bound?, commands)
-        .inspect_err(|error| warn!(%error, "Cannot answer operators"))
+        .inspect_err(|error| warn!(%error, "Cannot answer on the control socket"))
         .ok()
 }
 
@@ -153,7 +153,7 @@ pub(super) fn listen(bound: Option<Bound>, commands: mpsc::Sender<Command>) -> O
 struct Engine {
     #[command(flatten)]
     args: Args,
-    /// The keeper's copy of the configuration: the number of its descriptor.
+    /// The number of the descriptor of the keeper's copy of the configuration.
     copy: Option<u32>,
 }
 
@@ -182,7 +182,7 @@ fn start_log(args: &Args, config: &Config) -> Result<(), Failure> {
         .filter(|_| args.log_level.is_none());
     telemetry::start(format, level, directives.as_deref()).map_err(|error| match error {
         telemetry::TelemetryError::Filter(_) => Failure::new(Exit::Usage, error.to_string())
-            .hint("a level (info), or directives: CARPD_LOG=info,carpd::proto=trace"),
+            .hint("use a level (info) or directives: CARPD_LOG=info,carpd::proto=trace"),
         telemetry::TelemetryError::Journal(_)
         | telemetry::TelemetryError::Stderr(_)
         | telemetry::TelemetryError::Started(_) => Failure::new(Exit::Cannot, error.to_string()),

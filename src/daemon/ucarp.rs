@@ -1,5 +1,5 @@
-//! The daemon under the name ucarp: what `carpd ucarp` has checked comes in a memory file, and from
-//! there on everything is as under `carpd run`.
+//! The daemon under the name ucarp: it receives what `carpd ucarp` has checked in a memory file;
+//! from there on everything is as under `carpd run`.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -25,34 +25,34 @@ use crate::telemetry::ucarp::{self, Level, Sink};
 use crate::types::IfName;
 use crate::{engine, keeper};
 
-/// The name by which carpd is ucarp.
+/// The program name under which carpd behaves like ucarp.
 pub(crate) const NAME: &str = "ucarp";
 
 /// The environment variable with the number of the descriptor that holds the [`Handover`].
 pub(crate) const WHERE: &str = "CARPD_UCARP_HANDOVER";
 
-/// The engine's first argument, if it is one of ucarp's; the second is the descriptor.
+/// The first argument of an engine started as ucarp; the second is the descriptor.
 const LEGACY: &str = "legacy";
 
-/// What a daemon apart from the terminal says as soon as it has all that it needs to go on.
+/// What a detached daemon reports as soon as it has everything it needs to go on.
 const READY: &[u8] = b"ready";
 
-/// What could not be started ends as ucarp does then.
+/// The exit status of ucarp when it cannot be started.
 const FAILED: u8 = 2;
 
-/// All that the daemon is told. It lives in memory alone, since the password is in it.
+/// Everything passed to the daemon. It exists only in memory, since it contains the password.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Handover {
-    /// What its command line says.
+    /// The parsed command line.
     pub options: Options,
-    /// Where that was typed.
+    /// Where the command was run.
     pub place: Place,
 }
 
 impl Handover {
-    /// Puts it into a memory file that is inherited across an execution. Nobody can write to it any
-    /// more: helper and reader go by it as well, and the engine, which has its number, must not
-    /// tell them what they may do.
+    /// Puts it into a memory file that is inherited across an execution. The file is sealed against
+    /// writing: helper and reader rely on it as well, and the engine, which has the descriptor,
+    /// must not be able to tell them what they may do.
     fn store(&self) -> std::io::Result<OwnedFd> {
         let bytes = serde_json::to_vec(self)?;
         let mut file = File::from(memfd_create(c"carpd-ucarp", MFdFlags::MFD_ALLOW_SEALING)?);
@@ -65,7 +65,7 @@ impl Handover {
         Ok(file.into())
     }
 
-    /// Opens the file anew, so that every reader begins at its beginning.
+    /// Opens the file anew, so that every reader starts at its beginning.
     fn open(number: &str) -> std::io::Result<(Self, OwnedFd)> {
         let number: i32 = number.parse().map_err(std::io::Error::other)?;
         let mut file = File::open(format!("/proc/self/fd/{number}"))?;
@@ -81,8 +81,8 @@ impl Handover {
     }
 }
 
-/// Becomes the daemon, or starts it apart from the terminal: by its command line without the
-/// password, which is in no list of processes any more.
+/// Becomes the daemon, or starts it detached from the terminal, with a command line without the
+/// password, which no longer appears in process lists.
 pub(crate) fn start(handover: Handover, masked: Vec<String>, sink: &Sink) -> ExitCode {
     let failed = |error: std::io::Error| {
         sink.say(Level::Error, &format!("Unable to start: {error}"));
@@ -106,7 +106,7 @@ pub(crate) fn start(handover: Handover, masked: Vec<String>, sink: &Sink) -> Exi
     if !daemonize {
         return failed(command.exec());
     }
-    // Until it is ready it says on our standard error what is wrong.
+    // Until it is ready it reports problems on our standard error.
     command
         .current_dir("/")
         .stdin(Stdio::null())
@@ -120,13 +120,13 @@ pub(crate) fn start(handover: Handover, masked: Vec<String>, sink: &Sink) -> Exi
     });
     match said {
         Ok(said) if said == READY => ExitCode::SUCCESS,
-        // It has said why.
+        // It has reported why.
         Ok(_) => ExitCode::from(FAILED),
         Err(error) => failed(error),
     }
 }
 
-/// Tells whoever called that the daemon runs, and leaves the terminal.
+/// Tells the caller that the daemon is running, and detaches from the terminal.
 fn detach() -> std::io::Result<()> {
     let mut output = std::io::stdout().lock();
     output.write_all(READY)?;
@@ -137,8 +137,8 @@ fn detach() -> std::io::Result<()> {
     Ok(())
 }
 
-/// The daemon's parent process, if this is it: it keeps the name ucarp, and the engine is its
-/// child.
+/// Runs the keeper, if this process was started as one for ucarp: it keeps the name ucarp, and the
+/// engine is its child.
 pub(super) fn continued() -> Option<ExitCode> {
     let program = std::env::args_os().next()?;
     if Path::new(&program).file_name() != Some(OsStr::new(NAME)) {
@@ -149,10 +149,10 @@ pub(super) fn continued() -> Option<ExitCode> {
         Ok(opened) => opened,
         Err(error) => return Some(lost(&error)),
     };
-    // So that `killall ucarp` finds this process, and none of its children.
+    // So that `killall ucarp` finds this process but none of its children.
     let _ = prctl::set_name(c"ucarp");
     if handover.options.daemonize {
-        // No terminal is ever opened here, so the second fork of old has nothing to prevent.
+        // No terminal is ever opened here, so there is no need for the traditional second fork.
         let _ = setsid();
     }
     let daemonize = handover.options.daemonize;
@@ -183,7 +183,8 @@ fn lost(error: &std::io::Error) -> ExitCode {
     ExitCode::from(FAILED)
 }
 
-/// What the keeper handed to this process, if it is one of ucarp's: the engine, or its helper.
+/// What the keeper passed to this process, if it is the engine or helper of a daemon started as
+/// ucarp.
 fn handed() -> Option<Result<Handover, ExitCode>> {
     let mut words = role::arguments().filter_map(|word| word.into_string().ok());
     let number = words
@@ -197,7 +198,7 @@ fn handed() -> Option<Result<Handover, ExitCode>> {
     )
 }
 
-/// No file stands behind this configuration; its name makes it an instance of its own.
+/// This configuration has no file; the made-up path makes it a separate instance.
 fn path(config: &Config, vhost: &Vhost) -> PathBuf {
     config
         .daemon
@@ -205,7 +206,7 @@ fn path(config: &Config, vhost: &Vhost) -> PathBuf {
         .join(format!("ucarp-{}.toml", vhost.name))
 }
 
-/// The configuration, for a helper, and the path that names it; the exit status if there is none.
+/// The configuration for a helper, and the path that names it; the exit status if there is none.
 pub(super) fn configuration() -> Option<Result<(Config, PathBuf), ExitCode>> {
     Some(handed()?.and_then(|handover| {
         let config = handover
@@ -221,7 +222,7 @@ pub(super) fn configuration() -> Option<Result<(Config, PathBuf), ExitCode>> {
     }))
 }
 
-/// The engine, if it is one of ucarp's.
+/// Runs the engine, if it was started as ucarp.
 pub(super) fn engine() -> Option<ExitCode> {
     let handover = match handed()? {
         Ok(handover) => handover,
@@ -246,7 +247,7 @@ pub(crate) fn interfaces() -> Vec<InterfaceAddress> {
     getifaddrs().map(Iterator::collect).unwrap_or_default()
 }
 
-/// The hardware address of an interface, as people write it.
+/// The hardware address of an interface, in the usual notation.
 fn hardware_address(name: &str) -> Option<String> {
     let all = interfaces();
     let link = all
@@ -256,7 +257,7 @@ fn hardware_address(name: &str) -> Option<String> {
     link.map(|bytes| bytes.map(|byte| format!("{byte:02x}")).join(":"))
 }
 
-/// What ucarp says as soon as it has seen the interface.
+/// Logs what ucarp logs as soon as it has found the interface.
 pub(crate) fn introduce(device: &IfName, sink: &Sink) {
     let own_name = netlink::own_name_of(device).unwrap_or_else(|| device.clone());
     let address =
@@ -271,7 +272,7 @@ pub(crate) fn introduce(device: &IfName, sink: &Sink) {
 mod tests {
     use super::*;
 
-    /// The engine has the number of the file by which helper and reader go.
+    /// The engine has the descriptor of the file on which helper and reader rely.
     #[test]
     fn nobody_changes_what_was_handed_over() {
         let place = Place {

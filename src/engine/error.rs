@@ -43,10 +43,10 @@ pub(super) enum StartError {
     #[error("{0}")]
     Shared(String),
     /// What an earlier process left is not known.
-    #[error("{0}; to mend it: {1}")]
+    #[error("{0}; to fix it: {1}")]
     Unread(Unread, String),
     /// Whether somebody is in the way is not known.
-    #[error("{0}; to mend it: {1}")]
+    #[error("{0}; to fix it: {1}")]
     Closed(InstanceError, String),
 }
 

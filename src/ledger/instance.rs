@@ -101,7 +101,7 @@ impl InstanceError {
     #[must_use]
     pub fn with_mend(&self, own: (u32, u32)) -> String {
         match self.mend(own) {
-            Some(mend) => format!("{self}; to mend it: {mend}"),
+            Some(mend) => format!("{self}; to fix it: {mend}"),
             None => self.to_string(),
         }
     }

@@ -1,6 +1,6 @@
-//! Where the other programs are: beside the one that runs, or where packages put them.
+//! Finds the other programs: next to the running one, or where packages install them.
 //!
-//! Nothing of the environment has a say: whoever calls a program of root's does not choose what
+//! The environment is ignored: a caller of a program that root runs must not be able to choose what
 //! else root executes.
 
 use std::fmt;
@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use super::Program;
 use crate::resolve::{self, Refusal, Trust};
 
-/// Where packages put a program, seen from the directory of another: how many directories up, and
-/// the names from there; and what that directory's own name must be. Packages have `carpd` in `sbin`
-/// or `bin` and the others in `libexec/carpd`.
+/// Where packages install a program, relative to the directory of another: how many directories up,
+/// and the names from there; and what that directory's own name must be. Packages have `carpd` in
+/// `sbin` or `bin` and the others in `libexec/carpd`.
 const fn places(program: Program) -> (&'static [&'static str], &'static [(usize, &'static str)]) {
     match program {
         Program::Carpd => (&["carpd"], &[(2, "sbin"), (2, "bin")]),
@@ -20,14 +20,14 @@ const fn places(program: Program) -> (&'static [&'static str], &'static [(usize,
     }
 }
 
-/// A program that is at none of the places where it should be, or at one where others could have
-/// put it.
+/// A program was found in none of the expected places, or only in one where others could have put
+/// it.
 #[derive(Debug, thiserror::Error)]
 pub struct NotFound {
     program: Program,
-    /// Where it was looked for.
+    /// Where it was searched for.
     places: Vec<PathBuf>,
-    /// What is wrong with the one that is there.
+    /// What is wrong with the one that was found.
     refusal: Option<Refusal>,
 }
 
@@ -35,9 +35,9 @@ impl fmt::Display for NotFound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.program.name();
         if let Some(refusal) = &self.refusal {
-            write!(f, "{name} is not to be trusted: {refusal}")?;
+            write!(f, "{name} cannot be trusted: {refusal}")?;
             return match refusal.mend() {
-                Some(mend) => write!(f, "; to mend it: {mend}"),
+                Some(mend) => write!(f, "; to fix it: {mend}"),
                 None => Ok(()),
             };
         }
@@ -48,7 +48,7 @@ impl fmt::Display for NotFound {
             .collect();
         write!(
             f,
-            "{name} is missing: there is no {}; install the carpd, carpd-daemon and carpd-worker of one build \
+            "{name} is missing: there is no {}; install carpd, carpd-daemon and carpd-worker of one build \
              together",
             places.join(", no ")
         )
@@ -61,12 +61,12 @@ impl From<NotFound> for io::Error {
     }
 }
 
-/// Finds another program, from where the file of the running one is.
+/// Finds another program, starting from the file of the running one.
 ///
 /// # Errors
 /// [`NotFound`], with the places.
 pub fn find(program: Program) -> Result<PathBuf, NotFound> {
-    // Of a file that was replaced the directory is right all the same.
+    // If the file was replaced, the directory is still right.
     let own = std::env::current_exe().unwrap_or_default();
     from(own.parent().unwrap_or(Path::new("")), program)
 }
@@ -77,12 +77,13 @@ fn from(directory: &Path, program: Program) -> Result<PathBuf, NotFound> {
         return Ok(beside);
     }
     let (below, places) = places(program);
-    // From anywhere else these are directories that have nothing to do with carpd.
+    // Anywhere else these directories have nothing to do with carpd.
     let is_packaged = below.iter().any(|name| directory.ends_with(name));
     let packaged: Vec<PathBuf> = places
         .iter()
         .filter(|_| is_packaged)
-        // The path of a running program has no links in it, so that going up is cutting off.
+        // The path of a running program contains no links, so that going up means cutting off
+        // components.
         .filter_map(|(up, down)| Some(directory.ancestors().nth(*up)?.join(down)))
         .map(|place| place.join(program.name()))
         .collect();
@@ -98,8 +99,8 @@ fn from(directory: &Path, program: Program) -> Result<PathBuf, NotFound> {
     }
 }
 
-/// A file in another directory than the program that runs may be somebody else's: nobody but root
-/// and the user of this process may have put it there.
+/// A file outside the running program's directory may belong to someone else: only root and the
+/// user of this process may have been able to put it there.
 fn distrust(file: &Path) -> Result<(), Refusal> {
     let objections = resolve::source(file, &Trust::of_process())?.objections;
     objections.into_iter().next().map_or(Ok(()), Err)
@@ -203,7 +204,7 @@ mod tests {
             let command = format!("{}", open.display());
             assert!(
                 said.contains("can be written to by everybody")
-                    && said.contains("; to mend it: chmod ")
+                    && said.contains("; to fix it: chmod ")
                     && said.ends_with(&command),
                 "{said}"
             );

@@ -1,7 +1,7 @@
-//! The programs that carpd consists of: where they are, and how one starts another.
+//! The programs that make up carpd: where they are, and how one starts another.
 //!
-//! `carpd` is what people type, `carpd-daemon` is what has rights, and `carpd-worker` handles what
-//! others wrote. They are built from one package and belong together.
+//! `carpd` is the command line, `carpd-daemon` is privileged, and `carpd-worker` handles code and
+//! data written by others. They are built from one package and belong together.
 
 mod find;
 mod opened;
@@ -10,18 +10,18 @@ pub mod role;
 pub use find::{NotFound, find};
 pub use opened::{Opened, Programs};
 
-/// Which build this is: a digest of the sources and features that it was made of. Only programs of
-/// one build speak with each other.
+/// Identifies the build: a digest of its sources and features. Only programs of the same build talk
+/// to each other.
 pub const BUILD: &str = env!("CARPD_BUILD");
 
 /// One of the programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Program {
-    /// All verbs of the command line, and tests of hooks.
+    /// All commands, and tests of hooks.
     Carpd,
     /// Keeper, engine, helper and reader.
     Daemon,
-    /// Runners, compiler and courier.
+    /// Runners, compiler and HTTP workers.
     Worker,
 }
 

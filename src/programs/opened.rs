@@ -1,4 +1,4 @@
-//! Programs as opened files: what is executed is that very file, whatever becomes of its path.
+//! Programs as opened files: exactly that file is executed, whatever happens to its path.
 
 use std::ffi::OsStr;
 use std::io;
@@ -10,10 +10,10 @@ use nix::sys::stat::Mode;
 
 use super::{Program, find};
 
-/// The program that runs, also after its file was replaced.
+/// The running program, even after its file was replaced.
 const SELF: &str = "/proc/self/exe";
 
-/// A program that can be executed as often as its owner likes. It need not be readable.
+/// A program that can be executed any number of times. It need not be readable.
 #[derive(Debug)]
 pub struct Opened(OwnedFd);
 
@@ -27,7 +27,7 @@ impl Opened {
         Ok(Self(open(path, flags, Mode::empty())?))
     }
 
-    /// The program that runs.
+    /// The running program.
     ///
     /// # Errors
     /// What the system says.
@@ -35,7 +35,7 @@ impl Opened {
         Self::at(Path::new(SELF))
     }
 
-    /// A program beside the one that runs.
+    /// Finds and opens another of our programs.
     ///
     /// # Errors
     /// [`super::NotFound`], or what the system says.
@@ -43,10 +43,10 @@ impl Opened {
         Self::at(&find(program)?)
     }
 
-    /// One that this process was started with: the number of its descriptor.
+    /// A program that this process inherited, given the number of its descriptor.
     ///
     /// # Errors
-    /// What the system says, if there is no such descriptor.
+    /// The system's error, if there is no such descriptor.
     pub fn inherited(number: &OsStr) -> io::Result<Self> {
         let number = number
             .to_str()
@@ -55,8 +55,8 @@ impl Opened {
         Self::at(&by_number(number))
     }
 
-    /// The path by which this process, and a child of it before it executes anything, can execute
-    /// it.
+    /// The path by which this process can execute it, and so can a child before it executes
+    /// anything else.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         by_number(self.0.as_raw_fd())
@@ -73,20 +73,20 @@ fn by_number(number: impl std::fmt::Display) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{number}"))
 }
 
-/// What a keeper executes, opened when it starts.
+/// The programs that a keeper executes, opened when it starts.
 #[derive(Debug)]
 pub struct Programs {
     /// For the engine, helpers and readers.
     pub daemon: Opened,
-    /// For runners, compilers and couriers.
+    /// For runners, compilers and HTTP workers.
     pub worker: Opened,
-    /// For testers. Without it there are none: whoever calls ucarp's name need not have it, nor has a
-    /// keeper of a command of an operator's own.
+    /// For testers, which do not exist without it: it may be missing if the daemon was started as
+    /// ucarp, and a keeper for an operator's command does not have it.
     pub carpd: Option<Opened>,
 }
 
 impl Programs {
-    /// Of the daemon: this program, and the others beside it.
+    /// The programs of a daemon: the running one, and the others next to it.
     ///
     /// # Errors
     /// [`super::NotFound`], or what the system says.
@@ -98,17 +98,17 @@ impl Programs {
         })
     }
 
-    /// One of them.
+    /// One of the programs.
     ///
     /// # Errors
-    /// There is none.
+    /// It is missing.
     pub fn get(&self, program: Program) -> io::Result<&Opened> {
         match program {
             Program::Daemon => Ok(&self.daemon),
             Program::Worker => Ok(&self.worker),
             Program::Carpd => match &self.carpd {
                 Some(carpd) => Ok(carpd),
-                // In its words, and to be had after a restart if it has come since.
+                // The same message; if the program has been installed since, a restart finds it.
                 None => Err(find(program)
                     .err()
                     .map_or_else(|| io::ErrorKind::NotFound.into(), io::Error::from)),

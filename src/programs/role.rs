@@ -1,8 +1,8 @@
 //! The roles of the daemon's own processes: each is one of the programs, started anew with the role
-//! as its first argument and the build of whoever starts it as its second.
+//! as its first argument and the build of the starting program as its second.
 //!
-//! That is their one handshake: a program of another build says so and ends, before it reads or
-//! writes a byte of what it would not understand. So no message has a version.
+//! That is the only handshake: a program of another build says so and exits before it reads or
+//! writes anything that it might not understand. So messages need no version.
 
 use std::ffi::{CStr, OsString};
 use std::io::{Write as _, stderr};
@@ -13,23 +13,24 @@ use nix::sys::prctl;
 use super::BUILD;
 use crate::telemetry;
 
-/// Every role begins like this; no verb of the command line does.
+/// Every role begins like this; no command does.
 const PREFIX: &str = "__";
 
-/// The longest name that the kernel keeps, in bytes.
+/// The longest process name that the kernel stores, in bytes.
 const NAME_MAX: usize = 15;
 
-/// Exit status of a command line that makes no sense.
+/// The exit status for an invalid command line.
 const USAGE: u8 = 2;
 
-/// Exit status of a program that whoever started it cannot speak with (EX_PROTOCOL of sysexits.h).
+/// The exit status of a program of another build than the one that started it (EX_PROTOCOL of
+/// sysexits.h).
 pub const OTHER_BUILD: u8 = 76;
 
 /// What to do about that.
 pub const REMEDY: &str =
     "install carpd, carpd-daemon and carpd-worker of one build, and restart the daemon";
 
-/// What a program is when its first argument says so. Roles are started by the daemon alone.
+/// What a program does if its first argument names a role. Only the daemon starts roles.
 #[derive(Debug, Clone, Copy)]
 pub struct Role {
     argument: &'static str,
@@ -39,11 +40,12 @@ pub struct Role {
 }
 
 impl Role {
-    /// The role of this first argument; `shown` is the name that the kernel shows for the process,
-    /// and `play` plays it until its end.
+    /// The role with this first argument; `shown` is the process name that the kernel shows, and
+    /// `play` runs the role until it ends.
     ///
     /// # Panics
-    /// Where it is compiled: the argument could be a verb, or the kernel would cut the name.
+    /// At compile time, if the argument could be a command, or if the kernel would truncate the
+    /// name.
     #[must_use]
     pub const fn new(
         argument: &'static str,
@@ -68,12 +70,12 @@ impl Role {
     }
 }
 
-/// What whoever starts a role has to say after it, and before its own arguments.
+/// The first arguments with which to start a role, before the role's own.
 pub fn words(role: &str) -> impl Iterator<Item = &str> {
     [role, BUILD].into_iter()
 }
 
-/// The arguments of the role that this process plays.
+/// The arguments of the role that this process runs.
 pub fn arguments() -> impl Iterator<Item = OsString> {
     std::env::args_os().skip(3)
 }
@@ -81,19 +83,19 @@ pub fn arguments() -> impl Iterator<Item = OsString> {
 /// Where a role logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Log {
-    /// To the keeper, which is its parent.
+    /// To the keeper, its parent.
     Keeper,
-    /// It says so itself, or keeps silent.
+    /// It decides itself, or does not log.
     Own,
 }
 
-/// Plays the role that the first argument names. `None` if that is no role's name.
+/// Runs the role that the first argument names. `None` if it does not name a role.
 #[must_use]
 pub fn play(roles: &[Role]) -> Option<ExitCode> {
     let first = std::env::args_os().nth(1)?;
     let name = first.to_str().filter(|first| first.starts_with(PREFIX))?;
     let Some(role) = roles.iter().find(|role| role.argument == name) else {
-        // Nobody is left to tell if this cannot be written.
+        // There is nowhere to report a failure to write this.
         _ = writeln!(
             stderr(),
             "error: there is no internal role {name:?}\n\
@@ -107,16 +109,16 @@ pub fn play(roles: &[Role]) -> Option<ExitCode> {
     {
         _ = writeln!(
             stderr(),
-            "error: {} is of another build than what started it: {REMEDY}",
+            "error: {} is of another build than the program that started it: {REMEDY}",
             std::env::current_exe().unwrap_or_default().display()
         );
         return Some(OTHER_BUILD.into());
     }
-    // Executed by its descriptor, it would be called by a number. The name is for people: a kernel
-    // that refuses it changes nothing.
+    // Executed by its descriptor, it would have a number for a name. The name is only for people,
+    // so a failure to set it does not matter.
     _ = prctl::set_name(role.shown);
     if role.log == Log::Keeper {
-        // A role is played once: nothing was started before.
+        // A process runs one role only, so nothing was started before.
         _ = telemetry::child::start();
     }
     Some((role.play)())

@@ -107,7 +107,7 @@ impl RequestHandler {
         let file = match (self.names.copy(path), self.names.refusal(&found), file) {
             (_, Some(refusal), Ok(_)) => Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
-                format!("others could change what is read from here: {refusal}"),
+                format!("others could change this file: {refusal}"),
             )),
             (Some(copy), None, _) => copy,
             (_, _, file) => file,

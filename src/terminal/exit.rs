@@ -1,4 +1,4 @@
-//! How a command ended: the one list of exit codes, and what is said about a failure.
+//! How a command ended: the list of exit codes, and the description of a failure.
 
 use std::process::ExitCode;
 
@@ -51,10 +51,10 @@ impl Exit {
     #[must_use]
     pub const fn meaning(self) -> &'static str {
         match self {
-            Self::Success => "all is well; the daemon was stopped in good order",
-            Self::Failure => "it was tried and failed",
-            Self::Usage => "the command line makes no sense",
-            Self::Config => "the configuration, or something it refers to, is bad",
+            Self::Success => "success; the daemon was stopped cleanly",
+            Self::Failure => "the operation failed",
+            Self::Usage => "the command line is invalid",
+            Self::Config => "the configuration, or something it refers to, is invalid",
             Self::Cannot => {
                 "it cannot be done here: a privilege, a kernel feature or a program is missing"
             }
@@ -78,9 +78,9 @@ impl From<Exit> for ExitCode {
 pub struct Failure {
     /// How the process ends.
     pub exit: Exit,
-    /// What went wrong: one sentence, no full stop. Empty if all was said already.
+    /// What went wrong: one sentence without a full stop. Empty if everything was printed already.
     pub message: String,
-    /// What belongs to it: a line each.
+    /// Further lines about it.
     pub details: Vec<String>,
     /// What to do about it.
     pub hint: Option<String>,

@@ -1,4 +1,4 @@
-//! What a person at a terminal is told: exit codes, failures with their remedy, text and data.
+//! What is shown to a person at a terminal: exit codes, failures with hints, text and data.
 
 mod exit;
 pub mod output;

@@ -1,4 +1,4 @@
-//! Writing to the terminal.
+//! Writes to the terminal.
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write as _, stderr, stdout};
@@ -10,7 +10,8 @@ use crate::config::{Look, Report, Severity};
 use crate::telemetry;
 use crate::types::{Page, plain_json, shown};
 
-/// Columns of rendered messages: what fits a terminal of usual width, and does not depend on it.
+/// The width of rendered messages, in columns. It fits usual terminals, and does not depend on the
+/// actual one.
 pub(crate) const WIDTH: usize = 120;
 
 /// Prints text for a person on standard output.
@@ -40,9 +41,9 @@ fn print_json(json: serde_json::Result<String>) -> Result<Exit, Failure> {
     artefact(format!("{}\n", plain_json(&json)).as_bytes())
 }
 
-/// Writes what this program made for other programs to standard output: never words of hooks,
-/// plugins, registries, packets or files (`tests/it/words.rs` knows who may). A reader that has
-/// seen enough (`| head`) is no failure.
+/// Writes output that this program made for other programs to standard output: never text from
+/// hooks, plugins, registries, packets or files (`tests/it/words.rs` lists which files may use it).
+/// A reader that stops reading (`| head`) is not a failure.
 pub(crate) fn artefact(text: &[u8]) -> Result<Exit, Failure> {
     let mut out = stdout().lock();
     match out.write_all(text).and_then(|()| out.flush()) {
@@ -54,8 +55,7 @@ pub(crate) fn artefact(text: &[u8]) -> Result<Exit, Failure> {
     }
 }
 
-/// Says a line beside the data, on standard error. Nothing is left to do if that cannot be written
-/// to.
+/// Prints a line on standard error, apart from the data. A failure to write it is ignored.
 pub(crate) fn note(line: impl Display) {
     let mut page = Page::default();
     writeln!(page, "{line}");
@@ -67,12 +67,12 @@ pub(crate) fn notes(page: &Page) {
     let _ = stderr().lock().write_all(page.as_str().as_bytes());
 }
 
-/// Asks whoever sits at the terminal; the answer is theirs to give on the same line.
+/// Asks the user at the terminal, who answers on the same line.
 pub(crate) fn question(words: &'static str) {
     let _ = stderr().lock().write_all(words.as_bytes());
 }
 
-/// Shows how far something is, over what was shown last.
+/// Shows progress, overwriting what was shown last.
 pub(crate) fn progress(line: impl Display) {
     let _ = stderr()
         .lock()
@@ -84,8 +84,7 @@ pub(crate) fn progress_ended() {
     let _ = stderr().lock().write_all(b"\n");
 }
 
-/// Shows what is wrong with a configuration on standard error. Nothing is left to do if that cannot
-/// be written to.
+/// Shows the problems of a configuration on standard error. A failure to write is ignored.
 pub(crate) fn problems(report: &Report) {
     let look = Look {
         colour: telemetry::colour(&stderr()),
@@ -98,7 +97,7 @@ pub(crate) fn problems(report: &Report) {
     let _ = stderr().lock().write_all(text.as_bytes());
 }
 
-/// Says on standard error why a command failed.
+/// Reports on standard error why a command failed.
 #[must_use]
 pub fn report(failure: &Failure) -> Exit {
     let mut page = Page::default();
@@ -115,8 +114,8 @@ pub fn report(failure: &Failure) -> Exit {
     failure.exit
 }
 
-/// Says what clap has to say. `--help` and `--version` come here too: they are no errors. A reader
-/// that went away is none either.
+/// Prints clap's message. `--help` and `--version` arrive here too, and are not errors. Neither is
+/// a reader that has gone away.
 pub(crate) fn usage(error: &clap::Error) -> Exit {
     let _ = error.print();
     if error.use_stderr() {
@@ -126,8 +125,8 @@ pub(crate) fn usage(error: &clap::Error) -> Exit {
     }
 }
 
-/// As in `carpd.toml cannot be used: 2 errors, 1 warning`. Empty for a single problem, which says
-/// it all.
+/// A summary such as `carpd.toml cannot be used: 2 errors, 1 warning`. Empty for a single problem,
+/// which needs no summary.
 pub(crate) fn counts(report: &Report) -> String {
     let errors = count(report.count(Severity::Error), "error");
     let text = match report.count(Severity::Warning) {
@@ -146,7 +145,7 @@ pub(crate) fn counts(report: &Report) -> String {
     }
 }
 
-/// As in `2 errors`.
+/// A count such as `2 errors`.
 pub(crate) fn count(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }

@@ -120,7 +120,7 @@ pub fn encode_base64(bytes: &[u8]) -> String {
     BASE64.encode(bytes)
 }
 
-/// A public key of minisign.
+/// A minisign public key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     id: KeyId,
@@ -129,7 +129,7 @@ pub struct Key {
 
 /// A text that is no public key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this is not a public key of minisign: 56 letters that begin with RW")]
+#[error("this is not a minisign public key: 56 letters that begin with RW")]
 pub struct BadKey;
 
 impl Key {
@@ -208,7 +208,7 @@ pub enum Distrust {
     NoKeys,
     /// The signature cannot be read as one.
     #[error(
-        "this is not a signature of minisign; sign the file again: carpd plugin sign, or minisign -S"
+        "this is not a minisign signature; sign the file again: carpd plugin sign, or minisign -S"
     )]
     Malformed,
     /// A signature over the file itself and not over its hash: what minisign did before 0.10.

@@ -279,7 +279,7 @@ fn an_interface_that_nothing_explains_is_an_error_only_if_asked() {
     assert!(
         code == 0
             && said.contains(
-                "warning: there is no interface etth0 here and nothing that it could come from"
+                "warning: there is no interface etth0 here and nothing that could create it"
             ),
         "{said}"
     );

@@ -40,7 +40,7 @@ pub(crate) fn carpd_with(directory: &Path, args: &[&str], variables: &[(&str, &s
 /// What was said, whoever runs the tests: of files that are not root's it is told that a daemon of
 /// root's would refuse them (`owners.rs` has the tests of that).
 pub(crate) fn without_owners(said: &str) -> String {
-    let told = |line: &&str| line.starts_with("warning: a daemon of root's would refuse this: ");
+    let told = |line: &&str| line.starts_with("warning: a daemon run by root would refuse this: ");
     said.split_inclusive('\n')
         .filter(|line| !told(line))
         .collect()
@@ -335,7 +335,7 @@ fn cleanup_needs_only_the_directories_of_a_configuration() {
             ran.stderr
         );
         let alone = format!(
-            "goes by its run-dir {} and its state-dir {} alone",
+            "using only its run-dir {} and its state-dir {}",
             at("run"),
             at("state")
         );

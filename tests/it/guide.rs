@@ -179,7 +179,7 @@ fn the_guide_to_plugins_can_be_followed() {
     assert!(said("carpd plugin verify").starts_with("failover.wasm: signed by "));
     assert!(
         said("carpd plugin add").contains(
-            "hook failover: failover.wasm is in carpd.toml; carpd reload takes it into use"
+            "hook failover: added failover.wasm to carpd.toml; run `carpd reload` to use it"
         )
     );
     let list = said("carpd plugin list");

@@ -156,7 +156,7 @@ fn the_component_passes_the_test_beside_it() {
     let directory = tempfile::tempdir().unwrap();
     new(directory.path(), "c", directory.path());
     let early = carpd(directory.path(), &["test", "mine"]);
-    let says = "error: there is no hook beside mine/mine_test.lua\nhint: NAME_test.lua is the test of NAME.lua or NAME.wasm; a component must be built first\n";
+    let says = "error: there is no hook next to mine/mine_test.lua\nhint: NAME_test.lua is the test of NAME.lua or NAME.wasm; a component must be built first\n";
     assert_eq!((early.code, early.stderr.as_str()), (1, says));
     fs::copy(
         root().join("examples/hooks/c/hook.wasm"),

@@ -301,7 +301,7 @@ fn who_only_looks_may_look_at_anything_and_is_told() {
         let (good, said) = carpd(verb, directory.path());
         assert!(good, "{verb:?}: {said}");
         assert!(
-            said.contains("a daemon of root's would refuse this")
+            said.contains("a daemon run by root would refuse this")
                 && said.contains("h.lua belongs to user"),
             "{verb:?}: {said}"
         );
@@ -315,7 +315,7 @@ fn who_only_looks_may_look_at_anything_and_is_told() {
     let ran = ran.unwrap();
     let said = String::from_utf8_lossy(&ran.stderr);
     assert!(
-        ran.status.success() && said.contains("a daemon of root's would refuse this"),
+        ran.status.success() && said.contains("a daemon run by root would refuse this"),
         "{said}"
     );
 }

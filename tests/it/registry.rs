@@ -254,7 +254,7 @@ fn what_is_not_there_or_is_in_the_way_is_told() {
         (ran.code, ran.stderr.as_str()),
         (
             1,
-            "error: failover.wasm exists\nhint: replace it: --force\n"
+            "error: failover.wasm exists\nhint: use --force to overwrite it\n"
         )
     );
     let ran = registry.plugin(&["push", "failover.wasm", &reference]);

@@ -741,7 +741,7 @@ end
     let low = test(directory.path(), &["--fail-under", "90"]);
     assert_eq!(
         (low.code, low.stderr.as_str()),
-        (1, "error: 75.0 % of the lines have run, less than 90 %\n")
+        (1, "error: 75.0 % of the lines ran, less than 90 %\n")
     );
     assert_eq!(test(directory.path(), &["--fail-under", "75"]).code, 0);
 }
@@ -829,7 +829,7 @@ fn what_is_not_there_and_what_makes_no_sense_has_its_exit_code() {
         (
             vec![],
             1,
-            "error: there is no test here\nhint: a test of failover.lua is failover_test.lua",
+            "error: no tests found\nhint: the test of failover.lua is failover_test.lua",
         ),
         (vec!["nowhere.lua"], 1, "error: there is no nowhere.lua\n"),
         (vec!["--fail-under", "101"], 2, "101"),
@@ -850,7 +850,7 @@ fn what_is_not_there_and_what_makes_no_sense_has_its_exit_code() {
     assert!(
         test(directory.path(), &["alone.lua"])
             .stderr
-            .contains("there is no alone_test.lua beside")
+            .contains("there is no alone_test.lua next to")
     );
 }
 

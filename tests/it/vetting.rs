@@ -291,7 +291,7 @@ fn every_doubt_refuses_the_load_and_says_what_to_do() {
     site.write("failover.lua.minisig", &signature[..signature.len() / 2]);
     site.refused(
         "half a signature",
-        &["failover.lua.minisig: this is not a signature of minisign; sign the file again"],
+        &["failover.lua.minisig: this is not a minisign signature; sign the file again"],
     );
     fs::remove_file(site.at().join("failover.lua.minisig")).unwrap();
     site.refused(
@@ -344,7 +344,7 @@ fn keys_that_cannot_be_used_refuse_the_whole_configuration() {
     site.configure("[trust]\nkeys = [\"team.key\"]\n", "");
     site.refused(
         "a secret key",
-        &["\"team.key\" is not a public key of minisign"],
+        &["\"team.key\" is not a minisign public key"],
     );
     fs::create_dir(site.at().join("dir.pub")).unwrap();
     site.configure("[trust]\nkeys = [\"team.pub\", \"dir.pub\"]\n", "");
@@ -499,7 +499,7 @@ fn a_plugin_is_added_pinned_and_granted_and_all_else_stays() {
     assert!(
         unasked
             .stderr
-            .contains("nothing was changed\nhint: without a terminal: --yes"),
+            .contains("nothing was changed\nhint: without a terminal, use --yes"),
         "{}",
         unasked.stderr
     );

@@ -121,7 +121,7 @@ fn permanent() -> Outcome {
         "{shown}"
     );
     assert!(
-        shown.contains("up here by other means") && shown.contains("web: master"),
+        shown.contains("up here but not set by carpd") && shown.contains("web: master"),
         "{shown}"
     );
     // What a living daemon holds is no own address of the machine.
@@ -202,7 +202,7 @@ fn on_a_backup() -> Outcome {
         a.wait_state("init", SOON)?;
         let shown = status(&lab)?;
         assert!(
-            shown.contains("web: init") && shown.contains("up here by other means"),
+            shown.contains("web: init") && shown.contains("up here but not set by carpd"),
             "{shown}"
         );
         sh(

@@ -110,7 +110,7 @@ fn save_hook(lab: &Lab, lua: &str) -> Outcome {
 }
 
 fn took_new(daemon: &mut Daemon) -> Result<Entry, Failed> {
-    daemon.wait_says("Took a new version of a hook into use", SOON)
+    daemon.wait_says("Activated a new version of a hook", SOON)
 }
 
 fn broken_at_start() -> Outcome {
@@ -133,7 +133,7 @@ fn broken_at_start() -> Outcome {
     daemon.wait_says("the first", TAKEOVER)?;
     let status = ordered(&lab, "status")?;
     assert!(
-        status.contains(", from the copy that is kept; the file has a fault since 20"),
+        status.contains(", from the saved copy; the file has a fault since 20"),
         "{status}"
     );
     assert!(status.contains("m.lua:3"), "{status}");
@@ -603,7 +603,7 @@ fn endless() -> Outcome {
     host.write("/run/lab/other.lua", 0o644, &says("the second"))?;
     assert_eq!(took_new(&mut daemon)?.text("hook"), "other");
     // Its writer goes on and on: what is there by then is taken.
-    let taken = daemon.wait_says("Took a new version of a hook into use", 2 * TAKEOVER)?;
+    let taken = daemon.wait_says("Activated a new version of a hook", 2 * TAKEOVER)?;
     assert_eq!(taken.text("hook"), "h");
     assert_eq!(writer.ended(), None);
     daemon.stop()

@@ -342,7 +342,7 @@ fn for_root_alone() -> Outcome {
     daemon.wait_says("one", TAKEOVER)?;
     // Saved, and live.
     save(&lab, "/run/lab/own/hooks/h.lua", "two")?;
-    daemon.wait_says("Took a new version of a hook into use", SOON)?;
+    daemon.wait_says("Activated a new version of a hook", SOON)?;
     carpd("hook apply h")?;
     daemon.wait_says("two", SOON)?;
     // Another password, and another hook.
@@ -357,7 +357,7 @@ fn for_root_alone() -> Outcome {
     daemon.wait_says("three", SOON)?;
     // What is named now is watched now.
     save(&lab, "/run/lab/own/hooks/g.lua", "four")?;
-    daemon.wait_says("Took a new version of a hook into use", SOON)?;
+    daemon.wait_says("Activated a new version of a hook", SOON)?;
     // A password that is not there is told as such; nothing was changed.
     sh(&lab, "a", "rm /run/lab/own/other.pass")?;
     let said = sh(
@@ -384,7 +384,7 @@ fn reader_dies() -> Outcome {
     )?;
     daemon.wait_says("The reader process is gone; starts it again", SOON)?;
     save(&lab, "/run/lab/h.lua", "two")?;
-    daemon.wait_says("Took a new version of a hook into use", SOON)?;
+    daemon.wait_says("Activated a new version of a hook", SOON)?;
     let now = Tree::of(&lab, "a", &daemon)?;
     assert!(now.reader.is_some() && now.reader != tree.reader, "{now:?}");
     assert_eq!(now.engine, tree.engine);
@@ -395,7 +395,7 @@ fn reader_dies() -> Outcome {
     tree.signal(now.reader.expect("it was there"), Signal::SIGKILL)?;
     daemon.wait_says("The reader process is gone; starts it again", SOON)?;
     save(&lab, "/run/lab/h.lua", "three")?;
-    daemon.wait_says("Took a new version of a hook into use", SOON)?;
+    daemon.wait_says("Activated a new version of a hook", SOON)?;
     let last = Tree::of(&lab, "a", &daemon)?;
     assert!(last.reader.is_some() && last.reader != now.reader);
     sh(&lab, "a", "mv /run/lab/kept /run/lab/carpd.toml")?;
@@ -825,7 +825,7 @@ fn refused() -> Outcome {
         ("status", "whether it runs cannot be seen: /run/carpd/"),
         (
             "status --instance carpd",
-            "cannot look for instance carpd in /run/carpd",
+            "cannot look for the instance carpd in /run/carpd",
         ),
         ("why", "Permission denied"),
     ] {

@@ -222,7 +222,7 @@ pub(crate) fn save(lab: &Lab, daemon: &mut Daemon, text: &str) -> Result<Duratio
 
 pub(crate) fn took_new(daemon: &mut Daemon) -> Result<Timestamp, Failed> {
     Ok(daemon
-        .wait_says("Took a new version of a hook into use", TAKEOVER)?
+        .wait_says("Activated a new version of a hook", TAKEOVER)?
         .at)
 }
 

@@ -144,7 +144,7 @@ fn resign() -> Outcome {
     );
     let (said, status) = carpd(&lab, "a", "resign web --force")?;
     assert!(
-        status == "0" && said.contains("nobody took over; nobody held the addresses for 3"),
+        status == "0" && said.contains("no peer took over; no node held the addresses for 3"),
         "{status}: {said}"
     );
     assert!(holds(&lab, "a")?);

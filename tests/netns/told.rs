@@ -120,7 +120,7 @@ fn versions() -> Outcome {
     let digest = |line: &str| line.split(['(', ')']).nth(1).unwrap_or_default().to_owned();
     lab.host("a").write("/run/lab/h.new", 0o644, &lua("two"))?;
     sh(&lab, "a", "mv /run/lab/h.new /run/lab/h.lua")?;
-    daemon.wait_says("Took a new version of a hook into use", SOON)?;
+    daemon.wait_says("Activated a new version of a hook", SOON)?;
     let list = carpd(&lab, "hook list")?;
     let [second, before] = list.lines().collect::<Vec<_>>()[..] else {
         return Err(list.into());

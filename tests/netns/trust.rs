@@ -115,11 +115,11 @@ fn reloads() -> Outcome {
     serves(&lab, &mut a, "one")?;
     // With a signature it needs nobody's order.
     sign(&lab)?;
-    a.wait_says("Took a new version of a hook into use", SOON)?;
+    a.wait_says("Activated a new version of a hook", SOON)?;
     serves(&lab, &mut a, "two")?;
     // A key that cannot be read, and another one.
     write(&lab, "team.pub", "rubbish\n")?;
-    refused(&lab, "is not a public key of minisign")?;
+    refused(&lab, "is not a minisign public key")?;
     write(&lab, "team.pub", OTHER)?;
     refused(&lab, "which is none of [trust] keys")?;
     serves(&lab, &mut a, "two")?;
@@ -167,7 +167,7 @@ fn tested_and_kept() -> Outcome {
     sign_file(&lab, "h_test.lua")?;
     write(&lab, "h.lua", &hook("two"))?;
     sign(&lab)?;
-    a.wait_says("Took a new version of a hook into use", SOON)?;
+    a.wait_says("Activated a new version of a hook", SOON)?;
     serves(&lab, &mut a, "two")?;
     a.stop()?;
     // A new version with a fault, and its good signature in the place of the old one.

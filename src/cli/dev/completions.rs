@@ -1,4 +1,4 @@
-//! `carpd completions`: for the shell.
+//! `carpd completions`: completions for a shell.
 
 use clap_complete::Shell;
 

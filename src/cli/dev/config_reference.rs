@@ -1,5 +1,5 @@
-//! `carpd config-reference`: the part of `docs/configuration.md` that is made from the list of
-//! keys, and the same for editors.
+//! `carpd config-reference`: the part of `docs/configuration.md` that is generated from the list of
+//! keys, and a JSON Schema for editors.
 
 use crate::cli::{Exit, Failure, output};
 use crate::config::reference;
@@ -7,7 +7,7 @@ use crate::config::reference;
 /// Print the reference of all keys as Markdown
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(in crate::cli) struct Args {
-    /// Print a JSON Schema instead, with which editors complete and check a configuration
+    /// Print a JSON Schema instead, for editors that complete and check a configuration
     #[arg(long)]
     schema: bool,
 }

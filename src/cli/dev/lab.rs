@@ -1,24 +1,24 @@
-//! `carpd lab`: a failover to look at.
+//! `carpd lab`: demonstrates a failover.
 
 use std::path::PathBuf;
 
 use crate::cli::{Exit, Failure};
 use crate::lab::scenario::{self, Daemon, Options};
 
-/// Play a failover between two virtual hosts on this machine.
+/// Demonstrate a failover between two virtual hosts on this machine.
 ///
-/// Two hosts share an address, a third one asks for it all the time. The master is stopped,
-/// switched off and started again, while a timeline shows who took over after how long, what the
-/// hook did and what the third host saw. The hosts are namespaces of this machine, which itself is
-/// not touched; an ordinary user can do this where user namespaces are allowed. Ends with a
-/// verdict, and with exit status 0 if the failover went as it must.
+/// Two hosts share an address, and a third one probes it all the time. The master is stopped,
+/// switched off and started again, while a timeline shows who took over and how fast, what the hook
+/// did, and what the third host saw. The hosts are namespaces on this machine; the machine itself
+/// is not touched. An ordinary user can run this where user namespaces are allowed. Ends with a
+/// verdict, and with exit status 0 if the failover went as expected.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd lab\n  \
     carpd lab --hook ./failover.lua\n  \
     carpd lab --peer ucarp --json > timeline.jsonl")]
 pub(in crate::cli) struct Args {
-    /// The hook of both hosts; the failover hook of the documentation if not given.
+    /// The hook for both hosts; the failover hook from the documentation if not given.
     #[arg(long, value_name = "FILE")]
     hook: Option<PathBuf>,
 
@@ -26,11 +26,11 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_name = "DAEMON", default_value = "carpd")]
     peer: Peer,
 
-    /// Print the timeline as JSON, one object a line.
+    /// Print the timeline as JSON, one object per line.
     #[arg(long)]
     json: bool,
 
-    /// Keep the hosts and say how to enter them; ends with Ctrl-C.
+    /// Keep the hosts, and print how to enter them, until interrupted with Ctrl-C.
     #[arg(long)]
     keep: bool,
 }

@@ -1,4 +1,4 @@
-//! `carpd man`: the manual page, made from the same text as `--help`.
+//! `carpd man`: the manual page, generated from the same text as `--help`.
 
 use clap_mangen::Man;
 
@@ -34,7 +34,7 @@ fn render() -> std::io::Result<Vec<u8>> {
     Ok(page)
 }
 
-/// One verb, and those below it: what it does and its options. Its examples stand under EXAMPLES.
+/// One command and its subcommands: what it does, and its options. Examples go under EXAMPLES.
 fn verb_text(above: &str, verb: &clap::Command) -> String {
     let name = format!("{above} {}", verb.get_name());
     let about = verb
@@ -107,8 +107,8 @@ fn paragraphs(text: &str) -> String {
         .collect()
 }
 
-/// Plain text as roff: no backslash, no hyphen that is set as a dash, no line that begins a
-/// request.
+/// Escapes plain text for roff: backslashes, hyphens that would be set as dashes, and lines that
+/// would begin a request.
 fn escape(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-");
     if text.starts_with(['.', '\'']) {
@@ -142,7 +142,7 @@ fn rest() -> String {
         .map(|e| format!(".TP\n\\fB{}\\fR\n{}\n", e.code(), escape(e.meaning())))
         .collect();
     let codes =
-        codes + ".TP\n\\fB70\\fR\nof carpd run: its engine died while it was told to stop\n";
+        codes + ".TP\n\\fB70\\fR\nfrom carpd run: the engine died while stopping\n";
     format!(
         ".SH SIGNALS\n{}.SH \"EXIT STATUS\"\n{codes}.SH ENVIRONMENT\n{}.SH FILES\n{}.SH EXAMPLES\n{}.SH \"SEE ALSO\"\n\
          ip(8), journalctl(1), systemd.exec(5)\n",
@@ -156,57 +156,56 @@ fn rest() -> String {
 const SIGNALS: &[(&str, &str)] = &[
     (
         "SIGTERM, SIGINT, SIGQUIT",
-        "Stop in good order. A master takes its addresses down, tells its peers that it leaves, runs its hooks and undoes what they \
+        "Stop in good order. A master takes its addresses down, tells its peers that it is leaving, runs its hooks and undoes what they \
          did, all within shutdown-timeout (30 s unless configured).",
     ),
     (
         "SIGHUP",
-        "Read the configuration and all hooks again, as carpd reload does; the answer is in the log.",
+        "Reload the configuration and all hooks, as carpd reload does; the result is in the log.",
     ),
     (
         "SIGUSR1",
         "Write the state of every virtual host to the log.",
     ),
-    ("SIGUSR2", "A master hands over and takes no part for 3 s."),
+    ("SIGUSR2", "A master hands over and does not take part for 3 s."),
 ];
 
 const ENVIRONMENT: &[(&str, &str)] = &[
     (
         "CARPD_LOG",
-        "What is logged: a level, or directives such as info,carpd::proto=trace. --log-level wins over it.",
+        "What is logged: a level, or directives such as info,carpd::proto=trace. --log-level overrides it.",
     ),
-    ("NO_COLOR", "If not empty, nothing is coloured."),
+    ("NO_COLOR", "If set and not empty, output is not coloured."),
     (
         "CREDENTIALS_DIRECTORY",
-        "Set by systemd: where passwords that are configured as a credential are read from.",
+        "Set by systemd: the directory from which passwords configured as a credential are read.",
     ),
     (
         "JOURNAL_STREAM",
-        "Set by systemd: if standard error is the journal, logs go there with their fields (CARPD_VHID and so on).",
+        "Set by systemd: if standard error is the journal, log messages go there with their fields (CARPD_VHID and so on).",
     ),
 ];
 
-const CONFIG_TEXT: &str = "The configuration, in TOML. Paths in it are relative to its directory. \
-                           Every key is described in configuration.md of the documentation.";
+const CONFIG_TEXT: &str = "The configuration, in TOML. Paths in it are relative to its directory. Every key is described in configuration.md in the documentation.";
 
 const FILES: &[(&str, &str)] = &[
     (
         "/run/carpd/",
-        "Locks, and the ledger of what this host holds and how to undo it.",
+        "Locks, and the ledger that records what this host holds and how to undo it.",
     ),
     (
         "/var/lib/carpd/",
-        "What must outlive a reboot, such as the lasting state of hooks.",
+        "What must survive a reboot, such as the persistent state of hooks.",
     ),
 ];
 
 const EXAMPLES: &[(&str, &str)] = &[
     (
-        "Is the configuration good? Every problem is shown with its line:",
+        "Check the configuration; every problem is shown with its line:",
         "carpd check /etc/carpd/carpd.toml",
     ),
     (
-        "Restart only with a good configuration:",
+        "Restart only if the configuration is valid:",
         "carpd check && systemctl restart carpd",
     ),
     (

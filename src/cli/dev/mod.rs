@@ -1,4 +1,4 @@
-//! Verbs for trying carpd out, and for those who package it.
+//! Commands for trying out carpd, and for packaging it.
 
 pub(super) mod completions;
 pub(super) mod config_reference;

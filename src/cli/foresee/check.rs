@@ -1,4 +1,4 @@
-//! `carpd check`: is the configuration good?
+//! `carpd check`: checks a configuration.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,13 +12,13 @@ use crate::engine::{self, HookProblem};
 use crate::host::kernel::netlink::Reader;
 use crate::types::Page;
 
-/// Listing the interfaces takes no longer.
+/// The time limit for listing the interfaces.
 const LOOK_LIMIT: Duration = Duration::from_secs(5);
 
-/// Check a configuration and everything it refers to; change nothing.
+/// Check a configuration and everything it refers to, without changing anything.
 ///
-/// Reads the file, the passwords and the hooks, and shows every problem at once, each at its place
-/// in the file. Warnings do not make it fail. Needs the right to read the password files.
+/// Reads the file, the passwords and the hooks, and shows all problems at once, each at its place
+/// in the file. Warnings do not make it fail. Needs permission to read the password files.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd check\n  \
@@ -29,12 +29,12 @@ pub(in crate::cli) struct Args {
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
 
-    /// The same, as the other verbs have it.
+    /// The same, as with the other commands.
     #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
     config: Option<PathBuf>,
 
-    /// Refuse an interface that is not here and of which nothing says that it will come: no
-    /// interface that it stands on, no driver that makes such ones.
+    /// Treat a missing interface as an error, unless something suggests that it will appear: the
+    /// interface that it is based on, or a driver that creates such interfaces.
     #[arg(long)]
     strict: bool,
 
@@ -100,8 +100,8 @@ fn load(args: &Args) -> (Option<Config>, Report) {
     }
 }
 
-/// An interface may come later, and another host may be meant: that it is not there is only worth a
-/// warning, unless the caller says that all is there which will be.
+/// An interface may appear later, and the configuration may be for another host: a missing
+/// interface is only a warning, unless the caller says that everything is already there.
 fn check_interfaces(config: &Config, strict: bool) -> Vec<Problem> {
     let there = Reader::open(LOOK_LIMIT)
         .and_then(|reader| reader.links())
@@ -121,7 +121,7 @@ fn check_interfaces(config: &Config, strict: bool) -> Vec<Problem> {
         let now = if expected {
             "now"
         } else {
-            "and nothing that it could come from"
+            "and nothing that could create it"
         };
         let message = format!(
             "there is no interface {interface} here {now}; virtual host {name} would wait for it"
@@ -149,17 +149,17 @@ fn check_interfaces(config: &Config, strict: bool) -> Vec<Problem> {
     problems
 }
 
-/// Two names may be one interface's.
+/// Two names may belong to the same interface.
 fn check_shared(config: &Config) -> Vec<Problem> {
     at_their_places(config, engine::shared_here(config))
 }
 
-/// An address that this machine has already is not one that could come and go.
+/// An address that this machine already has cannot move with mastership.
 fn check_own_addresses(config: &Config) -> Vec<Problem> {
     at_their_places(config, engine::check_own_addresses(config))
 }
 
-/// What is wrong with virtual hosts, by their place in the list.
+/// Turns problems of virtual hosts, given by index, into problems at their place in the file.
 fn at_their_places(config: &Config, found: Vec<(usize, String)>) -> Vec<Problem> {
     let place = |number: usize| config.vhosts.get(number).map(|vhost| vhost.place.0.clone());
     found
@@ -168,7 +168,7 @@ fn at_their_places(config: &Config, found: Vec<(usize, String)>) -> Vec<Problem>
         .collect()
 }
 
-/// What interfaces are usually called that a driver makes when it is told to, and the driver.
+/// The usual name prefixes of interfaces that a driver creates on request, and the driver.
 const MADE: [(&str, &str); 14] = [
     ("bond", "bonding"),
     ("br", "bridge"),
@@ -186,8 +186,8 @@ const MADE: [(&str, &str); 14] = [
     ("wg", "wireguard"),
 ];
 
-/// Does something say that an interface of this name may come: the one below it (`eth0` of
-/// `eth0.100` and `eth0@x`), or a driver that is loaded and makes such ones?
+/// Whether something suggests that an interface of this name may appear: the interface it is based
+/// on (`eth0` for `eth0.100` and `eth0@x`), or a loaded driver that creates such interfaces.
 fn interface_may_come(name: &str, there: &[&str]) -> bool {
     let below = name
         .rsplit_once('.')
@@ -201,8 +201,8 @@ fn interface_may_come(name: &str, there: &[&str]) -> bool {
     below || MADE.iter().any(made)
 }
 
-/// Loads every hook in a runner, as the daemon would. Each problem stands at the line of the hook,
-/// or at its `source`.
+/// Loads every hook in a runner, as the daemon would. Each problem points to the line in the hook,
+/// or to its `source`.
 fn check_hooks(config: &Config) -> Vec<Problem> {
     if config.hooks.is_empty() {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! Verbs that tell beforehand what would happen.
+//! Commands that show beforehand what would happen.
 
 pub(super) mod check;
 pub(super) mod owners;

@@ -1,4 +1,4 @@
-//! What `carpd run` would refuse of the files that a configuration names, told before it is run.
+//! Reports beforehand which files named by a configuration `carpd run` would refuse.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::hooks::artifact::source::test_beside;
 use crate::hooks::artifact::vet::{Terms, vet_test};
 use crate::resolve::{self, Refusal, Sources, Trust};
 
-/// Who calls, and on whose behalf.
+/// Whom the calling process trusts.
 fn caller() -> Trust {
     let number = |name| {
         std::env::var(name)
@@ -22,8 +22,8 @@ fn caller() -> Trust {
     Trust::root_and(&some(users), &some(groups))
 }
 
-/// A configuration for somebody who only looks. Nothing of it is refused for its owner; what a
-/// daemon of root's would refuse is beside it.
+/// Loads a configuration only to inspect it. Nothing is refused because of its owner; what a daemon
+/// run by root would refuse is returned beside it.
 ///
 /// # Errors
 /// A [`Report`] with every problem.
@@ -34,7 +34,7 @@ pub(in crate::cli) fn look(path: &Path) -> Result<(Loaded, Vec<Refusal>), Report
     Ok((loaded, refusals))
 }
 
-/// Loads a configuration for somebody who only looks, and shows its problems.
+/// Loads a configuration only to inspect it, and shows its problems.
 pub(super) fn load(path: &Path) -> Result<Loaded, Failure> {
     let (loaded, refusals) = look(path).map_err(|report| {
         output::problems(&report);
@@ -45,7 +45,7 @@ pub(super) fn load(path: &Path) -> Result<Loaded, Failure> {
     Ok(loaded)
 }
 
-/// As [`look`], of a configuration that was made up around a hook.
+/// Like [`look`], for a configuration that was made up around a hook.
 pub(in crate::cli) fn look_at_hooks(config: &mut Config) -> Vec<Refusal> {
     of_hooks(config, &Sources::new(Trust::root()))
 }
@@ -62,7 +62,7 @@ fn of_hooks(config: &mut Config, sources: &Sources) -> Vec<Refusal> {
             signature: hook.signature.as_deref(),
             sources,
         };
-        // What cannot be read, or is not to be believed, is told by whoever needs it.
+        // Files that cannot be read or trusted are reported where they are needed.
         _ = HookSource::read(name.clone(), &hook.path, String::new(), sources)
             .map(|mut source| source.vet(&hook.path, terms));
         if hook.reload == Reload::Tested {
@@ -72,12 +72,12 @@ fn of_hooks(config: &mut Config, sources: &Sources) -> Vec<Refusal> {
     }
     match std::mem::replace(&mut config.daemon.file_owners, FileOwners::Warn) {
         FileOwners::Required => sources.refusals(),
-        // Only those that even the caller would be warned of.
+        // Only those that even the caller would be warned about.
         FileOwners::Warn => Vec::new(),
     }
 }
 
-/// Says in one line, beside the data, what `carpd run` would refuse.
+/// Prints one line on standard error about what `carpd run` would refuse.
 pub(in crate::cli) fn tell(refusals: &[Refusal]) {
     let Some((first, more)) = refusals.split_first() else {
         return;
@@ -88,12 +88,12 @@ pub(in crate::cli) fn tell(refusals: &[Refusal]) {
         format!(", and {} more", more.len())
     };
     output::note(format!(
-        "warning: a daemon of root's would refuse this: {first}{more}; install it where only root can write, as below /etc/carpd"
+        "warning: a daemon run by root would refuse this: {first}{more}; install it where only root can write, for example below /etc/carpd"
     ));
 }
 
-/// For `carpd check`: what others could write to is an error; what is the caller's own is only
-/// told.
+/// For `carpd check`: files that others could write to are errors; files of the caller's own are
+/// only warnings.
 pub(in crate::cli) fn check_sources(refusals: Vec<Refusal>) -> Vec<Problem> {
     let caller = caller();
     let (own, foreign): (Vec<_>, Vec<_>) = refusals
@@ -103,14 +103,14 @@ pub(in crate::cli) fn check_sources(refusals: Vec<Refusal>) -> Vec<Problem> {
         hint: refusal.mend(),
         ..Problem::error(
             None,
-            format!("others could change what is read from here: {refusal}"),
+            format!("others could change this file: {refusal}"),
         )
     };
     tell(&own);
     foreign.iter().map(error).collect()
 }
 
-/// Files that hooks were granted, behind links that are not followed.
+/// Granted files whose path contains links that are not followed.
 pub(in crate::cli) fn check_granted(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     for hook in config.hooks.values() {
@@ -123,10 +123,10 @@ pub(in crate::cli) fn check_granted(config: &Config) -> Vec<Problem> {
             let Some(refusal) = judge(&Trust::root()) else {
                 continue;
             };
-            // What is the caller's own is refused only if somebody else runs it.
+            // The caller's own files are refused only if someone else runs the daemon.
             let (severity, by) = match judge(&Trust::of_process()) {
                 Some(_) => (Severity::Error, ""),
-                None => (Severity::Warning, " by a daemon of root's"),
+                None => (Severity::Warning, " by a daemon run by root"),
             };
             let message = format!(
                 "the file {:?} is granted, and each use of it would be refused{by}: {refusal}",

@@ -1,4 +1,4 @@
-//! `carpd plan`: what a hook would do on this machine.
+//! `carpd plan`: shows what a hook would do on this machine.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,15 +13,15 @@ use crate::types::{IfName, Name, VirtualAddress};
 
 /// Show what hooks would do on this machine, without doing it.
 ///
-/// Each hook runs in its sandbox, is told the event, and sees this machine as it is. What it asks
-/// for is listed: what would change, which grant allows it, and what it goes back to when
+/// Each hook runs in its sandbox, receives the event, and sees this machine as it is. Everything it
+/// asks for is listed: what would change, which grant allows it, and what it reverts to when
 /// mastership ends. Nothing is changed, and no daemon is needed.
 ///
-/// HOOK is a file, or the name of a hook of the configuration. Without a HOOK every virtual host of
-/// the configuration is planned, with its own addresses. A file is planned for a virtual host that
-/// is made up (--interface, --address), with the grants and the config of NAME.toml beside it.
+/// HOOK is a file, or the name of a hook in the configuration. Without HOOK, every virtual host of
+/// the configuration is planned, with its own addresses. A file is planned for a made-up virtual
+/// host (--interface, --address), with the grants and config from NAME.toml next to it.
 ///
-/// Exit status 1 says that something is not granted or would fail.
+/// The exit status is 1 if something is not granted or would fail.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd plan --event master\n  \
@@ -32,7 +32,7 @@ pub(in crate::cli) struct PlanArgs {
     #[command(flatten)]
     subject: Subject,
 
-    /// What becomes of the virtual host.
+    /// What happens to the virtual host.
     #[arg(short, long, value_name = "EVENT")]
     event: Word,
 
@@ -51,15 +51,15 @@ pub(in crate::cli) struct Subject {
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Of a file: the interface of the virtual host that is made up.
+    /// For a file: the interface of the made-up virtual host.
     #[arg(long, value_name = "NAME", default_value = "eth0")]
     interface: IfName,
 
-    /// Of a file: its address.
+    /// For a file: the address of the made-up virtual host.
     #[arg(long, value_name = "ADDRESS", default_value = "192.0.2.22/24")]
     address: VirtualAddress,
 
-    /// Of a file: what the event says as xparam.
+    /// For a file: the event's xparam.
     #[arg(long, value_name = "TEXT")]
     xparam: Option<String>,
 }
@@ -135,7 +135,7 @@ pub(in crate::cli) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     runtime.map_err(|error| Failure::new(Exit::Cannot, format!("cannot start: {error}")))
 }
 
-/// Shows the line of the hook that is to blame, if one is.
+/// Shows the line of the hook that caused the error, if there is one.
 pub(in crate::cli) fn failure(error: &PlanError, config: &Config) -> Failure {
     let exit = match error {
         PlanError::Hook {
@@ -153,7 +153,7 @@ pub(in crate::cli) fn failure(error: &PlanError, config: &Config) -> Failure {
 }
 
 impl Subject {
-    /// The file of a hook that is looked at by itself, without a configuration.
+    /// The file of a hook that is planned without a configuration.
     fn file(&self) -> Option<&Path> {
         self.hook
             .as_deref()
@@ -161,7 +161,7 @@ impl Subject {
             .map(Path::new)
     }
 
-    /// The configuration, and the hook that was asked for.
+    /// Loads the configuration, and finds the hook that was asked for.
     pub(in crate::cli) fn load(&self) -> Result<(Config, Option<Name>), Failure> {
         match self.hook.as_deref() {
             Some(file) if is_file(file) => {
@@ -178,7 +178,7 @@ impl Subject {
         }
     }
 
-    /// A configuration around a hook's file.
+    /// Makes up a configuration for a hook's file.
     fn made_up(&self, file: &Path) -> Result<(Config, Name), Failure> {
         let usage = |message: String| Failure::new(Exit::Usage, message);
         if let Some(config) = &self.config {
@@ -195,7 +195,7 @@ impl Subject {
                 .map(|(name, _)| name.clone());
             let none = || {
                 usage(format!(
-                    "no hook of the configuration is {}",
+                    "no hook in the configuration has the file {}",
                     file.display()
                 ))
             };
@@ -207,7 +207,7 @@ impl Subject {
             .unwrap_or_default();
         let name: Name = stem.parse().map_err(|error| {
             usage(format!(
-                "{} cannot be a hook's file: {error}",
+                "{} cannot be the file of a hook: {error}",
                 file.display()
             ))
         })?;
@@ -256,7 +256,7 @@ impl Subject {
     }
 }
 
-/// A path, and no name in the configuration.
+/// Whether this is a path rather than a name in the configuration.
 fn is_file(text: &str) -> bool {
     text.contains('/')
         || [".lua", ".luau", ".wasm"]
@@ -278,7 +278,7 @@ fn named(config: &Config, text: &str) -> Result<Name, Failure> {
     })
 }
 
-/// What the made-up configuration refers to: one hook, and a password that nobody will see.
+/// The files that the made-up configuration refers to: one hook, and a password that is never used.
 struct MadeUp {
     file: PathBuf,
 }
@@ -294,7 +294,7 @@ impl Surroundings for MadeUp {
 
     fn key_file(&self, path: &Path) -> Result<Vec<u8>, Unusable> {
         Err(format!(
-            "{}: a file that is looked at by itself is trusted by nobody",
+            "{}: keys are not used for a hook without a configuration",
             path.display()
         )
         .into())

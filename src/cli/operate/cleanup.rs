@@ -1,4 +1,4 @@
-//! `carpd cleanup`: the ledger's part alone.
+//! `carpd cleanup`: works through the ledger, and does nothing else.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,17 +10,17 @@ use crate::config::{self, Daemon};
 use crate::engine::{self, Cleanup, Undone};
 use crate::telemetry::{self, Format};
 
-/// Undo what daemons that were killed left on this host.
+/// Undo what killed daemons left behind on this host.
 ///
-/// Takes down their addresses and puts back what their hooks changed, as their ledgers tell; what
-/// somebody else has changed since is left alone. Daemons that run are not touched. A daemon does
-/// the same when it starts; this is for hosts on which none will, and for ExecStopPost= in a unit
-/// file.
+/// Removes their addresses and reverts what their hooks changed, as recorded in their ledgers.
+/// Anything that has been changed by someone else since is left alone. Running daemons are not
+/// touched. A daemon does the same when it starts; this command is for hosts on which none will
+/// start again, and for ExecStopPost= in a unit file.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  carpd cleanup\n  carpd cleanup --config ./carpd.toml")]
 pub(in crate::cli) struct Args {
-    /// Look into the directories that this configuration names, instead of /run/carpd and
-    /// /var/lib/carpd. The rest of it may be wrong.
+    /// Use the directories set in this configuration instead of /run/carpd and /var/lib/carpd. The
+    /// rest of the file may be invalid.
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -32,7 +32,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<Exit, Failure> {
         Some(path) => daemon(path)?,
         None => Daemon::default(),
     };
-    // Each undo is told as the daemon would.
+    // Each undo is logged as the daemon would log it.
     _ = telemetry::start(Format::Human, LevelFilter::INFO, None);
     let cleaned = engine::cleanup(&run_dir, &state_dir);
     telemetry::stderr::finish();
@@ -45,16 +45,16 @@ pub(in crate::cli) fn run(args: &Args) -> Result<Exit, Failure> {
     if undone.failed > 0 {
         let failure = Failure::new(
             Exit::Failure,
-            format!("{said}, {} could not be", undone.failed),
+            format!("{said}, {} failed", undone.failed),
         );
         return Err(failure.hint(
-            "they stay in the ledger: mend what the messages above name, then call it again",
+            "these stay in the ledger: fix what the messages above report, then run this again",
         ));
     }
     if !ending.is_empty() {
         let still: Vec<String> = ending.iter().map(ToString::to_string).collect();
         let failure = Failure::new(Exit::Failure, format!("{said}; {}", still.join("; ")));
-        return Err(failure.hint("it was killed, but the kernel has not taken it apart yet: call this again when it is gone"));
+        return Err(failure.hint("it was killed, but the kernel has not finished ending it: run this again when it is gone"));
     }
     if let [first, others @ ..] = unknown.as_slice() {
         let failure = Failure::new(Exit::Failure, format!("{said}; {}", first.message));
@@ -67,8 +67,8 @@ pub(in crate::cli) fn run(args: &Args) -> Result<Exit, Failure> {
     output::line(said)
 }
 
-/// Where the daemon of a configuration has its things. What is wrong with the rest is only told:
-/// whoever cleans up may have removed the hooks and passwords already.
+/// The directories that a configuration sets. Problems with the rest of it are only warnings: the
+/// hooks and passwords may have been removed already.
 fn daemon(path: &Path) -> Result<Daemon, Failure> {
     let report = match crate::cli::foresee::owners::look(path) {
         Ok((loaded, _)) => return Ok(loaded.config.daemon),
@@ -88,7 +88,7 @@ fn daemon(path: &Path) -> Result<Daemon, Failure> {
         output::note(format_args!("warning: {line}"));
     }
     output::note(format_args!(
-        "goes by its run-dir {} and its state-dir {} alone",
+        "using only its run-dir {} and its state-dir {}",
         run_dir.display(),
         state_dir.display()
     ));
@@ -107,8 +107,8 @@ fn summary(
     let others = settled - changed;
     let others = match others {
         0 => String::new(),
-        1 => ", 1 was not there any more or is somebody else's by now".to_owned(),
-        _ => format!(", {others} were not there any more or are somebody else's by now"),
+        1 => ", 1 was already gone or now belongs to someone else".to_owned(),
+        _ => format!(", {others} were already gone or now belong to someone else"),
     };
     if changed == 0 {
         format!("nothing was left behind{others}")
@@ -134,11 +134,11 @@ mod tests {
         assert_eq!(said(3, 3), "3 undone");
         assert_eq!(
             said(3, 0),
-            "nothing was left behind, 3 were not there any more or are somebody else's by now"
+            "nothing was left behind, 3 were already gone or now belong to someone else"
         );
         assert_eq!(
             said(3, 2),
-            "2 undone, 1 was not there any more or is somebody else's by now"
+            "2 undone, 1 was already gone or now belongs to someone else"
         );
     }
 }

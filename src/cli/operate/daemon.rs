@@ -1,5 +1,5 @@
-//! What the verbs that speak to a running daemon share: which daemon, the question, and what to say
-//! when there is no answer.
+//! Shared by the commands that talk to a running daemon: which daemon is meant, how to ask it, and
+//! what to report when it does not answer.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -11,38 +11,39 @@ use crate::engine::report::Status;
 use crate::ledger::{Origin, instance_name};
 use crate::types::Page;
 
-/// Where instances are, unless their configuration says otherwise.
+/// The directory of instances, unless their configuration sets another one.
 pub(in crate::cli) const RUN_DIR: &str = "/run/carpd";
 
 /// Which daemon is meant.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Daemon {
-    /// The configuration that it runs. Not needed while there is one daemon here [default:
-    /// /etc/carpd/carpd.toml].
+    /// The configuration that the daemon runs with. Not needed if only one daemon runs here
+    /// [default: /etc/carpd/carpd.toml].
     #[arg(short, long, value_name = "FILE", global = true)]
     pub(in crate::cli) config: Option<PathBuf>,
 
-    /// Its name, for one without a configuration: under the name ucarp it is ucarp-INTERFACE-VHID.
+    /// The name of the instance, for a daemon without a configuration file: one started as ucarp is
+    /// called ucarp-INTERFACE-VHID.
     #[arg(long, value_name = "NAME", global = true, conflicts_with = "config")]
     pub(in crate::cli) instance: Option<String>,
 
-    /// The daemon's run directory [default: that of the configuration].
+    /// The daemon's run directory [default: the one in the configuration].
     #[arg(long, value_name = "DIR", global = true)]
     run_dir: Option<PathBuf>,
 }
 
-/// Where something of an instance is, in its directory.
+/// Maps an instance's directory to the path of one of its files.
 pub(in crate::cli) type PartOf = fn(&Path) -> PathBuf;
 
 impl Daemon {
-    /// The configuration that is meant if none is named.
+    /// The configuration file; the default one if none is named.
     pub(in crate::cli) fn file(&self) -> &Path {
         self.config.as_deref().unwrap_or(Path::new(CONFIG))
     }
 
-    /// Where the directories of instances may be: where the command line says, or else the
-    /// configuration. Its daemon may have begun before that line was in it, so the usual place
-    /// comes last.
+    /// The directories that may contain instances: the one on the command line, or else the one in
+    /// the configuration. The daemon may have been started before that setting was added, so the
+    /// default comes last.
     pub(in crate::cli) fn run_dirs(&self) -> Vec<PathBuf> {
         if let Some(run_dir) = &self.run_dir {
             return vec![run_dir.clone()];
@@ -58,7 +59,7 @@ impl Daemon {
             .collect()
     }
 
-    /// The directories of all that have this part, in order.
+    /// The directories of all instances that have this file, sorted.
     pub(in crate::cli) fn instances(&self, part: PartOf) -> Vec<PathBuf> {
         let run_dirs = self.run_dirs();
         let entries = run_dirs
@@ -72,7 +73,7 @@ impl Daemon {
         directories
     }
 
-    /// Where instances may be and we may not look.
+    /// A directory that may contain instances but that we may not read.
     pub(in crate::cli) fn closed(&self) -> Option<PathBuf> {
         let is_closed = |directory: &PathBuf| {
             std::fs::read_dir(directory)
@@ -81,7 +82,7 @@ impl Daemon {
         self.run_dirs().into_iter().find(is_closed)
     }
 
-    /// Those of this network namespace.
+    /// Like [`Self::instances`], but only those of this network namespace.
     pub(in crate::cli) fn here(&self, part: PartOf) -> Vec<PathBuf> {
         let of_here = |directory: &PathBuf| {
             name_of(directory)
@@ -91,8 +92,8 @@ impl Daemon {
         self.instances(part).into_iter().filter(of_here).collect()
     }
 
-    /// This part of the one that is meant: by its name or its configuration, or the only one that
-    /// has it, or the usual one.
+    /// The path of this file in the instance that is meant: the one with the given name or
+    /// configuration, or the only one that has the file, or the default one.
     pub(in crate::cli) fn part(&self, part: PartOf) -> Result<PathBuf, Failure> {
         let here = self.here(part);
         let directory = match (&self.instance, &self.config, here.as_slice()) {
@@ -110,14 +111,14 @@ impl Daemon {
     pub(in crate::cli) fn no_instance(&self, name: &str) -> Failure {
         let message = match self.closed() {
             Some(directory) => {
-                format!("cannot look for instance {name} in {}", directory.display())
+                format!("cannot look for the instance {name} in {}", directory.display())
             }
-            None => format!("there is no instance {name} here"),
+            None => format!("there is no instance named {name} here"),
         };
         Failure::new(Exit::Cannot, message).hint(hint(self))
     }
 
-    /// The directory of the daemon that runs the configuration: where it has the part, or would
+    /// The directory of the daemon that runs the configuration: where it has this file, or would
     /// have it.
     pub(in crate::cli) fn directory(&self, part: PartOf) -> Result<PathBuf, Failure> {
         let candidates = self
@@ -133,18 +134,19 @@ impl Daemon {
     }
 }
 
-/// Is it there, or hidden from us?
+/// Whether the path exists, or may exist where we cannot look.
 pub(in crate::cli) fn may_be_there(path: &Path) -> bool {
     path.try_exists()
         .unwrap_or_else(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
 }
 
-/// Is this our network namespace, as directories are named by it? Any is, where it cannot be told.
+/// Whether this is our network namespace, as it appears in the names of directories. True if that
+/// cannot be determined.
 pub(in crate::cli) fn is_here(place: &str) -> bool {
     Origin::current().map_or(true, |origin| place == origin.netns.to_string())
 }
 
-/// A directory's own name.
+/// The last component of a directory's path.
 pub(in crate::cli) fn name_of(directory: &Path) -> String {
     directory
         .file_name()
@@ -153,7 +155,7 @@ pub(in crate::cli) fn name_of(directory: &Path) -> String {
         .into_owned()
 }
 
-/// Directories are called NAME-HASH@NAMESPACE; any part from the front is a name.
+/// Directories are called NAME-HASH@NAMESPACE; NAME, NAME-HASH and the whole all name the instance.
 pub(in crate::cli) fn is_named(directory: &str, name: &str) -> bool {
     let instance = directory.split('@').next().unwrap_or_default();
     let plain = instance
@@ -176,24 +178,24 @@ pub(in crate::cli) fn ask(daemon: &Daemon, order: Order) -> Result<Reply, Failur
     })
 }
 
-/// Who may speak to a daemon whose socket does not let us.
+/// Says who may talk to a daemon whose socket refuses us.
 pub(in crate::cli) fn forbidden(socket: &Path, error: &std::io::Error) -> Option<String> {
     if error.kind() != std::io::ErrorKind::PermissionDenied {
         return None;
     }
     let owner = std::fs::metadata(socket).map(|there| there.uid());
     Some(match owner {
-        Ok(0) => "only root may speak to it: call this as root (sudo)".to_owned(),
+        Ok(0) => "only root may talk to it: run this as root (sudo)".to_owned(),
         Ok(user) => format!(
-            "only root and user {user}, as which it runs, may speak to it: call this as one of them"
+            "only root and the user it runs as ({user}) may talk to it: run this as one of them"
         ),
-        Err(_) => "only root and the daemon's own user may speak to it: call this as one of them"
+        Err(_) => "only root and the daemon's own user may talk to it: run this as one of them"
             .to_owned(),
     })
 }
 
-/// In the daemon's words, which may be several lines: it has seen to it that no hook's are among
-/// them.
+/// The daemon's own text, which may have several lines. The daemon has made sure that it contains
+/// nothing written by a hook.
 pub(in crate::cli) fn failure_of(error: &CallError) -> Failure {
     let text = error.to_string();
     let mut lines = text.lines();
@@ -208,7 +210,7 @@ pub(in crate::cli) const fn exit_of(error: &CallError) -> Exit {
     }
 }
 
-/// Who listens, if not the one that was meant.
+/// A hint that lists the instances that do listen, if the one that was meant does not.
 pub(in crate::cli) fn hint(daemon: &Daemon) -> String {
     let others: Vec<String> = daemon
         .instances(control::socket_path)
@@ -218,11 +220,11 @@ pub(in crate::cli) fn hint(daemon: &Daemon) -> String {
     let Some(first) = others.first() else {
         if let Some(closed) = daemon.closed() {
             return format!(
-                "{} may not be looked into: call this as root (sudo), or as the daemon's user",
+                "no permission to read {}: run this as root (sudo) or as the daemon's user",
                 closed.display()
             );
         }
-        return "is it running? `carpd run` starts it; only root may speak to it".to_owned();
+        return "is it running? `carpd run` starts it; only root may talk to it".to_owned();
     };
     let name = instance_name(daemon.file());
     let is_elsewhere = |other: &String| {
@@ -231,11 +233,11 @@ pub(in crate::cli) fn hint(daemon: &Daemon) -> String {
             .is_some_and(|(instance, place)| instance == name && !is_here(place))
     };
     if others.iter().any(is_elsewhere) {
-        return "it runs in another network namespace: call this there (ip netns exec, nsenter -n)"
+        return "it runs in another network namespace: run this there (ip netns exec, nsenter -n)"
             .to_owned();
     }
     format!(
-        "instances that have a socket: {}; name one, as in --instance {first}",
+        "these instances have a socket: {}; choose one, for example with --instance {first}",
         others.join(", ")
     )
 }
@@ -258,16 +260,16 @@ pub(in crate::cli) fn say(daemon: &Daemon, order: Order) -> Result<Exit, Failure
 pub(in crate::cli) fn unexpected() -> Failure {
     Failure::new(
         Exit::Failure,
-        "the daemon answered something else than was asked",
+        "the daemon's answer does not match the question",
     )
 }
 
-/// The first digits of a digest: enough for a person.
+/// The first digits of a digest, which are enough for a person.
 pub(in crate::cli) fn short(digest: &str) -> &str {
     digest.get(..12).unwrap_or(digest)
 }
 
-/// A point in time for a person, in local time.
+/// A point in time, formatted for a person in local time.
 pub(in crate::cli) fn at(ms: u64) -> String {
     let time = i64::try_from(ms)
         .ok()
@@ -305,7 +307,7 @@ mod tests {
         if own.is_root() {
             assert!(hint(&refused).unwrap().starts_with("only root may"));
             chown(socket.path(), Some(60_600), None).unwrap();
-            assert!(hint(&refused).unwrap().contains("root and user 60600"));
+            assert!(hint(&refused).unwrap().contains("it runs as (60600)"));
         } else {
             assert!(hint(&refused).unwrap().contains(&format!("user {own}")));
         }

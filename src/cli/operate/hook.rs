@@ -9,7 +9,7 @@ use crate::engine::plan;
 use crate::engine::report::{HookStatus, VersionStatus};
 use crate::types::{Name, Page};
 
-/// See the versions of a running daemon's hooks, go back to one, bring one into effect.
+/// List the versions of a running daemon's hooks, roll one back, or apply one.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct HookArgs {
     #[command(flatten)]
@@ -20,30 +20,30 @@ pub(in crate::cli) struct HookArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum HookVerb {
-    /// List the hooks with the version that serves and the one before it.
+    /// List the hooks with their active version and the one before it.
     List,
-    /// Show one hook: version, functions, sandbox, and why a newer version was refused.
+    /// Show one hook: its version, functions and sandbox, and why a newer version was refused.
     Show {
         /// The hook.
         name: Name,
     },
-    /// Go back to the version before the one that serves; the file is not touched.
+    /// Go back to the version before the active one; the file is not changed.
     Rollback {
         /// The hook.
         name: Name,
     },
-    /// Run the version that serves where its virtual hosts are master, and undo what it no longer
-    /// asks for.
+    /// Run the active version where its virtual hosts are master, and undo what it no longer asks
+    /// for.
     ///
-    /// Shows first what that would change here. On a terminal it then asks; otherwise it goes
-    /// ahead. A hook that would fail is not run.
+    /// First shows what that would change here. On a terminal, asks for confirmation; otherwise
+    /// goes ahead. A hook that would fail is not run.
     Apply {
         /// The hook.
         name: Name,
-        /// Show what would change, and stop there.
+        /// Only show what would change.
         #[arg(long, conflicts_with = "yes")]
         dry_run: bool,
-        /// Do not ask.
+        /// Do not ask for confirmation.
         #[arg(short, long)]
         yes: bool,
     },
@@ -100,10 +100,10 @@ fn apply(daemon: &Daemon, name: &Name, dry_run: bool, yes: bool) -> Result<Exit,
     {
         let failure = Failure::new(
             Exit::Failure,
-            format!("hook {name} would not run to its end; nothing was done"),
+            format!("hook {name} would fail; nothing was done"),
         );
         return Err(failure
-            .hint("grant what it needs or change it; the version that runs now stays as it is"));
+            .hint("grant what it needs or change it; what the current version did stays in place"));
     }
     if dry_run {
         return Ok(Exit::Success);
@@ -114,7 +114,7 @@ fn apply(daemon: &Daemon, name: &Name, dry_run: bool, yes: bool) -> Result<Exit,
     say(daemon, Order::HookApply(name.clone()))
 }
 
-/// Asks whoever sits at the terminal.
+/// Asks the user at the terminal.
 fn confirmed() -> Result<bool, Failure> {
     output::question("Apply this? [y/N] ");
     let mut answer = String::new();
@@ -142,7 +142,7 @@ pub(in crate::cli) fn hook_line(hook: &HookStatus) -> String {
         line += &format!(", rolled back from generation {from}; the file has another version");
     }
     if hook.kept {
-        line += ", from the copy that is kept";
+        line += ", from the saved copy";
     }
     if let Some(fault) = &hook.fault {
         line += &format!(

@@ -6,8 +6,9 @@ use crate::control::{Order, Reply};
 
 /// Print the daemon's counters and gauges.
 ///
-/// As OpenMetrics text. For the textfile collector of node_exporter there is the older form; write
-/// it to a new file and move that over the old one, so that it is never read half.
+/// The output is OpenMetrics text. For the textfile collector of node_exporter, use the older
+/// Prometheus format; write it to a new file and move that over the old one, so that it is never
+/// read half-written.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd metrics | grep '^carpd_vhost_state'\n  \
@@ -16,7 +17,7 @@ use crate::control::{Order, Reply};
 pub(in crate::cli) struct MetricsArgs {
     #[command(flatten)]
     daemon: Daemon,
-    /// The form of the text.
+    /// The output format.
     #[arg(long, value_name = "FORM", default_value = "openmetrics")]
     format: MetricsForm,
 }
@@ -25,7 +26,7 @@ pub(in crate::cli) struct MetricsArgs {
 enum MetricsForm {
     /// OpenMetrics 1.0.
     Openmetrics,
-    /// The text form of Prometheus, version 0.0.4.
+    /// Prometheus text format, version 0.0.4.
     Prometheus,
 }
 
@@ -41,7 +42,7 @@ pub(in crate::cli) fn metrics(args: &MetricsArgs) -> Result<Exit, Failure> {
     output::artefact(text.as_bytes())
 }
 
-/// There a counter's family has the name of its samples, and some lines are unknown.
+/// In that format a counter's family has the name of its samples, and some lines do not exist.
 fn as_prometheus(openmetrics: &str) -> String {
     let mut counter = None;
     let mut text = String::new();

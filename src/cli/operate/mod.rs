@@ -1,4 +1,4 @@
-//! Verbs for those who operate a daemon: run it, ask it, tell it what to do.
+//! Commands for operating a daemon: running it, querying it, giving it orders.
 
 pub(super) mod cleanup;
 pub(super) mod daemon;

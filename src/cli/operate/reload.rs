@@ -5,18 +5,17 @@ use crate::cli::{Exit, Failure, output};
 use crate::control::{Order, Reply};
 use crate::types::Page;
 
-/// Read the configuration and all hooks again; all or nothing.
+/// Reload the configuration and all hooks; all or nothing.
 ///
-/// Everything is checked first. If anything is wrong nothing changes, and the daemon goes on with
-/// what it has. Virtual hosts that did not change, or are only called otherwise, notice nothing. A
-/// master that would move to an interface which does not exist keeps its addresses: that is wrong,
-/// too.
+/// Everything is checked first. If anything is wrong, nothing changes and the daemon continues with
+/// what it has. Virtual hosts that did not change, or were only renamed, are not disturbed. Moving
+/// a master to an interface that does not exist is an error as well: it keeps its addresses.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct ReloadArgs {
     #[command(flatten)]
     daemon: Daemon,
-    /// Also if a master would move to an interface that does not exist: it lets go of its addresses
-    /// and waits for that.
+    /// Reload even if a master would move to an interface that does not exist: it releases its
+    /// addresses and waits for the interface.
     #[arg(long)]
     force: bool,
 }

@@ -1,4 +1,4 @@
-//! `carpd replay`: a flight recorder's inputs fed to this version again.
+//! `carpd replay`: feeds a flight recorder's inputs to this version again.
 
 use std::path::{Path, PathBuf};
 
@@ -6,17 +6,17 @@ use crate::cli::{Exit, Failure, output};
 use crate::journal::{self, Contents, Difference, Replayed};
 use crate::types::Page;
 
-/// Play a flight recorder's file again, and report the first difference.
+/// Replay a flight recorder file, and report the first difference.
 ///
-/// The protocol decides by its inputs alone: the same inputs, at the same times, lead to the same
-/// decisions. This feeds a file's inputs to this version of carpd. A difference means that another
-/// version wrote it, or a bug.
+/// The protocol's decisions depend on its inputs alone: the same inputs at the same times lead to
+/// the same decisions. This command feeds the recorded inputs to this version of carpd. A
+/// difference means that another version wrote the file, or that there is a bug.
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "Examples:\n  carpd replay /run/carpd/carpd-1a2b3c4d@4026531840/journal"
 )]
 pub(in crate::cli) struct ReplayArgs {
-    /// The flight recorder's file; the one before it, with `.1` at its end, is read as well.
+    /// The flight recorder file; the previous one, which ends in `.1`, is read as well.
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
@@ -37,7 +37,7 @@ pub(in crate::cli) fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
     if skipped > 0 {
         writeln!(
             page,
-            "{skipped} inputs were skipped: the beginning of their life is no longer in the file"
+            "{skipped} inputs were skipped: what came before them is no longer in the file"
         );
     }
     if contents.torn {
@@ -63,7 +63,7 @@ fn told(difference: &Difference) -> Failure {
         .map_or_else(|| "new settings".to_owned(), |input| format!("{input:?}"));
     Failure::new(
         Exit::Failure,
-        format!("{vhost} went another way at {at}, record {record}: {input}"),
+        format!("{vhost} decided differently at {at}, record {record}: {input}"),
     )
     .detail(format!("then: {recorded:?}"))
     .detail(format!("now:  {replayed:?}"))
@@ -78,7 +78,7 @@ pub(super) fn load(path: &Path) -> Result<Contents, Failure> {
     })?;
     if let Some(why) = &contents.left_out {
         output::note(format_args!(
-            "note: what happened earlier is left out: {why}"
+            "note: earlier records are left out: {why}"
         ));
     }
     Ok(contents)

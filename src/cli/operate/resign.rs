@@ -1,4 +1,4 @@
-//! `carpd resign`: hand over, and say what came of it.
+//! `carpd resign`: hands over, and reports the outcome.
 
 use super::daemon::{self, Daemon};
 use crate::cli::{Exit, Failure, output};
@@ -6,11 +6,11 @@ use crate::control::{Order, Reply};
 use crate::engine::report::HandedOver;
 use crate::types::Name;
 
-/// Hand a virtual host over to a peer; this node is the last choice for the next while.
+/// Hand a virtual host over to a peer, and make this node the last choice for a while.
 ///
-/// Asks first who is there. Without a fit peer nothing is done, and the exit status is 5: backups
-/// that run carpd answer, those that run anything else are silent. Waits until somebody has taken
-/// over, or nobody has, and says so.
+/// First asks which peers are there. Without a fit peer nothing is done, and the exit status is 5.
+/// Only backups that run carpd answer; those that run anything else are silent. Waits until a peer
+/// has taken over, or until it is clear that none will, and reports which.
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "Examples:\n  carpd resign web\n  carpd resign web --reason \"new kernel\" && reboot\n  \
@@ -21,10 +21,10 @@ pub(in crate::cli) struct Args {
     daemon: Daemon,
     /// The virtual host.
     vhost: Name,
-    /// For the log.
+    /// The reason, for the log.
     #[arg(long, default_value = "asked by an operator")]
     reason: String,
-    /// Do it without a fit peer as well, and say how long nobody held the addresses.
+    /// Hand over even without a fit peer, and report how long no node held the addresses.
     #[arg(long)]
     force: bool,
 }
@@ -50,7 +50,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<Exit, Failure> {
         )),
         HandedOver::Back { nobody_ms } => {
             let text = format!(
-                "{vhost}: nobody took over; nobody held the addresses for {nobody_ms} ms, and this node has them again"
+                "{vhost}: no peer took over; no node held the addresses for {nobody_ms} ms, and this node holds them again"
             );
             if *force {
                 output::line(text)
@@ -60,8 +60,8 @@ pub(in crate::cli) fn run(args: &Args) -> Result<Exit, Failure> {
         }
         HandedOver::NoPeer { waited_ms } => {
             let text =
-                format!("{vhost}: no fit peer was heard within {waited_ms} ms; nothing was done");
-            let hint = "--force hands over all the same: for a peer that runs no carpd, since such backups are silent";
+                format!("{vhost}: no fit peer answered within {waited_ms} ms; nothing was done");
+            let hint = "use --force to hand over anyway, for example to a peer that does not run carpd: such backups are silent";
             Err(Failure::new(Exit::NoPeer, text).hint(hint))
         }
     }

@@ -1,4 +1,4 @@
-//! `carpd run`: becomes the daemon, which is a program of its own.
+//! `carpd run`: becomes the daemon, which is a separate program.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -6,8 +6,8 @@ use std::process::Command;
 use crate::cli::{Exit, Failure};
 use crate::programs::{self, Program};
 
-/// Executes the daemon in place of this process, with the same command line. Comes back if that
-/// cannot be done.
+/// Executes the daemon in place of this process, with the same command line. Returns only if that
+/// fails.
 pub(in crate::cli) fn run() -> Failure {
     let cannot = |error: &dyn std::fmt::Display| Failure::new(Exit::Cannot, error.to_string());
     match programs::find(Program::Daemon) {

@@ -11,10 +11,11 @@ use crate::engine::report::{
 };
 use crate::types::Page;
 
-/// What was refused so long ago is no trouble of today, and stands in the JSON alone.
+/// Advertisements refused longer ago than this are no longer a current problem, and appear only in
+/// the JSON.
 const RECENT_MS: u64 = 600_000;
 
-/// Show what every virtual host and hook is doing, and why.
+/// Show the state of every virtual host and hook, and the reasons for it.
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "Examples:\n  carpd status\n  carpd status --json | jq '.vhosts[].state'"
@@ -44,7 +45,7 @@ pub(in crate::cli) fn status(args: &StatusArgs) -> Result<Exit, Failure> {
     output::page(&page)
 }
 
-/// Shows one after the other; one that does not answer is a failure only if none does.
+/// Shows one daemon after the other. It is a failure only if none of them answers.
 fn status_of_all(directories: &[PathBuf]) -> Result<Exit, Failure> {
     let mut page = Page::default();
     let mut problem = None;
@@ -102,7 +103,7 @@ fn status_text(status: &Status, page: &mut Page) {
         } = stranger;
         writeln!(
             page,
-            "heard vhid {vhid} on {interface}, which nobody here has, from {from} ({count} so far, the last {ago_ms} ms ago): {cause}"
+            "heard vhid {vhid} on {interface}, which no virtual host here uses, from {from} ({count} so far, the last {ago_ms} ms ago): {cause}"
         );
     }
     for hook in &status.hooks {
@@ -113,7 +114,7 @@ fn status_text(status: &Status, page: &mut Page) {
         .as_ref()
         .and_then(|engine| engine.before.as_ref())
     {
-        writeln!(page, "started again: {how} (at {})", at(*at_ms));
+        writeln!(page, "restarted: {how} (at {})", at(*at_ms));
     }
     for missing in status
         .engine
@@ -178,7 +179,7 @@ fn vhost_text(vhost: &VhostStatus, page: &mut Page) {
     let up = match (vhost.holding, vhost.foreign.is_empty()) {
         (true, _) => ", up here",
         (false, true) => ", not here",
-        (false, false) => ", up here by other means",
+        (false, false) => ", up here but not set by carpd",
     };
     let lease = if vhost.lease.is_empty() {
         String::new()
@@ -193,7 +194,7 @@ fn vhost_text(vhost: &VhostStatus, page: &mut Page) {
     for Elsewhere { address, interface } in &vhost.elsewhere {
         writeln!(
             page,
-            "  {address} is up on {interface}, not by carpd's doing: this host answers for it, master or not"
+            "  {address} is up on {interface}, but not set by carpd: this host answers for it, master or not"
         );
     }
     for refused in &vhost.refused_addresses {
@@ -204,7 +205,7 @@ fn vhost_text(vhost: &VhostStatus, page: &mut Page) {
         } = refused;
         writeln!(
             page,
-            "  but not {address}: {reason}; tries again in {} s",
+            "  but not {address}: {reason}; next try in {} s",
             retry_in_ms.div_ceil(1000)
         );
     }
@@ -220,7 +221,7 @@ fn vhost_text(vhost: &VhostStatus, page: &mut Page) {
     for health in &vhost.health {
         let since = at(health.since_ms);
         match health.well {
-            None => writeln!(page, "  {}: not asked for its health yet", health.hook),
+            None => writeln!(page, "  {}: health not checked yet", health.hook),
             Some(true) => writeln!(page, "  {}: healthy since {since}", health.hook),
             Some(false) => {
                 writeln!(

@@ -1,15 +1,15 @@
-//! `carpd undemote`: an operator says that a node is as fit as any.
+//! `carpd undemote`: an operator declares a node fit again.
 
 use super::daemon::{self, Daemon};
 use crate::cli::{Exit, Failure};
 use crate::control::Order;
 use crate::types::Name;
 
-/// End the demotion of a virtual host: what made this node unfit has been put right.
+/// End the demotion of a virtual host, after fixing what made this node unfit.
 ///
-/// Ends what failed sends, refused addresses, failed hooks, `carp.demote` and `carpd resign` did,
-/// and says what is left: what a hook's `health` says ends when that says otherwise, and a hook or
-/// an address that fails on a master is tried again at once.
+/// Clears the demotion caused by failed sends, refused addresses, failed hooks, `carp.demote` and
+/// `carpd resign`, and reports what remains. Demotion by a hook's `health` ends only when the hook
+/// reports healthy again. On a master, a failing hook or address is retried at once.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  carpd undemote web")]
 pub(in crate::cli) struct Args {

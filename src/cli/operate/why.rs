@@ -1,4 +1,4 @@
-//! `carpd why`: what happened, from the flight recorder.
+//! `carpd why`: explains what happened, from the flight recorder.
 
 use std::path::PathBuf;
 
@@ -8,10 +8,10 @@ use crate::cli::{Exit, Failure, output};
 use crate::journal::{self, Story};
 use crate::types::Page;
 
-/// Show why virtual hosts changed their state, and what followed.
+/// Show why virtual hosts changed state, and what followed.
 ///
-/// Reads the daemon's flight recorder; the daemon need not run. Each change of state is shown with
-/// its cause, the peer that led to it, and what the hooks did and how long that took.
+/// Reads the daemon's flight recorder; the daemon need not be running. Each state change is shown
+/// with its cause, the peer that led to it, what the hooks did and how long that took.
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "Examples:\n  carpd why\n  carpd why --last 1\n  carpd why --file ./journal --vhost web"
@@ -20,15 +20,15 @@ pub(in crate::cli) struct WhyArgs {
     #[command(flatten)]
     daemon: Daemon,
 
-    /// Read this flight recorder's file.
+    /// Read this flight recorder file.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "instance"])]
     file: Option<PathBuf>,
 
-    /// Only this virtual host.
+    /// Show only this virtual host.
     #[arg(long, value_name = "NAME")]
     vhost: Option<String>,
 
-    /// Only so many of the last changes.
+    /// Show only the last N state changes.
     #[arg(long, value_name = "N", default_value_t = 10)]
     last: usize,
 }
@@ -58,7 +58,7 @@ pub(in crate::cli) fn why(args: &WhyArgs) -> Result<Exit, Failure> {
         .skip(first)
         .for_each(|story| story.tell(&format!("{} ", at(story)), &mut page));
     if stories.is_empty() {
-        writeln!(page, "no change of state is recorded");
+        writeln!(page, "no state changes are recorded");
     }
     output::page(&page)
 }

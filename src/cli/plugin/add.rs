@@ -1,4 +1,5 @@
-//! `carpd plugin add`: from a file to a pinned hook in the configuration, after a look at it.
+//! `carpd plugin add`: shows what a plugin can do, and adds it to the configuration as a pinned
+//! hook.
 
 use std::fmt::Display;
 use std::io::{BufRead as _, IsTerminal as _, stdin};
@@ -21,14 +22,14 @@ use crate::host::services::files;
 use crate::resolve::Sources;
 use crate::types::{Name, Page};
 
-/// Show what a plugin can do, and put it into the configuration: pinned to these bytes, with the
-/// grants that you give.
+/// Show what a plugin can do, and add it to the configuration, pinned to these bytes and with the
+/// grants you give.
 ///
-/// A plugin that is there already is replaced by the new version, and what the new one can do
-/// beyond the old one is shown. The file is copied to hooks/ beside the configuration, unless it is
-/// below that directory, and with it the signature that lies beside it. The new configuration is
-/// checked as `carpd check` does, its difference is shown, and nothing is changed before you have
-/// said yes. `carpd reload` takes it into use.
+/// A plugin that is already configured is replaced by the new version, and what the new one can do
+/// beyond the old one is shown. The file and the signature next to it are copied to hooks/ next to
+/// the configuration, unless they are below that directory already. The new configuration is
+/// checked as by `carpd check` and shown as a diff; nothing is changed until you confirm. Run
+/// `carpd reload` to use it.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd plugin add failover.wasm --vhost web \\\n    \
@@ -40,19 +41,19 @@ pub(in crate::cli) struct Args {
     #[arg(value_name = "FILE|REF")]
     file: PathBuf,
 
-    /// What the configuration calls it [default: the name in its manifest].
+    /// The hook's name in the configuration [default: the name in its manifest].
     #[arg(long, value_name = "NAME")]
     name: Option<Name>,
 
-    /// A virtual host that shall use it; may be given more than once [default: the only one].
+    /// A virtual host that is to use it; may be repeated [default: the only one].
     #[arg(long = "vhost", value_name = "VHOST")]
     vhosts: Vec<String>,
 
-    /// A line of TOML for its grants; may be given more than once.
+    /// A line of TOML for its grants; may be repeated.
     #[arg(long = "grant", value_name = "TOML")]
     grants: Vec<String>,
 
-    /// A line of TOML for its config; may be given more than once.
+    /// A line of TOML for its config; may be repeated.
     #[arg(long = "setting", value_name = "TOML")]
     settings: Vec<String>,
 
@@ -63,7 +64,7 @@ pub(in crate::cli) struct Args {
     #[command(flatten)]
     connection: registry::Connection,
 
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long, short)]
     yes: bool,
 
@@ -73,7 +74,7 @@ pub(in crate::cli) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
-    // A file of that name wins.
+    // A file of that name takes precedence.
     let reference = args
         .file
         .to_str()
@@ -89,7 +90,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
 }
 
 fn add(args: &Args, file: &Path) -> Result<Exit, Failure> {
-    // The file itself: a link that leads to it stays one.
+    // Edit the file itself: a link to it stays a link.
     let path = fs::canonicalize(&args.config)
         .map_err(|err| failure(format!("{}: {err}", args.config.display())))?;
     let old = Config::load(&path).map_err(|report| bad(&report))?;
@@ -104,7 +105,7 @@ fn add(args: &Args, file: &Path) -> Result<Exit, Failure> {
             Language::Wasm => {
                 Difference::between(&Look::at(&hook.path, &old.config.trust)?, &look).text()
             }
-            Language::Lua => line("all of the above: a script could do whatever it was granted"),
+            Language::Lua => line("all of the above: a script could use everything it was granted"),
         };
         let difference = if difference == Page::default() {
             line("nothing")
@@ -114,7 +115,7 @@ fn add(args: &Args, file: &Path) -> Result<Exit, Failure> {
         writeln!(shown);
         writeln!(
             shown,
-            "It takes the place of {}; what changes in what it can do:",
+            "It replaces {}; what changes in what it can do:",
             hook.source
         );
         shown.append(&difference);
@@ -134,7 +135,7 @@ fn add(args: &Args, file: &Path) -> Result<Exit, Failure> {
         .apply(&text)
         .map_err(|why| Failure::new(Exit::Usage, why))?;
     let diff = diff(&text, &new, &args.config);
-    // Only now is anything written, and taken away again if it ends here.
+    // Nothing is written before this point. The copy is removed again if the command fails.
     let copied = place.install(file, &look)?;
     let checked = check_new(&path, &new, &name, &look);
     if let Err(failed) = checked {
@@ -145,10 +146,10 @@ fn add(args: &Args, file: &Path) -> Result<Exit, Failure> {
     diff.lines().for_each(|line| writeln!(shown, "{line}"));
     output::notes(&shown);
     if new == text {
-        output::note("It is there already.");
+        output::note("It is already there.");
     } else if !confirmed(args) {
         copied.remove();
-        return Err(failure("nothing was changed").hint("without a terminal: --yes"));
+        return Err(failure("nothing was changed").hint("without a terminal, use --yes"));
     } else {
         replace(&path, &text, &new).inspect_err(|_| copied.remove())?;
     }
@@ -158,7 +159,7 @@ fn add(args: &Args, file: &Path) -> Result<Exit, Failure> {
     }
     let (source, config) = (place.source, args.config.display());
     output::line(format_args!(
-        "hook {name}: {source} is in {config}; carpd reload takes it into use"
+        "hook {name}: added {source} to {config}; run `carpd reload` to use it"
     ))
 }
 
@@ -187,11 +188,12 @@ fn name(args: &Args, file: &Path, look: &Look) -> Result<Name, Failure> {
         .as_ref()
         .map_or_else(stem, |manifest| manifest.name.clone());
     text.parse().map_err(|_| {
-        failure(format!("{text:?} cannot be a hook's name")).hint("give one: --name NAME")
+        failure(format!("{text:?} cannot be the name of a hook")).hint("choose one with --name NAME")
     })
 }
 
-/// Those that shall name the hook: given, or those that do, or the only one.
+/// The virtual hosts that are to use the hook: those given, or those that use it already, or the
+/// only one.
 fn vhosts(args: &Args, config: &Config, name: &Name) -> Result<Vec<String>, Failure> {
     if !args.vhosts.is_empty() || config.vhosts.iter().any(|vhost| vhost.hooks.contains(name)) {
         return Ok(args.vhosts.clone());
@@ -202,21 +204,21 @@ fn vhosts(args: &Args, config: &Config, name: &Name) -> Result<Vec<String>, Fail
             let names: Vec<&str> = several.iter().map(|vhost| vhost.name.as_str()).collect();
             let failed = Failure::new(Exit::Usage, "there are several virtual hosts");
             Err(failed.hint(format!(
-                "say which shall use it: --vhost {}",
+                "choose the one that is to use it: --vhost {}",
                 names.join(" or --vhost ")
             )))
         }
     }
 }
 
-/// Where the plugin will lie.
+/// Where the plugin is going to be.
 struct Place {
     path: PathBuf,
     /// As `source` in the configuration.
     source: String,
 }
 
-/// What was written for it.
+/// The files that were written for it.
 struct Copied(Vec<PathBuf>);
 
 impl Copied {
@@ -228,8 +230,9 @@ impl Copied {
 }
 
 impl Place {
-    /// Where it is, if that is below the configuration's directory; else under hooks/, by its
-    /// content: no version ever overwrites another, and one that nobody names harms nobody.
+    /// Its current place, if that is below the configuration's directory; otherwise one under
+    /// hooks/ named after its content, so that no version ever overwrites another. A file that is
+    /// not used does no harm.
     fn of(file: &Path, config: &Path, name: &Name, look: &Look) -> Result<Self, Failure> {
         let directory = config.parent().unwrap_or(Path::new("/"));
         let file =
@@ -237,7 +240,7 @@ impl Place {
         if let Ok(below) = file.strip_prefix(directory) {
             let source = below
                 .to_str()
-                .ok_or_else(|| failure(format!("{}: this path is no text", file.display())))?
+                .ok_or_else(|| failure(format!("{}: this path is not valid UTF-8", file.display())))?
                 .to_owned();
             return Ok(Self { path: file, source });
         }
@@ -276,7 +279,7 @@ impl Place {
     }
 }
 
-/// As `carpd check` does: the whole configuration, with every hook loaded.
+/// Checks as `carpd check` does: the whole configuration, with every hook loaded.
 fn check_new(path: &Path, new: &str, name: &Name, look: &Look) -> Result<(), Failure> {
     let around = Disk::beside(path, Sources::of_daemon());
     let loaded =
@@ -300,7 +303,7 @@ fn check_new(path: &Path, new: &str, name: &Name, look: &Look) -> Result<(), Fai
     Ok(())
 }
 
-/// Every import must be granted, or the component is refused: says which lines would.
+/// Every import must be granted, or the component is refused. Says which lines are missing.
 fn missing(look: &Look, grants: &Grants) -> Result<(), Failure> {
     let imports = || look.abilities.imports.iter();
     if let Some(unknown) = imports().find(|import| !is_known(import)) {
@@ -318,11 +321,11 @@ fn missing(look: &Look, grants: &Grants) -> Result<(), Failure> {
         return Ok(());
     }
     output::notes(&look.text());
-    let failed = failure("it can do more than it is granted, and would be refused; what it lacks:");
+    let failed = failure("it can do more than it is granted, and would be refused; missing grants:");
     Err(lines
         .into_iter()
         .fold(failed, Failure::detail)
-        .hint("grant it with your values, or leave it"))
+        .hint("grant these with your own values, or do not use the plugin"))
 }
 
 fn diff(old: &str, new: &str, config: &Path) -> String {
@@ -346,7 +349,7 @@ fn confirmed(args: &Args) -> bool {
     stdin().lock().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }
 
-/// Replaces the configuration in one step, if it is still the one that was read.
+/// Replaces the configuration atomically, if it has not changed since it was read.
 fn replace(path: &Path, old: &str, new: &str) -> Result<(), Failure> {
     if fs::read_to_string(path).ok().as_deref() != Some(old) {
         return Err(failure(format!(

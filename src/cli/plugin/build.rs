@@ -1,15 +1,15 @@
-//! `carpd plugin build`: from a core module to a component.
+//! `carpd plugin build`: turns a core module into a component.
 
 use std::path::PathBuf;
 
 use crate::cli::{Exit, Failure};
 use crate::hooks::artifact::manifest;
 
-/// Make a component of what a compiler for wasm32-unknown-unknown left.
+/// Turn a module compiled for wasm32-unknown-unknown into a component.
 ///
-/// The component exports the entry points that the module exports, and imports the functions that
-/// it calls; a module that needs anything beside the contract (`carpd plugin wit`) is refused. What
-/// is a component already only gets the manifest.
+/// The component exports the module's entry points and imports the functions that it calls. A
+/// module that needs anything outside the contract (`carpd plugin wit`) is refused. If the file is
+/// a component already, only the manifest is added.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd plugin build target/wasm32-unknown-unknown/release/failover.wasm --output failover.wasm\n  \
@@ -19,11 +19,11 @@ pub(in crate::cli) struct Args {
     #[arg(value_name = "FILE")]
     module: PathBuf,
 
-    /// Where the component goes.
+    /// The component to write.
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
 
-    /// What the plugin says about itself: name, version, description, license, asks.
+    /// The plugin's manifest: name, version, description, license, asks.
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
 }

@@ -1,12 +1,11 @@
-//! Writes a hook into the text of a configuration. Comments, order and everything else stay as they
-//! are.
+//! Writes a hook into the text of a configuration, preserving comments, order and everything else.
 
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, Value, value};
 
 use crate::trust::Digest;
 use crate::types::Name;
 
-/// What is to stand in the configuration afterwards.
+/// What the configuration is to contain afterwards.
 #[derive(Debug)]
 pub(super) struct Edit<'a> {
     /// The hook.
@@ -19,7 +18,7 @@ pub(super) struct Edit<'a> {
     pub(super) grants: &'a [String],
     /// Lines for `[hook.NAME.config]`.
     pub(super) settings: &'a [String],
-    /// Virtual hosts that name it.
+    /// Virtual hosts that use it.
     pub(super) vhosts: &'a [String],
 }
 
@@ -27,7 +26,7 @@ impl Edit<'_> {
     /// The new text.
     ///
     /// # Errors
-    /// What cannot be read or edited, for the operator.
+    /// Says, for the operator, what cannot be read or edited.
     pub(super) fn apply(&self, text: &str) -> Result<String, String> {
         let mut document: DocumentMut = text
             .parse()
@@ -39,7 +38,7 @@ impl Edit<'_> {
         let hook = self.hook(document.as_table_mut())?;
         set(hook, "source", self.source.into());
         set(hook, "digest", self.digest.to_string().into());
-        // A signature at another place belongs to another file.
+        // A signature in another place belongs to another file.
         hook.remove("signature");
         for (key, lines) in [("config", self.settings), ("grant", self.grants)] {
             for line in lines {
@@ -68,8 +67,7 @@ impl Edit<'_> {
         Ok(document.to_string())
     }
 
-    /// What stood at the end of the text, behind its last table, belongs there, not behind a new
-    /// one.
+    /// Comments after the last table stay where they are, rather than moving after the new one.
     fn keep_end(&self, document: &mut DocumentMut, is_new: bool) {
         let end = document.trailing().as_str().unwrap_or_default().to_owned();
         let own = format!("[hook.{}", self.name);
@@ -107,7 +105,7 @@ impl Edit<'_> {
             .ok_or_else(|| format!("`hook.{}` is not a table", self.name))
     }
 
-    /// Puts the hook into the list of a virtual host, last.
+    /// Appends the hook to the list of a virtual host.
     fn use_in(&self, root: &mut Table, vhost: &str) -> Result<(), String> {
         let vhosts = root
             .get_mut("vhost")
@@ -132,7 +130,7 @@ impl Edit<'_> {
     }
 }
 
-/// Sets a value and leaves what stands around it.
+/// Sets a value, preserving blanks and comments around it.
 fn set(table: &mut dyn TableLike, key: &str, new: Value) {
     match table.get_mut(key).and_then(Item::as_value_mut) {
         Some(old) => {
@@ -144,7 +142,7 @@ fn set(table: &mut dyn TableLike, key: &str, new: Value) {
     }
 }
 
-/// Adds what is given: entries to lists and tables that are there, once each.
+/// Adds the given entries to existing lists and tables, each of them once.
 fn merge(into: &mut dyn TableLike, key: &str, given: &Item) -> Result<(), String> {
     let Some(there) = into.get_mut(key) else {
         into.insert(key, given.clone());
@@ -181,12 +179,12 @@ fn merge(into: &mut dyn TableLike, key: &str, given: &Item) -> Result<(), String
     }
     match given.as_value() {
         Some(new) if there.is_value() => set(into, key, new.clone()),
-        _ => return Err(format!("`{key}` is there, and is something else")),
+        _ => return Err(format!("`{key}` exists with another value")),
     }
     Ok(())
 }
 
-/// Do both mean the same, however they are written?
+/// Whether both mean the same, however they are written.
 fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::String(a), Value::String(b)) => a.value() == b.value(),
@@ -202,14 +200,14 @@ fn same(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// Without the blanks and comments around it.
+/// The value without blanks and comments around it.
 fn bare(value: &Value) -> String {
     let mut value = value.clone();
     value.decor_mut().clear();
     value.to_string()
 }
 
-/// Appends in the style of the list.
+/// Appends in the list's own style.
 fn append(list: &mut Array, mut new: Value) {
     let style = list.iter().last().map(|last| last.decor().clone());
     let prefix = style

@@ -1,4 +1,5 @@
-//! `carpd plugin inspect` and `diff`: what a component can do, read from the component itself.
+//! `carpd plugin inspect` and `diff`: show what a component can do, as read from the component
+//! itself.
 
 use std::path::PathBuf;
 
@@ -10,10 +11,11 @@ use crate::cli::{Exit, Failure, output};
 use crate::trust::Trust;
 use crate::types::Page;
 
-/// Show all that a component can ever do, what it asks for and why, and who signed it; run nothing.
+/// Show everything a component can ever do, what it asks for and why, and who signed it, without
+/// running it.
 ///
-/// What it imports is the whole of it: a function that does not stand there cannot be called,
-/// whatever the code does.
+/// The list of imports is complete: a function that is not listed cannot be called, whatever the
+/// code does.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd plugin inspect failover.wasm\n  \
@@ -26,26 +28,26 @@ pub(in crate::cli) struct Args {
     #[command(flatten)]
     keys: Keys,
 
-    /// Print it as JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     json: bool,
 }
 
-/// Show what a new version of a component can do that the old one could not, and the other way
-/// round.
+/// Compare what two versions of a component can do.
 ///
-/// Exit status 1 if the new one can do more: call another function, or run on another occasion.
+/// The exit status is 1 if the new version can do more: call another function, or run on another
+/// event.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct DiffArgs {
     /// The old component.
     #[arg(value_name = "OLD")]
     old: PathBuf,
 
-    /// The new one.
+    /// The new component.
     #[arg(value_name = "NEW")]
     new: PathBuf,
 
-    /// Print it as JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -59,7 +61,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     }
 }
 
-/// What one component has beyond another.
+/// The differences between two components.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Difference {
     /// Functions that only the new one can call.
@@ -89,7 +91,7 @@ impl Difference {
         }
     }
 
-    /// Can the new one do what the old one could not?
+    /// Whether the new one can do something that the old one could not.
     pub(super) fn is_more(&self) -> bool {
         !self.gained.is_empty() || !self.new_entry_points.is_empty()
     }

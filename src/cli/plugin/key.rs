@@ -1,5 +1,5 @@
-//! `carpd plugin keygen`: a key pair as minisign makes it, and the password that locks a secret
-//! key.
+//! `carpd plugin keygen`: makes a key pair in minisign's format, and handles passwords of secret
+//! keys.
 
 use std::fs::{OpenOptions, Permissions};
 use std::io::{BufRead as _, IsTerminal as _, Write as _, stdin};
@@ -12,20 +12,20 @@ use super::{failure, read_at_most};
 use crate::cli::{Exit, Failure, output};
 use crate::trust::{FILE_MAX, decode_base64};
 
-/// Make a key pair to sign plugins with: PREFIX.pub for all, PREFIX.key for you alone.
+/// Create a key pair for signing plugins: PREFIX.pub is public, PREFIX.key is secret.
 ///
-/// The same as `minisign -G`, which can use the files too. The secret key is locked with a
-/// password, which is asked for; where standard input is no terminal it is the first line there.
+/// Does the same as `minisign -G`; minisign can use the files too. Asks for a password that
+/// protects the secret key; if standard input is not a terminal, its first line is the password.
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "Examples:\n  carpd plugin keygen team\n  carpd plugin keygen --no-password ci"
 )]
 pub(in crate::cli) struct Args {
-    /// Where the files go, without their endings.
+    /// The path of the files, without their extensions.
     #[arg(value_name = "PREFIX")]
     prefix: PathBuf,
 
-    /// Do not lock the secret key: whoever can read the file can sign.
+    /// Do not protect the secret key with a password: anyone who can read the file can sign.
     #[arg(long, short = 'W')]
     no_password: bool,
 }
@@ -70,7 +70,8 @@ fn with_ending(prefix: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-/// A new file that is never, not even for a moment, open to more than it shall be.
+/// Creates a file with its final mode from the start, so that it is never open to others, not even
+/// briefly.
 fn create(path: &Path, content: &[u8], mode: u32) -> Result<(), Failure> {
     let file = OpenOptions::new()
         .write(true)
@@ -85,7 +86,7 @@ fn create(path: &Path, content: &[u8], mode: u32) -> Result<(), Failure> {
     written.map_err(|err| failure(format!("could not write {}: {err}", path.display())))
 }
 
-/// Opens a secret key; asks for its password if it has one.
+/// Opens a secret key, asking for its password if it has one.
 pub(super) fn secret_key(path: &Path) -> Result<SecretKey, Failure> {
     let text = String::from_utf8_lossy(&read_at_most(path, FILE_MAX)?).into_owned();
     let sealed = || {
@@ -101,11 +102,11 @@ pub(super) fn secret_key(path: &Path) -> Result<SecretKey, Failure> {
         .map_err(|err| failure(format!("{}: could not open the key: {err}", path.display())))
 }
 
-/// A key without a password. minisign leaves its checksum empty, so nothing but the signature tells
-/// whether it is whole.
+/// A key without a password. minisign leaves its checksum empty, so only verifying a signature can
+/// show whether the key is intact.
 fn unlocked(text: &str) -> Option<SecretKey> {
     let bytes = decode_base64(text.lines().nth(1)?)?;
-    // Behind the algorithm of the signature stands that of the lock.
+    // The algorithm of the encryption follows that of the signature.
     (bytes.get(2..4)? == [0, 0])
         .then(|| SecretKey::from_bytes(&bytes).ok())
         .flatten()
@@ -114,10 +115,10 @@ fn unlocked(text: &str) -> Option<SecretKey> {
 fn new_password() -> Result<String, Failure> {
     let first = password("Password: ")?;
     if first.is_empty() {
-        return Err(failure("the password is empty").hint("a key without one: --no-password"));
+        return Err(failure("the password is empty").hint("to create a key without a password, use --no-password"));
     }
     if stdin().is_terminal() && password("Password (one more time): ")? != first {
-        return Err(failure("the passwords are not the same"));
+        return Err(failure("the passwords do not match"));
     }
     Ok(first)
 }

@@ -1,5 +1,5 @@
-//! `carpd plugin list`: the hooks of the configuration, who vouches for them, and what the daemon
-//! has of them.
+//! `carpd plugin list`: the hooks in the configuration, who signed them, and which of them the
+//! daemon has loaded.
 
 use std::path::PathBuf;
 
@@ -16,18 +16,18 @@ use crate::hooks::{HookSource, Language};
 use crate::resolve::Sources;
 use crate::types::{Name, Page, shown};
 
-/// List the hooks of the configuration: digest, signer, pin, contract, and whether the daemon has
-/// loaded them.
+/// List the hooks in the configuration with digest, signer, pin and contract, and whether the
+/// daemon has loaded them.
 ///
-/// Reads the configuration and the hooks as the daemon would. Exit status 1 if one of them would be
-/// refused.
+/// Reads the configuration and the hooks as the daemon would. The exit status is 1 if one of them
+/// would be refused.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
     /// The configuration.
     #[arg(long, short, value_name = "FILE", default_value = CONFIG)]
     config: PathBuf,
 
-    /// Print it as JSON.
+    /// Print the list as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -36,11 +36,11 @@ pub(in crate::cli) struct Args {
 struct Listed<'a> {
     name: &'a Name,
     hook: &'a Hook,
-    /// Its bytes and who vouches for them; or why not.
+    /// Its bytes and who vouches for them, or why it would be refused.
     found: Result<(HookSource, Vouched), String>,
-    /// What the daemon has.
+    /// The daemon's version of it.
     status: Option<&'a HookStatus>,
-    /// Is there a daemon?
+    /// Whether a daemon answers.
     running: bool,
 }
 
@@ -79,8 +79,8 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     })
 }
 
-/// The hooks of the daemon that runs this configuration; `None` if it does not run, or we may not
-/// ask.
+/// The hooks of the daemon that runs this configuration; `None` if it is not running, or we have no
+/// permission to ask.
 fn daemon(args: &Args, config: &Config) -> Option<Vec<HookStatus>> {
     let socket = control::socket_path(&instance_dir(&config.daemon.run_dir, &args.config).ok()?);
     match control::call(&socket, Order::Status) {
@@ -106,7 +106,7 @@ fn look(config: &Config, name: &Name, hook: &Hook) -> Result<(HookSource, Vouche
 }
 
 impl Listed<'_> {
-    /// The contract's version, of a component.
+    /// The contract version of a component.
     fn contract(&self) -> Option<String> {
         let (source, _) = self
             .found
@@ -152,15 +152,15 @@ impl Listed<'_> {
             }
         }
         let loaded = match self.loaded() {
-            "yes" => "loaded as it is here",
-            "other" => "the daemon has another version of it",
-            "no" => "not loaded: the daemon does not know it yet (carpd reload)",
+            "yes" => "loaded in this version",
+            "other" => "the daemon has loaded another version",
+            "no" => "not loaded: the daemon does not know it yet (run `carpd reload`)",
             _ => "no daemon answers for this configuration",
         };
         writeln!(page, "  {loaded}");
     }
 
-    /// Stable: what `--json` prints.
+    /// The output of `--json`, which is stable.
     fn json(&self) -> Value {
         let found = self.found.as_ref();
         let vouched = found.map(|(_, vouched)| vouched).ok();

@@ -1,4 +1,4 @@
-//! What can be told of a component without running it.
+//! Inspects a component without running it.
 
 use std::path::{Path, PathBuf};
 
@@ -13,14 +13,14 @@ use crate::hooks::contract::api::{FUNCTIONS, Function, grant_line, is_allowed};
 use crate::trust::{Digest, FILE_MAX, Signer, Trust};
 use crate::types::{Page, shown};
 
-/// A component, looked at.
+/// An inspected component.
 #[derive(Debug)]
 pub(super) struct Look {
     /// Its file.
     pub(super) path: PathBuf,
     /// All of it.
     pub(super) bytes: Vec<u8>,
-    /// Of its file.
+    /// The digest of its file.
     pub(super) digest: Digest,
     /// What it can ever do.
     pub(super) abilities: Abilities,
@@ -33,11 +33,11 @@ pub(super) struct Look {
 /// Who signed a file.
 #[derive(Debug)]
 pub(super) enum Signature {
-    /// There is none beside it.
+    /// There is no signature next to it.
     None,
-    /// Somebody whom we know.
+    /// A known key.
     Good(Signer),
-    /// There is one that says nothing to us; why.
+    /// There is one that is not accepted, and why.
     Bad(String),
 }
 
@@ -58,7 +58,7 @@ impl Signature {
         match self {
             Self::None => "not signed".to_owned(),
             Self::Good(signer) => format!("signed by {} ({})", signer.key, shown(&signer.comment)),
-            Self::Bad(why) => format!("the signature beside it does not count: {why}"),
+            Self::Bad(why) => format!("the signature next to it is not accepted: {why}"),
         }
     }
 
@@ -80,19 +80,19 @@ pub(super) fn function(import: &str) -> Option<&'static Function> {
         .find(|function| function.full_name() == import)
 }
 
-/// The line that would grant an import; `None` if it needs none.
+/// The line that would grant an import; `None` if it needs no grant.
 pub(super) fn grant(import: &str) -> Option<String> {
     function(import)
         .filter(|function| !is_allowed(function, &Grants::default()))
         .map(grant_line)
 }
 
-/// Does this carpd have it?
+/// Whether this carpd has it.
 pub(super) fn is_known(import: &str) -> bool {
     function(import).is_some() || import == "config.get"
 }
 
-/// What stands behind an import: the grant that it needs.
+/// What is printed after an import: the grant that it needs.
 pub(super) fn need(import: &str) -> String {
     match grant(import) {
         _ if !is_known(import) => {
@@ -120,7 +120,7 @@ impl Look {
         })
     }
 
-    /// Groups of functions that need a grant, for which the manifest has no reason.
+    /// Groups of functions that need a grant but for which the manifest gives no reason.
     fn unexplained(&self) -> Vec<&'static str> {
         let asked = |key: &str| {
             self.manifest
@@ -186,7 +186,7 @@ impl Look {
         page
     }
 
-    /// Stable: what `--json` prints.
+    /// The output of `--json`, which is stable.
     pub(super) fn json(&self) -> Value {
         let import = |name: &String| {
             let key = function(name)

@@ -1,5 +1,4 @@
-//! `carpd plugin`: hooks as WebAssembly components, built, looked at, vouched for, and put into the
-//! configuration.
+//! `carpd plugin`: builds, inspects, signs and configures hooks that are WebAssembly components.
 
 mod add;
 mod build;
@@ -20,13 +19,12 @@ use crate::config;
 use crate::hooks::artifact::source::MAX_TOTAL;
 use crate::trust::{FILE_MAX, Key, Trust};
 
-/// Hooks that are WebAssembly components: see what they can do before they run, and who vouches for
-/// them.
+/// Manage hooks that are WebAssembly components: build, inspect, sign and add them.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
-    carpd plugin inspect failover.wasm           what can it do?\n  \
-    carpd plugin add failover.wasm --vhost web   show it, ask, and write it into the configuration\n  \
-    carpd plugin list                            what is in use, and who vouches for it")]
+    carpd plugin inspect failover.wasm           show what it can do\n  \
+    carpd plugin add failover.wasm --vhost web   show it, ask, and add it to the configuration\n  \
+    carpd plugin list                            show what is in use, and who signed it")]
 pub(super) struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -65,11 +63,11 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     }
 }
 
-/// Whose signatures count.
+/// Whose signatures are accepted.
 #[derive(Debug, clap::Args)]
 struct Keys {
-    /// A minisign public key, or its file; may be given more than once [default: `[trust] keys` of
-    /// the configuration].
+    /// A minisign public key, or the file of one; may be repeated [default: `[trust] keys` in the
+    /// configuration].
     #[arg(long = "key", short = 'p', value_name = "KEY")]
     keys: Vec<String>,
 
@@ -79,7 +77,7 @@ struct Keys {
 }
 
 impl Keys {
-    /// Those on the command line, or else those of the configuration, if there is one.
+    /// The keys on the command line, or else those in the configuration, if there is one.
     fn trust(&self) -> Result<Trust, Failure> {
         if !self.keys.is_empty() {
             let keys = self
@@ -110,14 +108,14 @@ fn public_key(text: &str) -> Result<Key, Failure> {
     }
     let content = read_at_most(Path::new(text), FILE_MAX)?;
     Key::from_file(&String::from_utf8_lossy(&content))
-        .map_err(|_| failure(format!("{text}: this is not a public key of minisign")))
+        .map_err(|_| failure(format!("{text}: this is not a minisign public key")))
 }
 
 fn failure(message: impl Into<String>) -> Failure {
     Failure::new(Exit::Failure, message)
 }
 
-/// Reads a file that is no larger than a hook may be.
+/// Reads a file, up to the size that a hook may have.
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     read_at_most(path, MAX_TOTAL)
 }

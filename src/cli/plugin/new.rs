@@ -1,4 +1,4 @@
-//! `carpd plugin new`: a plugin to begin with: `carpd new hook --lang rust`, with a choice of the
+//! `carpd plugin new`: creates a plugin, like `carpd new hook --lang rust` but with a choice of
 //! SDK.
 
 use std::path::PathBuf;
@@ -7,8 +7,7 @@ use crate::cli::write::new::{Lang, make, rust_files};
 use crate::cli::{Exit, Failure};
 use crate::types::Name;
 
-/// Make a directory with a plugin in Rust that builds, its test, its manifest, and the SDK of this
-/// version beside it.
+/// Create a directory with a working plugin in Rust, its test, its manifest, and the matching SDK.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd plugin new announcer\n  \
@@ -21,11 +20,11 @@ pub(in crate::cli) struct Args {
     #[arg(value_name = "NAME")]
     name: Name,
 
-    /// Where to make it; ./NAME if not given.
+    /// The directory to create; ./NAME if not given.
     #[arg(long, value_name = "DIRECTORY")]
     dir: Option<PathBuf>,
 
-    /// Take the crate carpd-hook from this directory or Git repository, and copy nothing.
+    /// Use the crate carpd-hook from this directory or Git repository instead of a copy.
     #[arg(long, value_name = "PATH|URL")]
     sdk: Option<String>,
 }

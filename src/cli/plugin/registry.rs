@@ -1,4 +1,4 @@
-//! `carpd plugin pull` and `push`: plugins in an OCI registry.
+//! `carpd plugin pull` and `push`: exchange plugins with an OCI registry.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,15 +18,15 @@ use crate::registry::{self, About, Client, Pulled, Reference, RegistryError, Way
 use crate::trust::{FILE_MAX, Trust};
 use crate::types::Page;
 
-/// How a registry is spoken with.
+/// How to connect to a registry.
 #[derive(Debug, clap::Args)]
 pub(super) struct Connection {
-    /// Speak unencrypted with a registry that is not on this machine.
+    /// Use an unencrypted connection to a registry that is not on this machine.
     #[arg(long)]
     insecure: bool,
 
-    /// Certificates of authorities, as PEM, that are believed beside those of the system. One on
-    /// this machine is then spoken with encrypted, too.
+    /// CA certificates (PEM) to trust in addition to the system's. With this, the connection is
+    /// encrypted even to a registry on this machine.
     #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
     ca_file: Option<PathBuf>,
 }
@@ -42,11 +42,11 @@ impl Connection {
     }
 }
 
-/// Fetch a plugin from an OCI registry, with its signature if it has one; put nothing into the
+/// Download a plugin, and its signature if it has one, from an OCI registry. Does not change the
 /// configuration.
 ///
 /// REF is HOST/NAME:TAG, or HOST/NAME@sha256:... for exactly one version. The layout is that of
-/// `wkg`. A login is taken from ~/.docker/config.json. Only this machine is spoken with
+/// `wkg`. Credentials are taken from ~/.docker/config.json. Only connections to this machine are
 /// unencrypted.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
@@ -57,7 +57,7 @@ pub(in crate::cli) struct Args {
     #[arg(value_name = "REF")]
     reference: Reference,
 
-    /// Where it goes; its signature goes beside it [default: NAME.wasm].
+    /// The file to write; the signature goes next to it [default: NAME.wasm].
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -67,16 +67,16 @@ pub(in crate::cli) struct Args {
     #[command(flatten)]
     connection: Connection,
 
-    /// Replace a file that is there.
+    /// Overwrite an existing file.
     #[arg(long)]
     force: bool,
 
-    /// Print what came as JSON.
+    /// Print what was downloaded as JSON.
     #[arg(long)]
     json: bool,
 }
 
-/// Bring a plugin to an OCI registry, with the signature that lies beside it.
+/// Upload a plugin, with the signature next to it, to an OCI registry.
 #[derive(Debug, clap::Args)]
 #[command(
     after_long_help = "Examples:\n  carpd plugin push failover.wasm registry.example.org/carpd/failover:0.2.0"
@@ -86,7 +86,7 @@ pub(in crate::cli) struct PushArgs {
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// Where it goes.
+    /// Where to upload it.
     #[arg(value_name = "REF")]
     reference: Reference,
 
@@ -105,7 +105,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         .unwrap_or_else(|| PathBuf::from(format!("{}.wasm", args.reference.name())));
     for path in [&path, &beside(&path)] {
         if path.exists() && !args.force {
-            return Err(failure(format!("{} exists", path.display())).hint("replace it: --force"));
+            return Err(failure(format!("{} exists", path.display())).hint("use --force to overwrite it"));
         }
     }
     let trust = args.keys.trust()?;
@@ -134,9 +134,10 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     output::page(&page)
 }
 
-/// Writes what came to a file, and its signature beside it; an old signature of another file goes.
+/// Writes what was downloaded to a file, and its signature next to it. A signature left by another
+/// file is removed.
 fn keep(pulled: &Pulled, path: &Path, trust: &Trust) -> Result<Look, Failure> {
-    // Looked at before anything is written.
+    // Checked before anything is written.
     manifest::abilities(&pulled.component).map_err(|err| failure(err.to_string()))?;
     write(path, &pulled.component)?;
     match &pulled.signature {
@@ -150,7 +151,7 @@ fn keep(pulled: &Pulled, path: &Path, trust: &Trust) -> Result<Look, Failure> {
     Look::at(path, trust)
 }
 
-/// Fetches a plugin, and shows how far that is to who watches.
+/// Downloads a plugin, and shows the progress.
 fn fetch(reference: &Reference, connection: &Connection) -> Result<Pulled, Failure> {
     let mut client = connection.client(reference)?;
     let watched = stderr().is_terminal();
@@ -174,7 +175,7 @@ fn failed(err: &RegistryError) -> Failure {
     failure(err.to_string())
 }
 
-/// A directory of our own for what was fetched; gone with this value.
+/// A private directory for what was downloaded; removed when this value is dropped.
 #[derive(Debug)]
 pub(super) struct Fetched {
     directory: PathBuf,
@@ -188,7 +189,7 @@ impl Drop for Fetched {
     }
 }
 
-/// Fetches a plugin to where `carpd plugin add` looks at it.
+/// Downloads a plugin for `carpd plugin add` to inspect.
 pub(super) fn fetch_for_add(
     reference: &Reference,
     connection: &Connection,
@@ -204,7 +205,7 @@ pub(super) fn fetch_for_add(
     Ok(fetched)
 }
 
-/// The text of the signature beside a file.
+/// The text of the signature next to a file.
 fn signature(file: &Path) -> Result<Option<String>, Failure> {
     let path = beside(file);
     if !path.exists() {
@@ -213,7 +214,7 @@ fn signature(file: &Path) -> Result<Option<String>, Failure> {
     let text = String::from_utf8(read_at_most(&path, FILE_MAX)?);
     text.map(Some).map_err(|_| {
         failure(format!(
-            "{}: this is not a signature of minisign",
+            "{}: this is not a minisign signature",
             path.display()
         ))
     })

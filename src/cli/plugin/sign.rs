@@ -1,4 +1,4 @@
-//! `carpd plugin sign` and `verify`: signatures that minisign makes and takes, too.
+//! `carpd plugin sign` and `verify`: signatures that are compatible with minisign.
 
 use std::io::Cursor;
 use std::path::PathBuf;
@@ -13,10 +13,10 @@ use crate::hooks::artifact::vet::beside;
 use crate::host::clock;
 use crate::trust::FILE_MAX;
 
-/// Sign a hook: vouch for exactly these bytes.
+/// Sign exactly these bytes of a hook.
 ///
-/// The same as `minisign -S`. The key's password is asked for; where standard input is no terminal
-/// it is the first line there.
+/// Does the same as `minisign -S`. Asks for the key's password; if standard input is not a
+/// terminal, its first line is the password.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd plugin sign failover.wasm -s team.key\n  \
@@ -26,20 +26,20 @@ pub(in crate::cli) struct Args {
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// The secret key: of `carpd plugin keygen` or `minisign -G`.
+    /// The secret key, from `carpd plugin keygen` or `minisign -G`.
     #[arg(long = "secret-key", short, value_name = "FILE")]
     secret: PathBuf,
 
-    /// Where the signature goes [default: FILE.minisig].
+    /// The signature file to write [default: FILE.minisig].
     #[arg(long, short = 'x', value_name = "FILE")]
     signature: Option<PathBuf>,
 
-    /// A sentence that is signed too [default: the time and the file's name].
+    /// A comment, which is signed too [default: the time and the file's name].
     #[arg(long, short = 't', value_name = "TEXT")]
     comment: Option<String>,
 }
 
-/// Say who signed a hook; exit status 1 if it is nobody whom we know.
+/// Show who signed a hook; the exit status is 1 if it is not a known key.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd plugin verify failover.wasm\n  \
@@ -52,11 +52,11 @@ pub(in crate::cli) struct VerifyArgs {
     #[command(flatten)]
     keys: Keys,
 
-    /// Where the signature is [default: FILE.minisig].
+    /// The signature file [default: FILE.minisig].
     #[arg(long, short = 'x', value_name = "FILE")]
     signature: Option<PathBuf>,
 
-    /// Print it as JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -76,7 +76,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let untrusted = "signature from carpd plugin sign";
     let public = PublicKey::from_secret_key(&secret)
         .map_err(|err| failure(format!("{}: {err}", args.secret.display())))?;
-    // With the public key it is checked at once: a damaged secret key signs nothing.
+    // The signature is verified with the public key at once, in case the secret key is damaged.
     let signature = minisign::sign(
         Some(&public),
         &secret,

@@ -4,15 +4,15 @@ use super::failure;
 use crate::cli::{Exit, Failure, output};
 use crate::hooks::contract::api::wit::{self, Part};
 
-/// Print the contract between carpd and a component, as WIT.
+/// Print the contract between carpd and components, as WIT.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd plugin wit > wit/hooks.wit\n  \
     carpd plugin wit --only config.get,service.start,service.stop,on_master,on_backup > wit/hook.wit")]
 pub(in crate::cli) struct Args {
-    /// Only these functions (service.start; service for all of that group) and entry points
-    /// (on_master), in one world `hook`: for toolchains that import the whole of their world, such
-    /// as those of JavaScript and Python. What is imported must be granted.
+    /// Print only these functions (such as service.start, or service for the whole group) and entry
+    /// points (such as on_master), in one world `hook`. This is for toolchains that import their
+    /// whole world, such as those of JavaScript and Python: everything imported must be granted.
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     only: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! What can be found out before the daemon starts, in ucarp's words and order.
+//! Checks everything that can be checked before the daemon starts, with ucarp's wording and order.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ fn refused(message: impl Into<String>) -> Refusal {
     }
 }
 
-/// The first interface that is up and no loopback, as libpcap's lookup finds it.
+/// The first interface that is up and not a loopback, as libpcap's lookup finds it.
 pub(super) fn first_interface() -> Option<String> {
     let usable = |found: &&InterfaceAddress| {
         found.flags.contains(InterfaceFlags::IFF_UP)
@@ -38,16 +38,16 @@ pub(super) fn first_interface() -> Option<String> {
         .map(|found| found.interface_name.clone())
 }
 
-/// Everything that would keep the daemon from running.
+/// Checks for everything that would keep the daemon from running.
 ///
 /// # Errors
-/// The first that does.
+/// The first problem found.
 pub(super) fn check(options: &Options, sink: &Sink) -> Result<Handover, Refusal> {
     options.check_last()?;
     let device = options.device()?;
     let typed = options.interface.as_deref().unwrap_or_default();
     let all = interfaces();
-    // The C library lists interfaces by their own names alone.
+    // The C library lists interfaces by their primary names only.
     let own_name = netlink::own_name_of(&device).unwrap_or_else(|| device.clone());
     let flags = all
         .iter()
@@ -85,8 +85,8 @@ pub(super) fn check(options: &Options, sink: &Sink) -> Result<Handover, Refusal>
     Ok(handover)
 }
 
-/// Two of one virtual host on one interface would both hold the address. The daemon takes the lock
-/// itself; this is said before anybody is detached.
+/// Two daemons for one virtual host on one interface would both hold the address. The daemon takes
+/// the lock itself; this check reports the conflict before the process detaches.
 fn check_alone(handover: &Handover) -> Result<(), Refusal> {
     let config = handover.options.config(&handover.place)?;
     let Ok(origin) = Origin::current() else {
@@ -135,8 +135,8 @@ fn handover(options: &Options) -> Result<Handover, Refusal> {
     })
 }
 
-/// A hook that cannot be loaded is worth knowing of before anybody is detached. A program is not
-/// looked at, as ucarp does not: it may come later.
+/// A hook that cannot be loaded is reported before the process detaches. Programs are not checked,
+/// as in ucarp: they may appear later.
 fn check_hooks(handover: &Handover) -> Result<(), Refusal> {
     let mut config = handover.options.config(&handover.place)?;
     config.hooks.retain(|_, hook| hook.kind == Kind::Module);

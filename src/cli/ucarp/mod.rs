@@ -1,9 +1,9 @@
 //! `carpd ucarp ...`, and the same when called by the name `ucarp`.
 //!
-//! The process that is called reads the command line, checks all that can be checked, and puts the
-//! result into a memory file that its successors inherit. Then it becomes the daemon by executing
-//! that program, in the same process or, with `-B`, in one of its own: the password is in no list
-//! of processes any more, and everything is said before anybody is detached.
+//! The process that is called parses the command line, checks everything that can be checked, and
+//! puts the result into a memory file that its successors inherit. Then it executes the daemon, in
+//! the same process or, with `-B`, in a new one. After that the password no longer appears in
+//! process lists, and all problems have been reported before the process detaches.
 
 mod check;
 
@@ -18,14 +18,14 @@ use crate::config::legacy::{self, Options, Refusal, USAGE};
 use crate::daemon::ucarp::{self as daemon, NAME};
 use crate::telemetry::ucarp::{Level, Sink};
 
-/// Run as ucarp 1.5.2 does: same options, scripts, signals and log lines.
+/// Behave like ucarp 1.5.2: same options, scripts, signals and log lines.
 ///
-/// For whoever has ucarp: the command line and the scripts stay as they are. The same happens when
-/// this program is called by the name ucarp. `carpd ucarp --help` shows the options.
+/// This is a drop-in replacement for ucarp: command line and scripts stay as they are. The same
+/// happens when this program is called by the name ucarp. `carpd ucarp --help` shows the options.
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 pub(super) struct Args {
-    /// As of ucarp.
+    /// ucarp's arguments.
     #[arg(
         trailing_var_arg = true,
         allow_hyphen_values = true,
@@ -34,7 +34,7 @@ pub(super) struct Args {
     pub(super) words: Vec<OsString>,
 }
 
-/// The words after the name, if this is a call of ucarp.
+/// The arguments after the name, if this program was called as ucarp.
 pub(super) fn called(mut words: impl Iterator<Item = OsString>) -> Option<Vec<OsString>> {
     let program = words.next()?;
     if Path::new(&program).file_name() == Some(OsStr::new(NAME)) {
@@ -43,7 +43,7 @@ pub(super) fn called(mut words: impl Iterator<Item = OsString>) -> Option<Vec<Os
     (words.next()? == NAME).then(|| words.collect())
 }
 
-/// ucarp's whole life.
+/// Runs the `ucarp` command.
 pub(super) fn main(words: Vec<OsString>) -> ExitCode {
     let words: Vec<String> = match words.into_iter().map(OsString::into_string).collect() {
         Ok(words) => words,
@@ -113,11 +113,11 @@ fn missing_scripts(options: &Options) -> impl Iterator<Item = &'static str> {
     up.into_iter().chain(down)
 }
 
-/// What is to be said later, in ucarp's order.
+/// Messages to print later, in ucarp's order.
 #[derive(Debug, Default)]
 struct Notes(Vec<String>);
 
-/// Reads a password file; one that others can read is only worth a warning here.
+/// Reads a password file; one that others can read only causes a warning here.
 fn password_file(path: &str, notes: &mut Notes) -> Result<Vec<u8>, String> {
     use std::io::Read as _;
     let reason = |error: &std::io::Error| match error.raw_os_error() {
@@ -144,7 +144,8 @@ fn password_file(path: &str, notes: &mut Notes) -> Result<Vec<u8>, String> {
     Ok(content)
 }
 
-/// Not an option: getopt's words, as ucarp prints them, and a status that says so.
+/// Reports an invalid option with getopt's wording, as ucarp does, and returns the exit status for
+/// it.
 fn complain(text: &str) -> ExitCode {
     use std::io::Write as _;
     let program = std::env::args_os().next().unwrap_or_default();
@@ -161,7 +162,7 @@ fn complain(text: &str) -> ExitCode {
     Exit::Usage.into()
 }
 
-/// Says why there will be no daemon, one line of ucarp's for each.
+/// Says why no daemon is started, one log line of ucarp's for each reason.
 fn refuse(sink: &Sink, status: u8, message: &str) -> ExitCode {
     for line in message.lines() {
         sink.say(Level::Error, line);

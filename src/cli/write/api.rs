@@ -1,11 +1,11 @@
-//! `carpd api`: the functions that hooks may call, in this very version.
+//! `carpd api`: the functions that hooks may call in this version.
 
 use crate::cli::{Exit, Failure, output};
 use crate::port::api::{Form, print};
 
 /// Print the functions that hooks may call.
 ///
-/// They are those of this very version: definitions for an editor, or the reference for reading.
+/// The output matches this version exactly: definitions for an editor, or a reference to read.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd api --lua > carpd.d.luau\n  \
@@ -17,11 +17,11 @@ pub(in crate::cli) struct Args {
     #[arg(long, group = "form")]
     lua: bool,
 
-    /// Annotations for lua-language-server, for editors that know plain Lua.
+    /// Annotations for lua-language-server, for editors that support plain Lua.
     #[arg(long, group = "form")]
     luacats: bool,
 
-    /// The contract with WebAssembly components, as `carpd plugin wit`.
+    /// The interface for WebAssembly components, as from `carpd plugin wit`.
     #[cfg(feature = "wasm")]
     #[arg(long, group = "form")]
     wit: bool,

@@ -1,4 +1,4 @@
-//! `carpd grant`: what a hook must be allowed, found by letting it run.
+//! `carpd grant`: finds out which grants a hook needs, by running it.
 
 use std::time::Duration;
 
@@ -16,17 +16,18 @@ use crate::resolve::Sources;
 use crate::testing::{self, Choice, Refused};
 use crate::types::Name;
 
-/// A hook that is refused something often ends there: so often it is run again with that allowed.
+/// A hook that is refused something often stops there. It is run again with that allowed, at most
+/// this many times.
 const ROUNDS_MAX: usize = 100;
-/// Real time for one run of its tests.
+/// The limit, in real time, for one run of its tests.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Print the smallest grants under which a hook runs to its end here, and passes its tests.
+/// Print the smallest grants with which a hook succeeds here and passes its tests.
 ///
-/// The hook is planned for every event, and allowed whatever it asks for; then its test
-/// (NAME_test.lua beside it) is run, and what was refused is allowed as well. All of that is
-/// printed as TOML. Of a command line only the name is known: write out its program. What a hook
-/// does only on another day is not among it: read what is printed.
+/// The hook is planned for every event and allowed everything it asks for. Then its test
+/// (NAME_test.lua next to it) is run, and whatever was refused is allowed as well. The result is
+/// printed as TOML. Of a command only the name is known: fill in its program and arguments. What
+/// the hook would do only under other circumstances is missing: review the output.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd grant ./failover.lua --interface eth0 --address 192.168.32.22/24\n  \
@@ -36,10 +37,10 @@ pub(in crate::cli) struct Args {
     subject: Subject,
 }
 
-/// What was found.
+/// What has been found.
 struct Found {
     grants: Grants,
-    /// What failed although everything was allowed.
+    /// Failures that occurred although everything was allowed.
     failures: Vec<String>,
 }
 
@@ -48,7 +49,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<Exit, Failure> {
     let hook = hook.ok_or_else(|| {
         Failure::new(
             Exit::Usage,
-            "which hook? give its file, or its name in the configuration",
+            "no hook given: name its file, or its name in the configuration",
         )
     })?;
     let runtime = runtime()?;
@@ -60,7 +61,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<Exit, Failure> {
     })?;
     let mut out = format!("[hook.{hook}.grant]\n{}", grants.to_toml());
     if grants == Grants::default() {
-        out += "# It needs none.\n";
+        out += "# No grants needed.\n";
     }
     output::artefact(out.as_bytes())?;
     let unknown = grants
@@ -69,12 +70,12 @@ pub(in crate::cli) fn run(args: &Args) -> Result<Exit, Failure> {
         .filter(|(name, grant)| grant.argv.first() == Some(&format!("/path/to/{name}")));
     for (name, _) in unknown {
         output::note(format_args!(
-            "note: command.{name}: write its program and arguments out"
+            "note: command.{name}: fill in its program and arguments"
         ));
     }
     for failure in &failures {
         output::note(format_args!(
-            "note: {failure}; what it does after that is not among these"
+            "note: {failure}; what it does after that is not included"
         ));
     }
     Ok(if failures.is_empty() {
@@ -84,7 +85,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<Exit, Failure> {
     })
 }
 
-/// Plans every event with a hook that may do everything.
+/// Plans every event with the hook allowed to do everything.
 async fn planned(config: &Config, hook: &Name) -> Result<Found, PlanError> {
     let wanted = |event| Wanted {
         hook: Some(hook.clone()),
@@ -93,7 +94,7 @@ async fn planned(config: &Config, hook: &Name) -> Result<Found, PlanError> {
     };
     let mut planner = Planner::start(config, &wanted(Event::Master), None).await?;
     let mut failures = Vec::new();
-    // The plan of becoming master has what comes before it.
+    // The plan for becoming master includes `before_master`.
     for event in Event::ALL
         .into_iter()
         .filter(|event| *event != Event::BeforeMaster)
@@ -114,7 +115,7 @@ async fn planned(config: &Config, hook: &Name) -> Result<Found, PlanError> {
     Ok(Found { grants, failures })
 }
 
-/// Runs the hook's test until nothing is refused any more.
+/// Runs the hook's test until nothing is refused.
 async fn tested(config: &Config, hook: &Name, mut found: Found) -> Result<Found, Failure> {
     let Some(mut exam) = exam(config, hook)? else {
         return Ok(found);
@@ -128,7 +129,7 @@ async fn tested(config: &Config, hook: &Name, mut found: Found) -> Result<Found,
         let (report, _) = testing::run(&keeper, exam.clone(), &Choice::default()).await;
         for refused in &report.refused {
             match refused {
-                // Nothing that was refused is the virtual host's own.
+                // What belongs to the virtual host itself is never refused.
                 Refused::Effect(effect) => config.vhosts.iter().take(1).for_each(|vhost| {
                     found.grants.widen(
                         effect,
@@ -149,12 +150,12 @@ async fn tested(config: &Config, hook: &Name, mut found: Found) -> Result<Found,
         }
     }
     found.failures.push(format!(
-        "after {ROUNDS_MAX} runs its test still asks for more"
+        "its test still asks for more after {ROUNDS_MAX} runs"
     ));
     Ok(found)
 }
 
-/// The hook with the test beside it, if there is one.
+/// The hook and the test next to it, if there is one.
 fn exam(config: &Config, name: &Name) -> Result<Option<HookTest>, Failure> {
     let failed = |error: crate::hooks::artifact::source::SourceError| {
         Failure::new(Exit::Failure, error.to_string())

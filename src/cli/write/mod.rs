@@ -1,4 +1,4 @@
-//! Verbs for those who write hooks.
+//! Commands for writing hooks.
 
 pub(super) mod api;
 pub(super) mod grant;

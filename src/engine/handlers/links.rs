@@ -351,7 +351,7 @@ mod tests {
         });
         assert!(
             closed.contains("cannot be seen: /run/carpd/locks/1-eth0-40")
-                && closed.contains("; to mend it: `chown -R "),
+                && closed.contains("; to fix it: `chown -R "),
             "{closed}"
         );
         let held = obstacle(&InstanceError::Vhost {

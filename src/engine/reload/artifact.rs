@@ -60,7 +60,7 @@ impl TrustPolicy {
         let refusals = sources.refusals();
         if self.owners == FileOwners::Warn {
             for refusal in &refusals {
-                warn!(%refusal, mend = refusal.mend(), "Others could change what is read from here");
+                warn!(%refusal, mend = refusal.mend(), "Others could change this file");
             }
             return Ok(());
         }
@@ -75,7 +75,7 @@ fn told(refusal: &Refusal) -> String {
         .mend()
         .map(|command| format!("; mend it: {command}"))
         .unwrap_or_default();
-    format!("others could change what is read from here: {refusal}{mend}")
+    format!("others could change this file: {refusal}{mend}")
 }
 
 /// A hook's bytes, and who vouches for them.

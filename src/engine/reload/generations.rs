@@ -50,7 +50,7 @@ impl Generations {
                 since_ms: hook.since_ms,
             });
             hook.generation += 1;
-            info!(hook = %name, generation = hook.generation, digest = short(hook.pool.digest()), "Took a new version of a hook into use");
+            info!(hook = %name, generation = hook.generation, digest = short(hook.pool.digest()), "Activated a new version of a hook");
             hook.since_ms = since_ms;
             hook.rolled_back_from = None;
             hook.kept = false;

@@ -82,7 +82,7 @@ impl Unmatched {
 impl UnmatchedPeer {
     pub(in crate::engine) fn in_words(&self, vhid: u8) -> String {
         format!(
-            "heard vhid {vhid}, which nobody here has, from {}: {}",
+            "heard vhid {vhid}, which no virtual host here uses, from {}: {}",
             self.from,
             self.kin.likely_cause()
         )

@@ -91,7 +91,7 @@ pub enum VetError {
     #[error(transparent)]
     Unreadable(#[from] SourceError),
     /// The signature is not text.
-    #[error("{}: this is not a signature of minisign: it is not text", .0.display())]
+    #[error("{}: this is not a minisign signature: it is not text", .0.display())]
     NoText(PathBuf),
 }
 
@@ -347,7 +347,7 @@ JPrmdh8A3jsqU3oganaYUJ8sxPETlRNVTqQtkfCqJ1m4m9xfeW13yiybh9z3ITjl8vIJc6SfVJMgJGuT
             let odd = hook(&[("h.lua.minisig", "rubbish")]);
             let why = vet(&odd, of(&trust(require))).unwrap_err();
             assert!(
-                why.starts_with("h.lua.minisig: this is not a signature of minisign; sign"),
+                why.starts_with("h.lua.minisig: this is not a minisign signature; sign"),
                 "{why}"
             );
         }

@@ -111,7 +111,7 @@ fn tests_of_others_are_passed_over_and_none_of_ours_is_lost() {
     );
     assert!(
         ran.stderr
-            .contains("error: there is no hook beside gone_test.lua"),
+            .contains("error: there is no hook next to gone_test.lua"),
         "{}",
         ran.stderr
     );

@@ -1,5 +1,5 @@
-//! A timeline as a page: one file, nothing to load, for light and dark, with the picture and all of
-//! it as a table.
+//! A timeline as a page: one self-contained file, for light and dark themes, with the picture and a
+//! table of everything that happened.
 
 use std::fmt::Write as _;
 
@@ -10,10 +10,10 @@ use crate::engine::rehearse::{MarkKind, Timeline, VhostLine};
 
 const STYLE: &str = include_str!("page.css");
 
-/// Rows of the table; more would be a page that nobody reads.
+/// The most rows of the table; nobody would read more.
 const ROWS_MAX: usize = 5_000;
 
-/// What the picture's colours and signs mean: the class of a sign, and its name.
+/// The legend of the picture: the class of each sign, and its name.
 const LEGEND: [(&str, &str); 10] = [
     ("master", "master"),
     ("backup", "backup"),
@@ -21,7 +21,7 @@ const LEGEND: [(&str, &str); 10] = [
     ("frozen", "frozen"),
     ("off", "off"),
     ("outage", "outage"),
-    ("address", "address put up or taken down"),
+    ("address", "address added or removed"),
     ("effect", "effect of a hook"),
     ("hook", "hook ended"),
     ("failed", "something failed"),
@@ -46,7 +46,7 @@ pub(super) fn page(timeline: &Timeline) -> String {
          <p class=\"sub\">{length} of virtual time, {events}, seed {seed}</p>\n\
          <section class=\"cards\" aria-label=\"Summary\">\n{cards}</section>\n\
          <section class=\"picture\" aria-label=\"Timeline\">\n{picture}{legend}</section>\n{script}\
-         <h2 id=\"all\">All that happened</h2>\n{table}{notes}\
+         <h2 id=\"all\">Everything that happened</h2>\n{table}{notes}\
          <footer>Made by carpd {version}. Times are virtual; what hooks did was done to virtual machines alone.</footer>\n\
          </main>\n</body>\n</html>\n",
         title = escaped(names.join(", ")),
@@ -75,7 +75,7 @@ fn card(vhost: &VhostLine, end_us: u64) -> String {
         .find(|outage| outage.initial)
         .map_or(0, |outage| outage.to_us);
     let watched = end_us.saturating_sub(first).max(1);
-    // In hundredths of a percent, rounded down: a hundred is only what was never away.
+    // In hundredths of a percent, rounded down: 100 % means that it was never away.
     let share = u128::from(watched - total.min(watched)) * 10_000 / u128::from(watched);
     let share = if total > 0 { share.min(9_999) } else { share };
     let class = if longest >= 1_000_000 {
@@ -125,7 +125,7 @@ fn legend() -> String {
     out + "</ul>\n"
 }
 
-/// The events with the numbers of their badges.
+/// The events, with the numbers of their badges.
 fn script(timeline: &Timeline) -> String {
     if timeline.events.is_empty() {
         return String::new();

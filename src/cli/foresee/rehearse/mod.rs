@@ -1,4 +1,4 @@
-//! `carpd rehearse`: real configurations and hooks on virtual machines, in virtual time.
+//! `carpd rehearse`: runs real configurations and hooks on virtual machines, in virtual time.
 
 mod html;
 mod svg;
@@ -15,49 +15,50 @@ use crate::engine::rehearse::{MarkKind, NodeConfig, RehearseError, Timeline, Vho
 use crate::hooks::LoadError;
 use crate::types::Page;
 
-/// Play a failover with the real configurations and hooks of all nodes, before it happens.
+/// Rehearse a failover with the real configurations and hooks of all nodes.
 ///
 /// Every configuration becomes a virtual machine on a virtual network with a virtual clock: minutes
-/// pass in milliseconds, and the same seed gives the same rehearsal. The daemon's own code decides,
-/// hooks run in their sandbox with their grants, and what they do is done to the virtual machine
-/// alone. Prints what every node did and when, and how long nobody had the addresses.
+/// pass in milliseconds, and the same seed gives the same rehearsal. The daemon's own code makes
+/// the decisions, and hooks run in their sandbox with their grants, but they affect only the
+/// virtual machine. Prints what every node did and when, and how long no node held the addresses.
 ///
-/// What a virtual machine has is its interfaces, its host name and nothing else: files are missing
-/// and services stopped until a hook or an event changes that. Whoever is asked over HTTP or TCP is
-/// there and well. Hooks that are programs are not run.
+/// A virtual machine has its interfaces and its host name, and nothing else: files are missing and
+/// services are stopped until a hook or an event changes that. HTTP and TCP requests always
+/// succeed. Hooks that are programs are not run.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = after_long_help())]
 pub(in crate::cli) struct Args {
-    /// The configuration of each node. It is called as the file, without .toml, or as you write
-    /// before "=".
+    /// The configuration of each node. The node is named after the file, without .toml, unless you
+    /// put a name and "=" in front.
     #[arg(value_name = "[NAME=]FILE", required_unless_present = "configs", num_args = 1..)]
     nodes: Vec<String>,
 
-    /// The same, as the other verbs have it. Repeat it for each node.
+    /// The same, as with the other commands. Repeat it for each node.
     #[arg(short, long = "config", value_name = "[NAME=]FILE")]
     configs: Vec<String>,
 
-    /// Something that happens, as "10s node2 dies". Repeat it for more.
+    /// Something that happens, such as "10s node2 dies". Repeat it for more.
     #[arg(short, long = "event", value_name = "EVENT")]
     events: Vec<String>,
 
-    /// A file of events, one a line, with `end TIME` and `seed NUMBER`; # begins a comment.
+    /// A file of events, one per line, and optionally `end TIME` and `seed NUMBER`; # begins a
+    /// comment.
     #[arg(short, long, value_name = "FILE", conflicts_with = "events")]
     scenario: Option<PathBuf>,
 
-    /// When it is over; 30 s after the last event if not given.
+    /// When the rehearsal ends; 30 s after the last event if not given.
     #[arg(long, value_name = "TIME")]
     end: Option<String>,
 
-    /// What luck is drawn from: packet delays and losses.
+    /// The seed for random packet delays and losses.
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
 
-    /// The protocol alone.
+    /// Rehearse the protocol only, without hooks.
     #[arg(long)]
     no_hooks: bool,
 
-    /// End with status 1 if an address is without a node for longer.
+    /// Exit with status 1 if no node holds an address for longer than this.
     #[arg(long, value_name = "TIME")]
     max_outage: Option<String>,
 
@@ -65,7 +66,7 @@ pub(in crate::cli) struct Args {
     #[arg(long)]
     json: bool,
 
-    /// Also write a page with a picture of the timeline: one file, nothing to load.
+    /// Also write the timeline as a picture in an HTML page: one self-contained file.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 }
@@ -169,7 +170,7 @@ fn nodes(words: &[String]) -> Result<Vec<NodeConfig>, Failure> {
         if nodes.iter().any(|node| node.name == name) {
             let failure = Failure::new(Exit::Usage, format!("two nodes are called {name}"));
             return Err(
-                failure.hint("write the names in front: a=/srv/a/carpd.toml b=/srv/b/carpd.toml")
+                failure.hint("put names in front: a=/srv/a/carpd.toml b=/srv/b/carpd.toml")
             );
         }
         nodes.push(NodeConfig { name, path, config });
@@ -177,7 +178,7 @@ fn nodes(words: &[String]) -> Result<Vec<NodeConfig>, Failure> {
     Ok(nodes)
 }
 
-/// Where hooks failed: each line of theirs once.
+/// The lines at which hooks failed, each of them once.
 fn failures(timeline: &Timeline, nodes: &[NodeConfig]) -> Page {
     let mut page = Page::default();
     let mut seen = BTreeSet::new();

@@ -1,5 +1,5 @@
-//! The picture of a timeline: a lane for each virtual host of each node, what they did as ticks,
-//! and who had the addresses.
+//! Draws a timeline: a lane for each virtual host of each node, ticks for what it did, and who held
+//! the addresses.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use crate::engine::rehearse::{
 };
 
 const WIDTH: f64 = 1180.0;
-/// Where time begins and ends.
+/// The left and right ends of the time axis.
 const LEFT: f64 = 150.0;
 const RIGHT: f64 = 1160.0;
 /// The row of numbered events.
@@ -19,12 +19,12 @@ const TOP: f64 = 52.0;
 const LANE: f64 = 24.0;
 const TICKS: f64 = 22.0;
 const GAP: f64 = 18.0;
-/// What a character takes, roughly.
+/// The approximate width of a character.
 const CHARACTER: f64 = 6.6;
-/// Nodes are told apart by so many colours, and by their names.
+/// The number of colours that tell nodes apart, besides their names.
 const COLOURS: usize = 5;
 
-/// The picture, for a page that has the styles.
+/// The picture, for a page that contains the styles.
 pub(super) fn picture(timeline: &Timeline) -> String {
     let mut picture = Picture {
         out: String::new(),
@@ -74,7 +74,7 @@ fn description(timeline: &Timeline) -> String {
             vhost.failures().count()
         );
     }
-    text + " The table below says the same."
+    text + " The table below has the same content."
 }
 
 struct Picture {
@@ -128,7 +128,7 @@ impl Picture {
                 "<path class=\"event\" d=\"M{x:.1} {:.1}V{:.1}\"/>",
                 EVENTS, self.y
             );
-            // Badges that would lie upon each other: the first stands for all, the table has them.
+            // Of badges that would overlap only the first is drawn; the table lists all of them.
             if x - last < 14.0 {
                 continue;
             }
@@ -158,7 +158,7 @@ impl Picture {
         );
     }
 
-    /// A box with a text where there is room for one.
+    /// A box, with a text if there is room for it.
     fn span(&mut self, (from, to): (u64, u64), class: &str, text: &str, title: &str) {
         let (x, y) = (self.x(from), self.y);
         let width = (self.x(to) - x).max(1.0);
@@ -215,7 +215,7 @@ impl Picture {
         }
         for outage in &vhost.outages {
             let (class, what) = if outage.initial {
-                ("waiting", "not yet served")
+                ("waiting", "not served yet")
             } else {
                 ("outage", "outage")
             };
@@ -280,7 +280,7 @@ impl Picture {
         }
     }
 
-    /// Ticks; those that would lie upon each other are one, which tells of all.
+    /// Draws ticks; those that would overlap become one, whose tooltip describes all of them.
     fn marks(&mut self, marks: &[Mark]) {
         let mut groups: Vec<(f64, Vec<&Mark>)> = Vec::new();
         for mark in marks {
@@ -320,12 +320,12 @@ impl Picture {
     }
 }
 
-/// Lines of a tooltip.
+/// The lines of a tooltip.
 fn escaped_lines(lines: &[String]) -> String {
     lines.iter().map(escaped).collect::<Vec<_>>().join("&#10;")
 }
 
-/// Which of several ticks at one place is shown.
+/// Decides which of several ticks at one place is shown.
 const fn weight(kind: MarkKind) -> u8 {
     match kind {
         MarkKind::Announce => 0,
@@ -344,7 +344,7 @@ const fn class(kind: MarkKind) -> &'static str {
     }
 }
 
-/// The distance of the lines of the axis: at most a dozen of them, at round times.
+/// The interval between the lines of the axis: at most a dozen, at round times.
 fn step(end: u64) -> u64 {
     const ROUND: [u64; 17] = [
         100_000,
@@ -371,7 +371,7 @@ fn step(end: u64) -> u64 {
         .unwrap_or(86_400_000_000)
 }
 
-/// `1:30` for people; seconds alone below a minute.
+/// A time such as `1:30`; below a minute only the seconds.
 fn clock(us: u64) -> String {
     let seconds = us / 1_000_000;
     match seconds {

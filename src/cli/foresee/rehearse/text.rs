@@ -1,9 +1,9 @@
-//! A timeline for a terminal.
+//! Shows a timeline on a terminal.
 
 use crate::engine::rehearse::{MarkKind, Timeline, VhostLine};
 use crate::types::Page;
 
-/// The whole of it.
+/// The whole timeline.
 pub(super) fn text(timeline: &Timeline) -> Page {
     let mut lines: Vec<(u64, u64, String)> = Vec::new();
     for event in &timeline.events {
@@ -76,13 +76,13 @@ fn vhost_text(vhost: &VhostLine, end_us: u64, page: &mut Page) {
     );
     for outage in &vhost.outages {
         let what = if outage.initial {
-            "not yet served"
+            "not served yet"
         } else {
             "outage"
         };
         let length = length(outage.to_us - outage.from_us);
         let open = if outage.to_us == end_us {
-            ", and it goes on"
+            ", still going on"
         } else {
             ""
         };
@@ -109,7 +109,7 @@ pub(super) fn seconds(us: u64) -> String {
     format!("{}.{:03} s", us / 1_000_000, us % 1_000_000 / 1_000)
 }
 
-/// A length: `3.058 s`, `300 ms`, `0.12 ms`.
+/// A duration: `3.058 s`, `300 ms`, `0.12 ms`.
 pub(super) fn length(us: u64) -> String {
     match us {
         0..10_000 => format!("{}.{:02} ms", us / 1_000, us % 1_000 / 10),

@@ -1,4 +1,4 @@
-//! `carpd new`: a hook to begin with.
+//! `carpd new`: creates a new hook.
 
 mod language;
 #[cfg(feature = "wasm")]
@@ -16,7 +16,7 @@ pub(in crate::cli) use rust::files as rust_files;
 
 use language::File;
 
-/// Begin something new.
+/// Create a new hook.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
     #[command(subcommand)]
@@ -28,11 +28,10 @@ enum What {
     Hook(HookArgs),
 }
 
-/// Make a directory with a hook that works, its test, its grants, and what an editor needs to know
-/// the API.
+/// Create a directory with a working hook, its test, its grants, and API definitions for editors.
 ///
-/// In another language than Lua it also has what builds it: the hook is a WebAssembly component
-/// then. What is missing on this machine to build it is told.
+/// In a language other than Lua the hook is a WebAssembly component, and the directory also has the
+/// files to build it. Reports which build tools are missing on this machine.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd new hook failover\n  \
@@ -46,12 +45,12 @@ struct HookArgs {
     #[arg(long, value_name = "LANG", default_value = "lua")]
     lang: Lang,
 
-    /// Where to make it; ./NAME if not given.
+    /// The directory to create; ./NAME if not given.
     #[arg(long, value_name = "DIRECTORY")]
     dir: Option<PathBuf>,
 }
 
-/// Languages that a hook can begin in.
+/// The languages in which a new hook can be created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(in crate::cli) enum Lang {
     Lua,
@@ -77,8 +76,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<Exit, Failure> {
     make(name, *lang, dir.as_deref(), &files)
 }
 
-/// Writes the files of a new hook, unless one of them is there already, and says what to do with
-/// them.
+/// Writes the files of a new hook, unless one of them exists already, and prints what to do next.
 pub(in crate::cli) fn make(
     name: &Name,
     lang: Lang,
@@ -120,7 +118,7 @@ fn write(path: &Path, file: &File) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The commands that build and test it, and what is missing for them.
+/// Prints the commands that build and test the hook, and which tools are missing.
 fn what_next(name: &Name, lang: Lang, directory: &Path, said: &mut Page) {
     let here = directory.display();
     if let Some(tools) = tools::of(lang) {
@@ -133,7 +131,7 @@ fn what_next(name: &Name, lang: Lang, directory: &Path, said: &mut Page) {
     let lines = directory.join(format!("{name}.toml"));
     writeln!(
         said,
-        "Use it: put the lines of {} into the configuration, and the hook's name into `hooks` of a [[vhost]].",
+        "Use it: copy the lines of {} into the configuration, and add the hook's name to `hooks` in a [[vhost]].",
         lines.display()
     );
 }

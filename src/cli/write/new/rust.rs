@@ -1,4 +1,4 @@
-//! A hook in Rust: the template, and the SDK that fits this carpd.
+//! A hook in Rust: the template, and the SDK that matches this carpd.
 
 use super::language::{File, RUST};
 use crate::cli::{Exit, Failure};
@@ -26,18 +26,18 @@ const SDK: [(&str, &str); 6] = [
         "src/panic.rs",
         include_str!("../../../../plugins/sdk/src/panic.rs"),
     ),
-    // Its bindings are made of the contract when it is compiled.
+    // Its bindings are generated from the contract when it is compiled.
     (
         "wit/hooks.wit",
         include_str!("../../../../plugins/wit/hooks.wit"),
     ),
 ];
 
-/// The files of a hook in Rust; `sdk` is the place of the crate carpd-hook, which is copied if not
-/// given.
+/// The files of a hook in Rust; `sdk` is the location of the crate carpd-hook, which is copied if
+/// not given.
 ///
 /// # Errors
-/// The name cannot be that of a crate.
+/// The name cannot be the name of a crate.
 pub(in crate::cli) fn files(name: &Name, sdk: Option<&str>) -> Result<Vec<File>, Failure> {
     let krate = name.as_str();
     if krate.contains(['.', '_']) || krate.starts_with(|c: char| c.is_ascii_digit()) {
@@ -67,7 +67,7 @@ fn dependency(sdk: Option<&str>) -> String {
     }
 }
 
-/// The manifest of the SDK without the workspace that it comes from.
+/// The SDK's manifest, made independent of its workspace.
 fn on_its_own(text: &str) -> String {
     let line = |line: &str| match line.strip_suffix(".workspace = true") {
         Some("version") => concat!("version = \"", env!("CARGO_PKG_VERSION"), "\"").to_owned(),

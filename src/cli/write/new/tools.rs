@@ -1,4 +1,4 @@
-//! What must be on the machine to build a hook, and whether it is there.
+//! The tools needed to build a hook, and whether they are installed.
 
 use super::Lang;
 
@@ -6,19 +6,19 @@ use super::Lang;
 pub(super) struct Tool {
     /// What it is called.
     pub(super) what: &'static str,
-    /// How one gets it.
+    /// How to get it.
     pub(super) how: &'static str,
     there: fn() -> bool,
 }
 
 impl Tool {
-    /// Is it on this machine?
+    /// Whether it is installed on this machine.
     pub(super) fn is_there(&self) -> bool {
         (self.there)()
     }
 }
 
-/// What builds a hook in this language; `None` if it is used as it was written.
+/// The tools that build a hook in this language; `None` if it needs no build.
 pub(super) fn of(lang: Lang) -> Option<&'static [Tool]> {
     match lang {
         Lang::Lua => None,
@@ -38,7 +38,7 @@ mod components {
 
     use super::Tool;
 
-    /// The oldest Node.js that runs the tools of a hook in JavaScript.
+    /// The oldest major version of Node.js that runs the tools for hooks in JavaScript.
     const NODE: u32 = 20;
 
     pub(super) const RUST: &[Tool] = &[
@@ -64,7 +64,7 @@ mod components {
 
     pub(super) const C: &[Tool] = &[
         Tool {
-            what: "clang-19, or the clang that the variable CC names",
+            what: "clang-19, or the clang named by the variable CC",
             how: "apt-get install clang-19",
             there: || clang(&["--version"]).is_some(),
         },
@@ -115,14 +115,14 @@ mod components {
         says(named.as_deref().unwrap_or("clang-19"), args)
     }
 
-    /// Has clang the file that it names, for WebAssembly?
+    /// Whether the file that clang prints for these arguments exists, for WebAssembly.
     fn has(args: &[&str]) -> bool {
         let args = [&["--target=wasm32-wasi"], args].concat();
         clang(&args)
             .is_some_and(|file| Path::new(&file).is_absolute() && Path::new(&file).is_file())
     }
 
-    /// The first line that a program writes; `None` if it is not there, or fails.
+    /// The first line that a program prints; `None` if the program is missing or fails.
     fn says(program: &str, args: &[&str]) -> Option<String> {
         let ran = Command::new(program)
             .args(args)

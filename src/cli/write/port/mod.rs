@@ -45,7 +45,7 @@ pub(in crate::cli) struct Args {
     #[arg(short, long, value_name = "FILE.lua")]
     output: Option<PathBuf>,
 
-    /// Write on_backup even where undoing on_master does the same.
+    /// Write on_backup even if undoing on_master has the same effect.
     #[arg(long)]
     explicit: bool,
 
@@ -57,7 +57,7 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_name = "ADDRESS")]
     address: Option<String>,
 
-    /// ucarp's --xparam ($3), to write the grants out.
+    /// ucarp's --xparam ($3), for the grants.
     #[arg(long, value_name = "TEXT")]
     xparam: Option<String>,
 
@@ -85,7 +85,7 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_name = "FILE")]
     interfaces: Option<PathBuf>,
 
-    /// Replace files that exist.
+    /// Overwrite existing files.
     #[arg(long)]
     force: bool,
 
@@ -192,7 +192,7 @@ fn settings(args: &Args) -> Result<Settings, Failure> {
     {
         let failure = Failure::new(
             Exit::Usage,
-            format!("{} cannot be a hook's file", path.display()),
+            format!("{} cannot be the file of a hook", path.display()),
         );
         return Err(failure.hint("name it NAME.lua, of letters, digits and dashes"));
     }
@@ -276,7 +276,7 @@ fn write(path: &Path, ported: &Ported, force: bool) -> Result<Page, Failure> {
     ];
     if let Some((there, _)) = files.iter().find(|(path, _)| !force && path.exists()) {
         let failure = Failure::new(Exit::Failure, format!("{} exists", there.display()));
-        return Err(failure.hint("choose another name, or replace it with --force"));
+        return Err(failure.hint("choose another name, or overwrite it with --force"));
     }
     let mut written = Page::default();
     for (path, text) in files {
@@ -292,7 +292,7 @@ fn write(path: &Path, ported: &Ported, force: bool) -> Result<Page, Failure> {
     Ok(written)
 }
 
-/// The lines for the configuration, and what became of the scripts.
+/// Prints the lines for the configuration, and how the scripts were translated.
 fn told(ported: &Ported, down: Option<&Source>, page: &mut Page) {
     ported
         .toml

@@ -1,4 +1,4 @@
-//! Which lines of the hooks have run, and which functions were called.
+//! Coverage: which lines of the hooks ran, and which functions were called.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use super::find::Pair;
 use crate::testing::FileReport;
 use crate::types::{Page, shown};
 
-/// Of all hooks together.
+/// The coverage of all hooks together.
 #[derive(Debug)]
 pub(super) struct Coverage {
     /// How often each line with code ran, by file.
@@ -18,7 +18,7 @@ pub(super) struct Coverage {
     components: Vec<Component>,
 }
 
-/// Of a component only its calls are seen.
+/// A component, of which only calls are visible.
 #[derive(Debug)]
 struct Component {
     path: String,
@@ -27,7 +27,7 @@ struct Component {
 }
 
 impl Coverage {
-    /// Adds up what the reports say.
+    /// Sums up the reports.
     pub(super) fn of(pairs: &[Pair], reports: &[FileReport]) -> Self {
         let mut files: BTreeMap<String, BTreeMap<u32, u32>> = BTreeMap::new();
         let mut components = Vec::new();
@@ -47,8 +47,8 @@ impl Coverage {
         Self { files, components }
     }
 
-    /// Share of the lines that have run, 0 to 100; of a component's entry points and imports where
-    /// there are no lines.
+    /// The share of lines that ran, 0 to 100; for components, of entry points and imports that were
+    /// called.
     pub(super) fn percent(&self) -> f64 {
         let lines = self.files.values().flat_map(BTreeMap::values);
         let calls = self.components.iter().flat_map(|c| {
@@ -60,13 +60,13 @@ impl Coverage {
     /// What [`Self::percent`] is a share of, in words.
     pub(super) fn measure(&self) -> &'static str {
         match (self.files.is_empty(), self.components.is_empty()) {
-            (_, true) => "lines have run",
+            (_, true) => "lines ran",
             (true, false) => "functions were called",
-            (false, false) => "lines and functions have run",
+            (false, false) => "lines and functions ran",
         }
     }
 
-    /// For people: the share of each file, and what has not run.
+    /// For people: the share of each file, and what did not run.
     pub(super) fn text(&self, page: &mut Page) {
         writeln!(page, "coverage");
         for (path, lines) in &self.files {
@@ -152,7 +152,7 @@ impl Coverage {
 impl Component {
     #[cfg(feature = "wasm")]
     fn of(bytes: &[u8], report: &FileReport) -> Self {
-        // What was loaded is a component whose imports can be read.
+        // It was loaded, so it is a component whose imports can be read.
         let imports = crate::hooks::artifact::manifest::abilities(bytes)
             .map(|abilities| abilities.imports)
             .unwrap_or_default();
@@ -168,7 +168,7 @@ impl Component {
             .map(|entry| (*entry).to_owned())
             .chain(imports.into_iter().filter(seen));
         let could: BTreeSet<String> = could.collect();
-        // `announce` is a group with one function of the same name.
+        // `announce` is a group with one function, which has the same name.
         let was = |name: &String| {
             report.called.contains(name)
                 || name
@@ -218,7 +218,7 @@ fn percent<'a>(hits: impl Iterator<Item = &'a u32>) -> f64 {
     }
 }
 
-/// `3, 7-9`: lines without code between two that did not run do not matter.
+/// Ranges such as `3, 7-9`; lines without code do not interrupt a range.
 fn ranges(missed: &[u32], lines: &BTreeMap<u32, u32>) -> String {
     let mut parts: Vec<(u32, u32)> = Vec::new();
     for line in missed {

@@ -1,4 +1,4 @@
-//! Which hooks are to be tested, by which file, with which grants.
+//! Finds which hooks to test, with which test file and which grants.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,9 +17,9 @@ use crate::hooks::{HookSource, Language};
 use crate::resolve::{Sources, Trust};
 use crate::types::Name;
 
-/// Real time for one test file.
+/// The limit, in real time, for one test file.
 const LIMIT: Duration = Duration::from_mins(10);
-/// A configuration that is looked for where none is named.
+/// The configuration to look for if none is given.
 const CONFIG_FILE: &str = "carpd.toml";
 /// How deep directories are walked.
 const DEPTH: usize = 16;
@@ -27,21 +27,21 @@ const DEPTH: usize = 16;
 /// A hook and its test.
 #[derive(Debug)]
 pub(super) struct Pair {
-    /// What is to be run.
+    /// What to run.
     pub(super) exam: HookTest,
-    /// The component, to know what it could call; `None` for Lua.
+    /// The component, to determine what it could call; `None` for Lua.
     pub(super) component: Option<Vec<u8>>,
 }
 
-/// What there is to run.
+/// Everything that was found to run.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) pairs: Vec<Pair>,
-    /// Tests that nobody can run, since their hook is not there: they shall not go unnoticed.
+    /// Tests that cannot be run because their hook is missing; they must not go unnoticed.
     pub(super) lost: Vec<Failure>,
 }
 
-/// Finds everything that is to be run, in the order of the paths.
+/// Finds everything to run, in the order of the paths.
 pub(super) fn find(args: &Args) -> Result<Found, Failure> {
     let mut found = Found::default();
     let mut seen = BTreeSet::new();
@@ -64,7 +64,7 @@ pub(super) fn find(args: &Args) -> Result<Found, Failure> {
     Ok(found)
 }
 
-/// Files that a run depends on: for watching.
+/// The directories whose files a run depends on, for watching.
 pub(super) fn directories(args: &Args) -> BTreeSet<PathBuf> {
     let directory = |path: &PathBuf| {
         if path.is_dir() {
@@ -87,8 +87,8 @@ fn parent(path: &Path) -> PathBuf {
 /// A test with each of its hooks.
 type OfTest = Result<Vec<(PathBuf, PathBuf)>, Failure>;
 
-/// Hooks and test for each file that a path names. In a directory what is no test of a hook is
-/// passed over with a word.
+/// Hooks and test for each file that a path names. In a directory, a file that is not a test of a
+/// hook is skipped with a note.
 fn named(path: &Path) -> Result<Vec<OfTest>, Failure> {
     let no = |why: String| Failure::new(Exit::Failure, why);
     if path.is_dir() {
@@ -99,7 +99,7 @@ fn named(path: &Path) -> Result<Vec<OfTest>, Failure> {
             tests.into_iter().partition(|test| is_ours(test));
         for test in foreign {
             output::note(format_args!(
-                "passes over {}: it is no test of a hook: it has no test.case",
+                "skipping {}: it is not a test of a hook: it has no test.case",
                 test.display()
             ));
         }
@@ -119,19 +119,19 @@ fn named(path: &Path) -> Result<Vec<OfTest>, Failure> {
     match test {
         Some(test) => Ok(vec![Ok(vec![(path.to_owned(), test)])]),
         None => Err(no(format!(
-            "there is no {stem}_test.lua beside {}",
+            "there is no {stem}_test.lua next to {}",
             path.display()
         ))),
     }
 }
 
-/// A test file with each hook that it is about. One that nobody could run shall not go unnoticed.
+/// A test file with each hook that it tests. A test that cannot be run must not go unnoticed.
 fn of_test(test: &Path) -> OfTest {
     let hooks = hooks_of(test);
     if hooks.is_empty() {
         let failure = Failure::new(
             Exit::Failure,
-            format!("there is no hook beside {}", test.display()),
+            format!("there is no hook next to {}", test.display()),
         );
         return Err(failure.hint(
             "NAME_test.lua is the test of NAME.lua or NAME.wasm; a component must be built first",
@@ -151,8 +151,8 @@ fn is_test(path: &Path) -> bool {
     path.extension().is_some_and(|e| e == "lua" || e == "luau") && stem.ends_with("_test")
 }
 
-/// Is it written for `carpd test`? Others name their tests so, too. Beside the grants of its hook
-/// it is ours, whatever is in it.
+/// Whether the file is written for `carpd test`; other tools name their tests the same way. A file
+/// next to the grants of its hook always is.
 fn is_ours(test: &Path) -> bool {
     let stem = test.file_stem().unwrap_or_default().to_string_lossy();
     let name = stem.strip_suffix("_test").unwrap_or(&stem);
@@ -167,7 +167,7 @@ fn is_ours(test: &Path) -> bool {
             .any(|call| text.contains(call))
 }
 
-/// The hooks that a test file is about: in each language in which there is one.
+/// The hooks that a test file tests: one for each language in which it exists.
 fn hooks_of(test: &Path) -> Vec<PathBuf> {
     let stem = test
         .file_stem()
@@ -196,7 +196,7 @@ fn walk(directory: &Path, depth: usize, found: &mut Vec<PathBuf>) -> std::io::Re
         if entry.file_name().to_string_lossy().starts_with('.') {
             continue;
         }
-        // A link to a directory could be a circle.
+        // A link to a directory could form a loop.
         if entry.file_type()?.is_dir() {
             walk(&path, depth, found)?;
         } else if is_test(&path) && path.is_file() {
@@ -239,7 +239,7 @@ fn pair(args: &Args, hook: &Path, test: &Path, sources: &Sources) -> Result<Pair
     let unfit = || {
         Failure::new(
             Exit::Failure,
-            format!("{} cannot be a hook's file", hook.display()),
+            format!("{} cannot be the file of a hook", hook.display()),
         )
     };
     let plain: Name = stem
@@ -256,7 +256,7 @@ fn pair(args: &Args, hook: &Path, test: &Path, sources: &Sources) -> Result<Pair
     };
     let tested = source(&name, hook, &spec)
         .map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
-    // Only judged here.
+    // Only its owner is checked here.
     _ = sources.open(test);
     let component = (tested.language == Language::Wasm).then(|| tested.main.clone());
     let (path, text) = (test.display().to_string(), read(test)?);
@@ -285,7 +285,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let meta = fs::metadata(path).map_err(|error| failed(error.to_string()))?;
     if !meta.is_file() || meta.len() > source::MAX_FILE {
         return Err(failed(format!(
-            "it is no regular file of at most {} bytes",
+            "it is not a regular file of at most {} bytes",
             source::MAX_FILE
         )));
     }
@@ -297,7 +297,7 @@ fn written(args: &Args, hook: &Path, plain: &Name) -> Result<Option<Written>, Fa
     if let Some(path) = args.config.as_ref().or(args.grants.as_ref()) {
         let found = written_in(path, hook, plain)?;
         let named = format!(
-            "{} has no hook with the source {}",
+            "{} has no hook whose source is {}",
             path.display(),
             hook.display()
         );
@@ -323,7 +323,8 @@ fn written(args: &Args, hook: &Path, plain: &Name) -> Result<Option<Written>, Fa
     Ok(None)
 }
 
-/// Everything that a configuration refers to is there: it is not this command's business.
+/// Surroundings in which everything that a configuration refers to exists: checking that is not
+/// this command's task.
 struct Anywhere;
 
 impl Surroundings for Anywhere {
@@ -337,7 +338,7 @@ impl Surroundings for Anywhere {
 
     fn key_file(&self, path: &Path) -> Result<Vec<u8>, Unusable> {
         Err(format!(
-            "{}: nobody is asked who vouches for a hook that is only tested",
+            "{}: keys are not used for a hook that is only tested",
             path.display()
         )
         .into())
@@ -383,8 +384,8 @@ fn written_in(path: &Path, hook: &Path, plain: &Name) -> Result<Option<Written>,
         .iter()
         .find(|(_, spec)| same(spec))
         .map(|(name, _)| name.clone());
-    // Grants that stand beside the hook, or in a file of their own, need not say where the hook
-    // will be.
+    // Grants next to the hook, or in a separate file, need not say where the hook will be
+    // installed.
     let chosen = by_source.or_else(|| (!is_whole).then(|| plain.clone()));
     let chosen = chosen.and_then(|name| hooks.remove_entry(&name));
     Ok(chosen.map(|(name, spec)| Written {

@@ -1,4 +1,4 @@
-//! The report as JUnit XML, as Jenkins, GitLab and others read it.
+//! The report in JUnit XML format, which Jenkins, GitLab and others read.
 
 use std::fmt::Write as _;
 

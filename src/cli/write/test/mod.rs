@@ -1,4 +1,4 @@
-//! `carpd test`: the tests of hooks.
+//! `carpd test`: runs the tests of hooks.
 
 mod coverage;
 mod find;
@@ -22,14 +22,14 @@ use crate::testing::{self, Choice, FileReport, Update};
 use coverage::Coverage;
 use find::{Found, Pair};
 
-/// Run the tests of hooks: on hosts that exist only in memory, in virtual time.
+/// Run the tests of hooks, on simulated hosts and in virtual time.
 ///
-/// Finds NAME_test.lua beside NAME.lua or NAME.wasm; directories are walked. Hook and test run in
-/// the sandbox, each in a process of its own, and nothing of what they do reaches this machine.
-/// What the hook may do is read from the configuration that names it: NAME.toml or NAME.grants.toml
-/// beside it, or carpd.toml there or in the directory above.
+/// Finds NAME_test.lua next to NAME.lua or NAME.wasm, and searches directories recursively. Hook
+/// and test run in the sandbox, each in its own process, and do not affect this machine. The hook's
+/// grants are read from the configuration that names it: NAME.toml or NAME.grants.toml next to it,
+/// or carpd.toml in the same or the parent directory.
 ///
-/// Exit status 0 says that every case passed, 1 that one failed or that there was none, 3 that the
+/// The exit status is 0 if every case passed, 1 if a case failed or there was none, and 3 if the
 /// grants cannot be read.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
@@ -38,53 +38,54 @@ use find::{Found, Pair};
     carpd test hooks --faults --fuzz 100 --seed 7\n  \
     carpd test hooks --coverage --fail-under 90 --junit report.xml")]
 pub(in crate::cli) struct Args {
-    /// Hooks, test files, or directories with them.
+    /// Hooks, test files, or directories that contain them.
     #[arg(value_name = "PATH", default_value = ".")]
     paths: Vec<PathBuf>,
 
-    /// Take config and grants of the hooks from this configuration.
+    /// Take the config and grants of the hooks from this configuration.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Take the grants of the hooks from this file: [hook.NAME.grant], or nothing but its keys.
+    /// Take the grants of the hooks from this file, which has [hook.NAME.grant] tables or just the
+    /// keys of one.
     #[arg(long, value_name = "FILE", conflicts_with = "config")]
     grants: Option<PathBuf>,
 
-    /// Run only cases with this text in their name.
+    /// Run only cases whose name contains this text.
     #[arg(short, long, value_name = "TEXT")]
     filter: Option<String>,
 
-    /// Write what was found into the plans of the test files that differ.
+    /// Update the plans in the test files where they differ from what happened.
     #[arg(long, conflicts_with = "watch")]
     update: bool,
 
-    /// Besides, let every effect fail, hang, and lose its runner once, on every kind of host that
-    /// the cases make.
+    /// In addition, make every effect fail, hang, and lose its runner once, on every kind of host
+    /// that the cases set up.
     #[arg(long)]
     faults: bool,
 
-    /// Besides, play so many random histories on every kind of host that the cases make.
+    /// In addition, run N random histories on every kind of host that the cases set up.
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, value_parser = clap::value_parser!(u32).range(0..=10_000))]
     fuzz: u32,
 
-    /// The seed of random histories; the same one makes the same histories.
+    /// The seed for random histories; the same seed gives the same histories.
     #[arg(long, value_name = "N", default_value_t = testing::SEED)]
     seed: u64,
 
-    /// Say which lines of the hooks have run, and which functions were called.
+    /// Report which lines of the hooks ran, and which functions were called.
     #[arg(long)]
     coverage: bool,
 
-    /// Fail if less than this share of the lines has run, of a component's functions was called, in
-    /// per cent. Implies --coverage.
+    /// Fail if less than this percentage of the lines ran, or of a component's functions was
+    /// called. Implies --coverage.
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     fail_under: Option<u8>,
 
-    /// Write the lines that have run to a file, in the format of lcov. Implies --coverage.
+    /// Write the line coverage to a file in lcov format. Implies --coverage.
     #[arg(long, value_name = "FILE")]
     lcov: Option<PathBuf>,
 
-    /// Write a report as JUnit XML.
+    /// Write a report in JUnit XML format.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 
@@ -128,8 +129,8 @@ fn once(args: &Args) -> Result<Exit, Failure> {
         if let Some(first) = lost.into_iter().next() {
             return Err(first);
         }
-        let failure = Failure::new(Exit::Failure, "there is no test here");
-        return Err(failure.hint("a test of failover.lua is failover_test.lua beside it; `carpd new hook NAME` makes both"));
+        let failure = Failure::new(Exit::Failure, "no tests found");
+        return Err(failure.hint("the test of failover.lua is failover_test.lua next to it; `carpd new hook NAME` creates both"));
     }
     let mut reports = run_all(&pairs, &args.choice())?;
     if args.update {
@@ -179,7 +180,7 @@ fn run_all(pairs: &[Pair], choice: &Choice) -> Result<Reports, Failure> {
     let cannot = |what: &str, error: std::io::Error| {
         Failure::new(Exit::Cannot, format!("cannot {what}: {error}"))
     };
-    // Each thread has a clock of its own, so it plays one test at a time.
+    // Each thread has its own clock, so it runs one test at a time.
     let (next, reports) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
     let work = || -> Result<(), Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -214,7 +215,7 @@ fn run_all(pairs: &[Pair], choice: &Choice) -> Result<Reports, Failure> {
     Ok(reports.into_values().collect())
 }
 
-/// Writes the plans that were found into the test files; what cannot be written becomes a fault.
+/// Writes the updated plans into the test files; a plan that cannot be written becomes a failure.
 fn write_updates(pairs: &[Pair], reports: &mut Reports) -> Result<(), Failure> {
     for (pair, (report, updates)) in pairs.iter().zip(reports) {
         let HookTest { path, text, .. } = &pair.exam;
@@ -235,7 +236,7 @@ fn write_updates(pairs: &[Pair], reports: &mut Reports) -> Result<(), Failure> {
             fault(
                 &update.file,
                 update.line,
-                "the plan stands in a module, which is not rewritten".to_owned(),
+                "the plan is in a module, which is not rewritten".to_owned(),
             )
         };
         report.faults.extend(others.into_iter().map(elsewhere));

@@ -46,7 +46,7 @@ pub(super) fn text(reports: &[FileReport], coverage: Option<&Coverage>) -> Page 
     page
 }
 
-/// The line that an error of the hook, or of its test, is about.
+/// Shows the line that an error of the hook or its test refers to.
 fn place_text(test: &str, error: &str, page: &mut Page) {
     for line in excerpt::lines(Path::new(test), error) {
         writeln!(page, "          {line}");

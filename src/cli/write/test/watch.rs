@@ -1,4 +1,4 @@
-//! `--watch`: again whenever a file changes.
+//! `--watch`: runs the tests again whenever a file changes.
 
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
@@ -8,14 +8,15 @@ use notify::{EventKind, RecursiveMode, Watcher as _};
 use super::{Args, find, once};
 use crate::cli::{Exit, Failure, output};
 
-/// Quiet time after which a change is complete: an editor's write and rename belong together.
+/// A change is complete after this time without another one: an editor's write and rename belong
+/// together.
 const QUIET: Duration = Duration::from_millis(50);
 
 /// Runs until interrupted.
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     let (hint, hints) = channel();
     let on_event = move |event: notify::Result<notify::Event>| {
-        // Reading is no change. Nobody listens any more only at the end.
+        // Reading is not a change. The receiver is gone only at the end.
         if event.is_ok_and(|event| !matches!(event.kind, EventKind::Access(_))) {
             _ = hint.send(());
         }
@@ -32,7 +33,7 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         if let Err(failure) = once(args) {
             _ = output::report(&failure);
         }
-        output::note("Waits for a change; Ctrl-C ends it.");
+        output::note("Waiting for changes; press Ctrl-C to stop.");
         if hints.recv().is_err() {
             return Err(Failure::new(Exit::Failure, "the watch ended"));
         }
