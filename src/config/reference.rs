@@ -183,9 +183,9 @@ pub static SECTIONS: &[&Section] = &[
 pub(super) static DAEMON: Key<TableOf> = optional(
     "daemon",
     TableOf(&daemon::SECTION),
-    "its defaults hold",
+    "the defaults apply",
     "",
-    "`[daemon]`: the whole process.",
+    "`[daemon]`: settings for the whole process.",
 );
 
 pub(super) static TRUST: Key<TableOf> = optional(
@@ -217,7 +217,7 @@ pub(super) static HOOK: Key<Named> = optional(
 /// The top level.
 pub static ROOT: Section = Section {
     header: "",
-    text: "The top level has tables only.",
+    text: "The top level contains only tables.",
     keys: &[&DAEMON, &TRUST, &VHOST, &HOOK],
 };
 

@@ -9,7 +9,7 @@ pub(in crate::config) static COUNT: Defaulted<Integer<u8>> = defaulted(
     "count",
     Integer { min: 1, max: 255 },
     || 1,
-    "How often, for each address.",
+    "How many announcements are sent for each address.",
 );
 
 pub(in crate::config) static INTERVAL: Defaulted<Period> = defaulted(
@@ -20,13 +20,12 @@ pub(in crate::config) static INTERVAL: Defaulted<Period> = defaulted(
         also: "",
     },
     || Duration::from_millis(200),
-    "The time between two of them.",
+    "The time between two announcements.",
 );
 
 /// `[vhost.announce]`.
 pub(in crate::config) static SECTION: Section = Section {
     header: "[vhost.announce]",
-    text: "How the neighbours are told at takeover (gratuitous ARP, unsolicited neighbour advertisement). Usually written in one \
-           line: `announce = { count = 3, interval = \"500ms\" }`. After the second advertisement they are told once more in any case.",
+    text: "How addresses are announced to the neighbours at takeover (gratuitous ARP, unsolicited neighbour advertisements). Usually written on one line: `announce = { count = 3, interval = \"500ms\" }`. They are always announced once more after the second advertisement.",
     keys: &[&COUNT, &INTERVAL],
 };

@@ -13,7 +13,7 @@ pub(in crate::config) static NODE_NAME: Key<Text> = optional(
     },
     "the host name when the daemon starts",
     "\"node2\"",
-    "What hooks are told this node is called. Useful where the host name itself moves with mastership.",
+    "The name of this node as hooks see it. Useful if the host name itself moves with mastership.",
 );
 
 pub(in crate::config) static SHUTDOWN_TIMEOUT: Defaulted<Period> = defaulted(
@@ -24,23 +24,21 @@ pub(in crate::config) static SHUTDOWN_TIMEOUT: Defaulted<Period> = defaulted(
         also: "",
     },
     || Duration::from_secs(30),
-    "How long an orderly stop may take: hooks, undoing, and the handover to a peer.",
+    "How long a clean stop may take: running hooks, undoing their effects, and handing over to a peer.",
 );
 
 pub(in crate::config) static SANDBOX: Defaulted<OneOf<Sandbox>> = defaulted(
     "sandbox",
     OneOf::new(),
     || Sandbox::Required,
-    "What happens to hooks where this kernel lacks a mandatory part of the sandbox: with `required` they are refused, \
-             with `best-effort` they run in what is left of it.",
+    "What happens to hooks if the kernel lacks a mandatory part of the sandbox: with `required` they are refused, with `best-effort` they run with the parts that are available.",
 );
 
 pub(in crate::config) static FILE_OWNERS: Defaulted<OneOf<FileOwners>> = defaulted(
     "file-owners",
     OneOf::new(),
     || FileOwners::Required,
-    "What follows if others than root and the daemon's user could write to the configuration, to a hook, its modules or its test, \
-             to a key or a password, or to a directory on the way: with `required` it is refused, with `warn` it is logged.",
+    "What happens if users other than root and the daemon's own could write to the configuration, to a hook, its modules or its test, to a key or a password, or to a directory in the path of one: with `required` the file is refused, with `warn` a warning is logged.",
 );
 
 pub(in crate::config) static LOG: Key<TableOf> = optional(
@@ -57,7 +55,7 @@ pub(in crate::config) static STATE_DIR: Defaulted<Text> = defaulted(
         what: "absolute path",
     },
     || "/var/lib/carpd",
-    "What must outlive a reboot: the lasting state of hooks, and what hooks did to files.",
+    "What must survive a reboot: the persistent state of hooks, and the record of what hooks did to files.",
 );
 
 pub(in crate::config) static RUN_DIR: Defaulted<Text> = defaulted(
@@ -66,30 +64,28 @@ pub(in crate::config) static RUN_DIR: Defaulted<Text> = defaulted(
         what: "absolute path",
     },
     || "/run/carpd",
-    "Locks, the ledger, sockets. A directory that a reboot empties.",
+    "Locks, the ledger, and sockets. The directory must be one that a reboot empties.",
 );
 
 pub(in crate::config) static SERVICE_BACKEND: Defaulted<OneOf<ServiceBackend>> = defaulted(
     "service-backend",
     OneOf::new(),
     || ServiceBackend::Auto,
-    "Who starts and stops services for hooks. `auto` takes the one that runs this machine. \
-             `systemd` never falls back to init scripts.",
+    "Which service manager starts and stops services for hooks. `auto` uses the one that runs this machine. `systemd` never falls back to init scripts.",
 );
 
 pub(in crate::config) static CA_FILE: Key<Text> = optional(
     "ca-file",
     Text { what: "path" },
-    "the authorities of the system alone",
+    "only the system's authorities",
     "\"/etc/carpd/ca.pem\"",
-    "Certificates of authorities, as PEM, that requests of hooks by `https` believe beside those of the system. It is read for \
-             each request: a new content needs no reload.",
+    "CA certificates (PEM) that are trusted for `https` requests of hooks, in addition to the system's. The file is read for each request, so changing it needs no reload.",
 );
 
 /// `[daemon]`.
 pub(in crate::config) static SECTION: Section = Section {
     header: "[daemon]",
-    text: "What concerns the whole process. All of it may be left out.",
+    text: "Settings for the whole process. All of them are optional.",
     keys: &[
         &NODE_NAME,
         &SHUTDOWN_TIMEOUT,

@@ -67,21 +67,21 @@ pub(in crate::config) static COMMAND: Defaulted<Named> = defaulted(
         written: "command.NAME = { argv = [...] }",
     },
     Vec::new,
-    "Command lines by name; written as `command.NAME = { argv = [...] }`.",
+    "Command lines, by name; written as `command.NAME = { argv = [...] }`.",
 );
 
 pub(in crate::config) static HTTP: Defaulted<TablesOf> = defaulted(
     "http",
     TablesOf(&http::SECTION),
     Vec::new,
-    "HTTP requests: where they may go, and which.",
+    "HTTP requests: their destinations and methods.",
 );
 
 pub(in crate::config) static TCP: Defaulted<ListOf<Endpoint>> = defaulted(
     "tcp",
     ListOf::new("`host:port`"),
     Vec::new,
-    "TCP connections: to whom. An IPv6 address stands in brackets: `[2001:db8::10]:80`.",
+    "TCP connections: their destinations. An IPv6 address is written in brackets: `[2001:db8::10]:80`.",
 );
 
 pub(in crate::config) static READ: Defaulted<Boolean> = defaulted(
@@ -95,14 +95,13 @@ pub(in crate::config) static CARP: Defaulted<SomeOf<CarpVerb>> = defaulted(
     "carp",
     SomeOf::new(),
     Vec::new,
-    "What it may do to its own virtual host. Its state it may always ask.",
+    "What the hook may do to its own virtual host. It may always query its state.",
 );
 
 /// `[hook.NAME.grant]`.
 pub(in crate::config) static SECTION: Section = Section {
     header: "[hook.NAME.grant]",
-    text: "What the hook may do. Nothing is granted that does not stand here, except the addresses of its own virtual host on their own \
-           interface. A hook that is denied something is told the line that would grant it.",
+    text: "What the hook may do. Only what is listed here is granted, apart from the addresses of its own virtual host on their own interface. If a hook is denied something, the error contains the line that would grant it.",
     keys: &[
         &ADDR, &ROUTE, &RULE, &LINK, &HOSTNAME, &SERVICE, &SYSCTL, &FILE, &COMMAND, &HTTP, &TCP,
         &READ, &CARP,
@@ -121,7 +120,7 @@ pub(in crate::config) mod addr {
         "cidr",
         Parsed::new("address or network"),
         "\"192.168.32.22/32\"",
-        "One address, with this prefix length or a longer one; or a network all of whose addresses are allowed.",
+        "One address, with this prefix length or a longer one; or a network, all of whose addresses are allowed.",
     );
 
     pub(in crate::config) static DEV: Key<Parsed<IfName>> = optional(
@@ -187,7 +186,7 @@ pub(in crate::config) mod route {
     /// One entry of `route`.
     pub(in crate::config) static SECTION: Section = Section {
         header: "route = [{ ... }]",
-        text: "One entry of `route` in `[hook.NAME.grant]`. What is not given is free, except the table.",
+        text: "One entry of `route` in `[hook.NAME.grant]`. Keys that are not given match anything, except the table.",
         keys: &[&DST, &VIA, &DEV, &TABLE],
     };
 }
@@ -278,7 +277,7 @@ pub(in crate::config) mod service {
         "do",
         SomeOf::new(),
         "[\"start\", \"stop\"]",
-        "What may be done. Its status may always be asked.",
+        "What may be done. The status may always be queried.",
     );
 
     /// One entry of `service`.
@@ -299,7 +298,7 @@ pub(in crate::config) mod sysctl {
         "key",
         Text { what: "parameter" },
         "\"net.ipv4.ip_forward\"",
-        "The parameter, with dots, as sysctl(8) writes it.",
+        "The parameter with dots, as in sysctl(8).",
     );
 
     pub(in crate::config) static VALUES: Key<ListOf<String>> = optional(
@@ -344,8 +343,7 @@ pub(in crate::config) mod file {
     /// One entry of `file`.
     pub(in crate::config) static SECTION: Section = Section {
         header: "file = [{ ... }]",
-        text: "One entry of `file` in `[hook.NAME.grant]`. Of symbolic links in the path only those are followed that root owns, in \
-           directories that only root can write to; the file itself may not be one.",
+        text: "One entry of `file` in `[hook.NAME.grant]`. Symbolic links in the path are followed only if root owns them and only root can write to their directory. The file itself must not be a symbolic link.",
         keys: &[&PATH, &DO],
     };
 }
@@ -361,23 +359,20 @@ pub(in crate::config) mod http {
         "url",
         Parsed::new("URL"),
         "\"https://api.example.net/v1/\"",
-        "Where requests may go: this scheme, host and port, and this path or one below it. With a query (`?...`) this query \
-             alone.",
+        "Where requests may go: this scheme, host and port, and this path or one below it. If it has a query (`?...`), only that query.",
     );
 
     pub(in crate::config) static DO: Key<SomeOf<HttpVerb>> = required(
         "do",
         SomeOf::new(),
         "[\"post\"]",
-        "What may be asked there.",
+        "The methods that may be used.",
     );
 
     /// One entry of `http`.
     pub(in crate::config) static SECTION: Section = Section {
         header: "http = [{ ... }]",
-        text: "One entry of `http` in `[hook.NAME.grant]`. Redirects are not followed: the hook sees them, and what it asks next is \
-           compared again. A name is looked up once for each request and must lead to other hosts: an address of this machine or of the \
-           link alone (127.0.0.1, 169.254.169.254) is refused unless it is granted as such, or as `localhost`.",
+        text: "One entry of `http` in `[hook.NAME.grant]`. Redirects are not followed: the hook sees them, and its next request is checked again. A name is resolved once for each request and must resolve to other hosts: a loopback or link-local address (127.0.0.1, 169.254.169.254) is refused unless it is granted as such, or as `localhost`.",
         keys: &[&URL, &DO],
     };
 }
@@ -392,9 +387,7 @@ pub(in crate::config) mod command {
         "argv",
         ListOf::new("strings"),
         "[\"/sbin/drbdadm\", \"primary\", \"{resource:word}\"]",
-        "The program by its absolute path, and its arguments. An argument `{NAME:TYPE}` is a hole that the hook fills; TYPE is \
-         `word`, `int`, `ip`, `cidr` or `dev`, and what does not fit is refused. An `int` is not negative unless its range is written, as in \
-         `{nice:int:-20..19}`; nothing else that fills a hole begins with `-`.",
+        "The program by its absolute path, and its arguments. An argument `{NAME:TYPE}` is a placeholder that the hook fills in. TYPE is `word`, `int`, `ip`, `cidr` or `dev`; values that do not fit are refused. An `int` must not be negative unless a range is given, as in `{nice:int:-20..19}`; no other value may begin with `-`.",
     );
 
     /// One entry of `command`.

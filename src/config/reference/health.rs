@@ -14,7 +14,7 @@ pub(in crate::config) static INTERVAL: Defaulted<Period> = defaulted(
         also: "",
     },
     || Duration::from_secs(2),
-    "From the begin of one check to that of the next.",
+    "From the start of one check to the start of the next.",
 );
 
 pub(in crate::config) static TIMEOUT: Defaulted<Period> = defaulted(
@@ -25,44 +25,40 @@ pub(in crate::config) static TIMEOUT: Defaulted<Period> = defaulted(
         also: "at most interval",
     },
     || Duration::from_secs(1),
-    "Wall time of one check; longer is a failure.",
+    "The time limit for one check; a check that takes longer has failed.",
 );
 
 pub(in crate::config) static RISE: Defaulted<Integer<u32>> = defaulted(
     "rise",
     Integer { min: 1, max: 100 },
     || 2,
-    "So many good checks in a row and the node is well again. A node that fell again within 10 minutes needs twice as many, \
-             then four times, up to 32 times.",
+    "After this many good checks in a row the node is healthy again. A node that fails again within 10 minutes needs twice as many, then four times as many, up to 32 times.",
 );
 
 pub(in crate::config) static FALL: Defaulted<Integer<u32>> = defaulted(
     "fall",
     Integer { min: 1, max: 100 },
     || 3,
-    "So many failed checks in a row and the node is unwell.",
+    "After this many failed checks in a row the node is unhealthy.",
 );
 
 pub(in crate::config) static DEMOTION: Defaulted<Integer<u8>> = defaulted(
     "demotion",
     Integer { min: 1, max: 240 },
     || 240,
-    "How unfit a node is then: added to its `advskew`, which ends at 240. Where `health` gives a demotion between 1 and 239, \
-             that one counts.",
+    "How far an unhealthy node is demoted: this is added to its `advskew`, which is capped at 240. If `health` returns a demotion between 1 and 239, that value is used instead.",
 );
 
 pub(in crate::config) static ON_FAILURE: Defaulted<OneOf<OnUnhealthy>> = defaulted(
     "on-failure",
     OneOf::new(),
     || OnUnhealthy::Resign,
-    "What a master does besides: hand over to a peer, or wait for one that has `preempt`. If no peer takes over, it is master \
-             again.",
+    "What an unhealthy master does in addition: hand over to a peer, or wait for one that has `preempt`. If no peer takes over, it becomes master again.",
 );
 
 /// `[hook.NAME.health]`.
 pub(in crate::config) static SECTION: Section = Section {
     header: "[hook.NAME.health]",
-    text: "How the hook's `health` is asked, if it has one: on each virtual host that names the hook, master or not, beside all \
-           other runs; not while the hooks of a transition run. The first answer counts at once.",
+    text: "How the hook's `health` function is called, if it has one: for each virtual host that uses the hook, master or not, and independently of other runs, but not while the hooks of a transition run. The first result takes effect at once.",
     keys: &[&INTERVAL, &TIMEOUT, &RISE, &FALL, &DEMOTION, &ON_FAILURE],
 };

@@ -11,8 +11,7 @@ pub(in crate::config) static KIND: Defaulted<OneOf<HookKind>> = defaulted(
     "kind",
     OneOf::new(),
     || HookKind::Module,
-    "`module`: the file of `source`, in a sandbox. `script`: the programs of `up` and `down`, outside of any sandbox, \
-             called as ucarp calls them, with interface, address and `xparam`, and with the event in `CARPD_` variables.",
+    "`module`: the file in `source`, run in a sandbox. `script`: the programs in `up` and `down`, run outside any sandbox and called as ucarp calls them, with interface, address and `xparam` as arguments, and with the event in `CARPD_` variables.",
 );
 
 pub(in crate::config) static SOURCE: Key<Text> = optional(
@@ -22,24 +21,23 @@ pub(in crate::config) static SOURCE: Key<Text> = optional(
     },
     "must be given with kind `module`",
     "\"hooks/failover.lua\"",
-    "The script (Luau) or the WebAssembly component. A relative path starts at the directory of this file.",
+    "The script (Luau) or the WebAssembly component. A relative path is relative to the directory of this file.",
 );
 
 pub(in crate::config) static DIGEST: Key<Parsed<Digest>> = optional(
     "digest",
     Parsed::new("\"sha256:\" and 64 hexadecimal digits"),
-    "any version of the file is taken",
+    "any version of the file is accepted",
     "\"sha256:5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03\"",
-    "Pins the file of `source`: no other bytes are loaded. `sha256sum` prints it, and `carpd plugin add` writes it. A Lua hook \
-             that is pinned can only require modules that are signed.",
+    "Pins the file in `source`: nothing else is loaded. `sha256sum` prints the digest, and `carpd plugin add` writes it. A pinned Lua hook can only require modules that are signed.",
 );
 
 pub(in crate::config) static SIGNATURE: Key<Text> = optional(
     "signature",
     Text { what: "path" },
-    "the path of `source` with `.minisig` behind it",
+    "the path of `source` with `.minisig` appended",
     "\"signatures/failover.minisig\"",
-    "The file with the signature of `source`. If this is written the signature is required. See `[trust]`.",
+    "The file with the signature of `source`. If this key is set, the signature is required. See `[trust]`.",
 );
 
 pub(in crate::config) static UP: Key<Text> = optional(
@@ -49,7 +47,7 @@ pub(in crate::config) static UP: Key<Text> = optional(
     },
     "nothing runs",
     "\"/etc/vip-up.sh\"",
-    "With kind `script`: runs on becoming master.",
+    "With kind `script`: the program to run on becoming master.",
 );
 
 pub(in crate::config) static DOWN: Key<Text> = optional(
@@ -59,7 +57,7 @@ pub(in crate::config) static DOWN: Key<Text> = optional(
     },
     "nothing runs",
     "\"/etc/vip-down.sh\"",
-    "With kind `script`: runs on becoming backup, and at start.",
+    "With kind `script`: the program to run on becoming backup, and at start.",
 );
 
 pub(in crate::config) static TIMEOUT: Defaulted<Period> = defaulted(
@@ -70,7 +68,7 @@ pub(in crate::config) static TIMEOUT: Defaulted<Period> = defaulted(
         also: "",
     },
     || Duration::from_secs(10),
-    "Wall time of one run, waiting for the host included.",
+    "The time limit for one run, including waiting for the host.",
 );
 
 pub(in crate::config) static BEFORE_TIMEOUT: Defaulted<Period> = defaulted(
@@ -81,7 +79,7 @@ pub(in crate::config) static BEFORE_TIMEOUT: Defaulted<Period> = defaulted(
         also: "at most timeout",
     },
     || Duration::from_secs(1),
-    "Wall time of `before_master` and `before_backup`, which hold up the takeover.",
+    "The time limit for `before_master` and `before_backup`, which delay the takeover.",
 );
 
 pub(in crate::config) static CPU: Defaulted<Period> = defaulted(
@@ -92,7 +90,7 @@ pub(in crate::config) static CPU: Defaulted<Period> = defaulted(
         also: "",
     },
     || Duration::from_secs(1),
-    "Time that the hook's own code may use.",
+    "The CPU time that the hook's own code may use.",
 );
 
 pub(in crate::config) static MEMORY: Defaulted<Size<u64>> = defaulted(
@@ -102,7 +100,7 @@ pub(in crate::config) static MEMORY: Defaulted<Size<u64>> = defaulted(
         max: 1 << 30,
     },
     || 16 << 20,
-    "The hook's heap.",
+    "The maximum size of the hook's heap.",
 );
 
 pub(in crate::config) static REQUESTS: Defaulted<Integer<u32>> = defaulted(
@@ -112,7 +110,7 @@ pub(in crate::config) static REQUESTS: Defaulted<Integer<u32>> = defaulted(
         max: 1_000_000,
     },
     || 1000,
-    "How often it may ask something of the host.",
+    "How many calls to the host it may make.",
 );
 
 pub(in crate::config) static LOG_BYTES: Defaulted<Size<u32>> = defaulted(
@@ -122,8 +120,7 @@ pub(in crate::config) static LOG_BYTES: Defaulted<Size<u32>> = defaulted(
         max: 16 << 20,
     },
     || 64 << 10,
-    "Text it may log in one run; more is dropped and counted. Over all runs together it may log as much in a minute, and at \
-             once as much as 16 runs may.",
+    "How much text it may log in one run; more is dropped and counted. All runs together may log this much per minute, with bursts of up to 16 times as much.",
 );
 
 pub(in crate::config) static STATE_BYTES: Defaulted<Size<u32>> = defaulted(
@@ -133,20 +130,20 @@ pub(in crate::config) static STATE_BYTES: Defaulted<Size<u32>> = defaulted(
         max: 16 << 20,
     },
     || 256 << 10,
-    "Its lasting state, for each virtual host.",
+    "The maximum size of its persistent state, for each virtual host.",
 );
 
 pub(in crate::config) static ON_FAILURE: Defaulted<OneOf<OnFailure>> = defaulted(
     "on-failure",
     OneOf::new(),
     || OnFailure::Resign,
-    "What follows when `on_master` fails or overruns: hand over to a peer, stay master and retry, or only log it.",
+    "What happens if `on_master` fails or times out: hand over to a peer, stay master and retry, or only log it.",
 );
 
 pub(in crate::config) static HEALTH: Key<TableOf> = optional(
     "health",
     TableOf(&super::health::SECTION),
-    "its defaults hold",
+    "the defaults apply",
     "{ interval = \"1s\", fall = 2 }",
     "See `[hook.NAME.health]`.",
 );
@@ -155,19 +152,15 @@ pub(in crate::config) static RELOAD: Defaulted<OneOf<Reload>> = defaulted(
     "reload",
     OneOf::new(),
     || Reload::Checked,
-    "When a changed file is taken into use: as soon as it loads without a fault; as soon as it also passes the test \
-             beside it (`failover_test.lua` for `failover.lua`), if there is one; or when `carpd reload` or SIGHUP says so. \
-             Until then, and whenever it has a fault, the version before serves on.",
+    "When a changed file becomes active: as soon as it loads without an error; as soon as it also passes the test next to it (`failover_test.lua` for `failover.lua`), if there is one; or only on `carpd reload` or SIGHUP. Until then, and if there is an error, the previous version stays active.",
 );
 
 pub(in crate::config) static RUNNERS: Key<Integer<u16>> = optional(
     "runners",
     Integer { min: 1, max: 64 },
-    "one for each virtual host that names the hook, at most 8",
+    "one for each virtual host that uses the hook, at most 8",
     "2",
-    "Processes that hold this hook, and so its runs at one time: whoever comes later waits, and that takes nothing of the run's \
-             own time. Beside them there are up to 2 for `before_backup`, `on_backup` and `on_stop`, and 4 for `health`. All hooks \
-             together run 64 at a time, 8 more where they let go, and 32 for `health`.",
+    "The number of processes that hold this hook, and so of its simultaneous runs. Further runs wait, which does not count against their time limit. In addition there are up to 2 processes for `before_backup`, `on_backup` and `on_stop`, and 4 for `health`. All hooks together have at most 64 runs at a time, plus 8 for giving up mastership and 32 for `health`.",
 );
 
 pub(in crate::config) static CONFIG: Key<Anything> = optional(
@@ -175,7 +168,7 @@ pub(in crate::config) static CONFIG: Key<Anything> = optional(
     Anything,
     "an empty table",
     "{ gateway = \"192.168.32.254\" }",
-    "Anything; the hook reads it as `config`. Dates become strings.",
+    "Arbitrary settings, which the hook reads as `config`. Dates become strings.",
 );
 
 pub(in crate::config) static GRANT: Key<TableOf> = optional(
@@ -189,8 +182,7 @@ pub(in crate::config) static GRANT: Key<TableOf> = optional(
 /// `[hook.NAME]`.
 pub(in crate::config) static SECTION: Section = Section {
     header: "[hook.NAME]",
-    text: "A script or component that runs on transitions. NAME is what `hooks` of a virtual host refers to. \
-           The limits hold for one run.",
+    text: "A script or component that runs on transitions. `hooks` of a virtual host refers to it by NAME. The limits apply to each run.",
     keys: &[
         &KIND,
         &SOURCE,

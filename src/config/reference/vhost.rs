@@ -13,21 +13,21 @@ pub(in crate::config) static NAME: Key<Parsed<Name>> = required(
     "name",
     Parsed::new("name"),
     "\"web\"",
-    "How logs, hooks and commands call it. Unique in the file.",
+    "The name used in logs, hooks and commands. It must be unique in the file.",
 );
 
 pub(in crate::config) static INTERFACE: Key<Parsed<IfName>> = required(
     "interface",
     Parsed::new("interface name"),
     "\"eth0\"",
-    "Where it advertises and holds its addresses: the interface's own name, or an alternative one (`ip link property`).",
+    "The interface on which it advertises and holds its addresses, by its primary name or an alternative one (`ip link property`).",
 );
 
 pub(in crate::config) static VHID: Key<Integer<u8>> = required(
     "vhid",
     Integer { min: 1, max: 255 },
     "40",
-    "Its number on the interface's network; no other group there may use it.",
+    "The number of the virtual host on the interface's network; no other group there may use it.",
 );
 
 pub(in crate::config) static ADDRESSES: Key<Items> = required(
@@ -37,8 +37,7 @@ pub(in crate::config) static ADDRESSES: Key<Items> = required(
         max: VirtualAddress::MAX_OF_A_VHOST,
     },
     "[\"192.168.32.22/24\"]",
-    "The addresses that follow mastership, IPv4 and IPv6. Without a prefix length: /32 or /128. \
-             The order does not matter to the protocol.",
+    "The addresses that move with mastership, IPv4 and IPv6. The default prefix length is /32 or /128. The order does not matter to the protocol.",
 );
 
 pub(in crate::config) static PASSWORD_FILE: Key<Text> = optional(
@@ -46,8 +45,7 @@ pub(in crate::config) static PASSWORD_FILE: Key<Text> = optional(
     Text { what: "path" },
     "the password is in `credential`",
     "\"/etc/carpd/web.pass\"",
-    "A file whose first line is the password, 1 to 19 bytes, taken as they are. Refused if its group or others have any \
-             right to it. A relative path starts at the directory of this file.",
+    "A file whose first line is the password: 1 to 19 bytes, used unchanged. It is refused if its group or others have any access to it. A relative path is relative to the directory of this file.",
 );
 
 pub(in crate::config) static CREDENTIAL: Key<Text> = optional(
@@ -62,30 +60,28 @@ pub(in crate::config) static ADVBASE: Defaulted<Integer<u8>> = defaulted(
     "advbase",
     Integer { min: 0, max: 254 },
     || 1,
-    "Seconds between advertisements. 0 needs an `advskew` above 0, and FreeBSD nodes cannot use it.",
+    "Seconds between advertisements. 0 requires an `advskew` above 0 and is not supported by FreeBSD.",
 );
 
 pub(in crate::config) static ADVSKEW: Defaulted<Integer<u8>> = defaulted(
     "advskew",
     Integer { min: 0, max: 254 },
     || 0,
-    "Added to `advbase` in 1/256 s. The node with the lowest sum is the best master. \
-             Above 240 it is cut to 240 when sent, as FreeBSD does.",
+    "Added to `advbase`, in units of 1/256 s. The node with the lowest sum is the best master. A value above 240 is sent as 240, as FreeBSD does.",
 );
 
 pub(in crate::config) static PREEMPT: Defaulted<Boolean> = defaulted(
     "preempt",
     Boolean,
     || false,
-    "Take over from a living master that is worse.",
+    "Take over from a master that is alive but worse.",
 );
 
 pub(in crate::config) static DEAD_RATIO: Defaulted<Integer<u32>> = defaulted(
     "dead-ratio",
     Integer { min: 1, max: 255 },
     || 3,
-    "A master is dead after `dead-ratio` × `advbase` + `advskew`/256 seconds without an advertisement. \
-             With `peers = \"openbsd\"`: `dead-ratio` × (`advbase` + `advskew`/256), and those nodes use 3.",
+    "A master is considered dead after `dead-ratio` × `advbase` + `advskew`/256 seconds without an advertisement. With `peers = \"openbsd\"` it is `dead-ratio` × (`advbase` + `advskew`/256); OpenBSD nodes use 3.",
 );
 
 pub(in crate::config) static NEUTRAL: Defaulted<Boolean> = defaulted(
@@ -99,44 +95,42 @@ pub(in crate::config) static TIE_BREAK: Defaulted<OneOf<TieBreak>> = defaulted(
     "tie-break",
     OneOf::new(),
     || TieBreak::Address,
-    "Who goes on when two masters are equally good: the one with the lower address; nobody (`yield`, as the BSDs); or as ucarp \
-             compares.",
+    "Which of two equally good masters stays master: the one with the lower address (`address`); neither (`yield`, as in the BSDs); or the one that ucarp's comparison favours (`ucarp`).",
 );
 
 pub(in crate::config) static PEERS: Defaulted<OneOf<Peers>> = defaulted(
     "peers",
     OneOf::new(),
     || Peers::Bsd,
-    "Whose rules decide. `bsd` fits FreeBSD, NetBSD, ucarp and carpd; with `openbsd` the demote byte counts.",
+    "Whose election rules apply. `bsd` is for FreeBSD, NetBSD, ucarp and carpd; with `openbsd` the demote byte is taken into account.",
 );
 
 pub(in crate::config) static FAMILY_TIMERS: Defaulted<OneOf<FamilyTimers>> = defaulted(
     "family-timers",
     OneOf::new(),
     || FamilyTimers::All,
-    "With IPv4 and IPv6 addresses: become master when every family is silent, or, as the BSDs do, when any is.",
+    "With both IPv4 and IPv6 addresses: become master when both families are silent (`all`), or when either is, as the BSDs do.",
 );
 
 pub(in crate::config) static LINK_LOCAL: Defaulted<OneOf<LinkLocal>> = defaulted(
     "link-local",
     OneOf::new(),
     || LinkLocal::Include,
-    "Whether link-local addresses are part of the hash that is sent. `exclude` where OpenBSD is a peer. Both are accepted.",
+    "Whether link-local addresses are included in the hash that is sent. Use `exclude` if a peer runs OpenBSD. Both forms are accepted when received.",
 );
 
 pub(in crate::config) static IPV6_CHECKSUM: Defaulted<OneOf<Ipv6Checksum>> = defaulted(
     "ipv6-checksum",
     OneOf::new(),
     || Ipv6Checksum::Plain,
-    "The checksum of IPv6 advertisements that are sent. `pseudo-header` where NetBSD is a peer. Both are accepted.",
+    "The checksum in IPv6 advertisements that are sent. Use `pseudo-header` if a peer runs NetBSD. Both forms are accepted when received.",
 );
 
 pub(in crate::config) static SEND_DEMOTE_BYTE: Defaulted<Boolean> = defaulted(
     "send-demote-byte",
     Boolean,
     || false,
-    "Also tell OpenBSD nodes how unfit this one is, in the byte that they read, where the group is a mixed one. \
-             Always so with `peers = \"openbsd\"`.",
+    "In a mixed group, also tell OpenBSD nodes about this node's demotion, in the demote byte that they read. Always done with `peers = \"openbsd\"`.",
 );
 
 pub(in crate::config) static OPENBSD_LLADDR: Key<Address<MacAddr>> = optional(
@@ -145,53 +139,51 @@ pub(in crate::config) static OPENBSD_LLADDR: Key<Address<MacAddr>> = optional(
         "hardware address",
         "a hardware address, as in 02:00:00:00:00:01",
     ),
-    "OpenBSD nodes have not set theirs by hand",
+    "it is not set on the OpenBSD nodes",
     "\"02:00:00:00:00:01\"",
-    "The `lladdr` that the carp interface of OpenBSD nodes was given by hand: it is part of their hash.",
+    "The `lladdr` that was set manually on the carp interface of OpenBSD nodes: it is part of their hash.",
 );
 
 pub(in crate::config) static MANAGE_ADDRESSES: Defaulted<Boolean> = defaulted(
     "manage-addresses",
     Boolean,
     || true,
-    "The daemon itself puts up the addresses as master and takes them down first of all. With false the hooks have to.",
+    "The daemon itself adds the addresses on becoming master, and removes them first when it stops being master. If false, the hooks have to do this.",
 );
 
 pub(in crate::config) static LEASE: Defaulted<OneOf<Leases>> = defaulted(
     "lease",
     OneOf::new(),
     || Leases::Kernel,
-    "With `kernel` the addresses have a lifetime that every advertisement renews, so that a frozen or killed daemon \
-             loses them before a backup takes over. They show as /32 or /128 then. With `off` they stay until taken down.",
+    "With `kernel` the addresses have a lifetime that every advertisement renews, so that a daemon that is frozen or killed loses them before a backup takes over; they are then shown as /32 or /128. With `off` they stay until they are removed.",
 );
 
 pub(in crate::config) static NOMCAST: Defaulted<Boolean> = defaulted(
     "nomcast",
     Boolean,
     || false,
-    "Send advertisements to the broadcast address of Ethernet, for switches that lose multicast (ucarp's `-M`).",
+    "Send advertisements to the Ethernet broadcast address, for switches that drop multicast (ucarp's `-M`).",
 );
 
 pub(in crate::config) static MCAST_GROUP: Defaulted<Address<Ipv4Addr>> = defaulted(
     "mcast-group",
     Address::multicast("IPv4 multicast address", "an IPv4 multicast address"),
     || Ipv4Addr::new(224, 0, 0, 18),
-    "Where IPv4 advertisements go. The same on every node.",
+    "The destination of IPv4 advertisements. It must be the same on every node.",
 );
 
 pub(in crate::config) static MCAST_GROUP6: Defaulted<Address<Ipv6Addr>> = defaulted(
     "mcast-group6",
     Address::multicast("IPv6 multicast address", "an IPv6 multicast address"),
     || Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12),
-    "Where IPv6 advertisements go. The same on every node.",
+    "The destination of IPv6 advertisements. It must be the same on every node.",
 );
 
 pub(in crate::config) static SOURCE_MAC: Defaulted<OneOf<SourceMac>> = defaulted(
     "source-mac",
     OneOf::new(),
     || SourceMac::Virtual,
-    "The hardware address that advertisements come from: `00:00:5e:00:01:VHID`, or the interface's own where switches or \
-             hypervisors refuse others.",
+    "The source hardware address of advertisements: `00:00:5e:00:01:VHID` (`virtual`), or the interface's own (`interface`) if switches or hypervisors refuse others.",
 );
 
 pub(in crate::config) static SOURCE_ADDRESS: Key<Address<Ipv4Addr>> = optional(
@@ -199,7 +191,7 @@ pub(in crate::config) static SOURCE_ADDRESS: Key<Address<Ipv4Addr>> = optional(
     Address::new("IPv4 address", "an IPv4 address without a prefix length"),
     "the first address of the interface that is not a virtual one",
     "\"192.168.32.32\"",
-    "The IPv4 source of advertisements. Never one of the virtual addresses.",
+    "The IPv4 source address of advertisements. It must not be one of the virtual addresses.",
 );
 
 pub(in crate::config) static SOURCE_ADDRESS6: Key<Address<Ipv6Addr>> = optional(
@@ -207,14 +199,14 @@ pub(in crate::config) static SOURCE_ADDRESS6: Key<Address<Ipv6Addr>> = optional(
     Address::new("IPv6 address", "an IPv6 address without a prefix length"),
     "the link-local address of the interface",
     "\"fe80::32\"",
-    "The IPv6 source of advertisements. Never one of the virtual addresses.",
+    "The IPv6 source address of advertisements. It must not be one of the virtual addresses.",
 );
 
 pub(in crate::config) static IGNORE_LINK_STATE: Defaulted<Boolean> = defaulted(
     "ignore-link-state",
     Boolean,
     || false,
-    "Go on as if the link were up when it is down (ucarp's `-S`).",
+    "Continue as if the link were up when it is down (ucarp's `-S`).",
 );
 
 pub(in crate::config) static ANNOUNCE: Key<TableOf> = optional(
@@ -228,38 +220,36 @@ pub(in crate::config) static ANNOUNCE: Key<TableOf> = optional(
 pub(in crate::config) static XPARAM: Key<Text> = optional(
     "xparam",
     Text { what: "string" },
-    "hooks see none",
+    "hooks receive none",
     "\"blue\"",
-    "A text for the hooks (ucarp's `-x`).",
+    "A text that is passed to the hooks (ucarp's `-x`).",
 );
 
 pub(in crate::config) static HOOKS: Defaulted<ListOf<Name>> = defaulted(
     "hooks",
     ListOf::new("names"),
     Vec::new,
-    "Hooks of this virtual host, each a `[hook.NAME]`. They run in this order going up, in reverse going down.",
+    "The hooks of this virtual host, each defined in a `[hook.NAME]`. They run in this order on becoming master, and in reverse order on becoming backup.",
 );
 
 pub(in crate::config) static ADOPT: Defaulted<Boolean> = defaulted(
     "adopt",
     Boolean,
     || false,
-    "An address of the list that is up on the interface and not by carpd's doing was left by another daemon: remove it. \
-             Otherwise it is taken for this machine's own, which `carpd check` refuses and for which the virtual host takes no part.",
+    "Treat an address from the list that is up on the interface, but was not set by carpd, as left behind by another daemon, and remove it. Otherwise it is taken to be this machine's own: `carpd check` refuses it, and the virtual host does not take part.",
 );
 
 pub(in crate::config) static KEEP_DEGRADED: Defaulted<Boolean> = defaulted(
     "keep-degraded",
     Boolean,
     || true,
-    "If a hook fails here and no peer takes over: hold the addresses all the same, as unfit as can be, and retry the hook.",
+    "If a hook fails here and no peer takes over, hold the addresses anyway, fully demoted, and retry the hook.",
 );
 
 /// `[[vhost]]`.
 pub(in crate::config) static SECTION: Section = Section {
     header: "[[vhost]]",
-    text: "One virtual host: addresses that one of several nodes holds. On every node of a virtual host `vhid`, the password \
-           and the set of `addresses` must be the same, or the nodes refuse each other's advertisements.",
+    text: "One virtual host: addresses that are held by one of several nodes. `vhid`, the password and the set of `addresses` must be the same on every node of a virtual host, or the nodes refuse each other's advertisements.",
     keys: &[
         &NAME,
         &INTERFACE,
