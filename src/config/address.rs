@@ -9,7 +9,7 @@ pub(super) fn flaw(address: VirtualAddress) -> Option<&'static str> {
     match address.ip {
         // Of these nothing else is worth saying.
         _ if address.prefix == 0 => {
-            Some("has prefix length 0: all the world would be on this interface")
+            Some("has prefix length 0: every address would be on this interface")
         }
         IpAddr::V4(ip) => flaw_v4(ip, address.prefix),
         IpAddr::V6(ip) => flaw_v6(ip, address.prefix),
@@ -43,9 +43,9 @@ fn flaw_v6(ip: Ipv6Addr, prefix: u8) -> Option<&'static str> {
         [0, 0, 0, 0, 0, 0xffff, ..] => {
             Some("is an IPv4-mapped address: write it as the IPv4 address that it is")
         }
-        [0, 0, 0, 0, 0, 0, ..] => Some(
-            "is an IPv4-compatible address, which nobody uses any more: write the IPv4 address",
-        ),
+        [0, 0, 0, 0, 0, 0, ..] => {
+            Some("is an IPv4-compatible address, a form that is obsolete: write the IPv4 address")
+        }
         // A network of two addresses has none of the kind (RFC 6164).
         _ if prefix < 127 && host == 0 => {
             Some("is the subnet-router anycast address of its network, not of a host in it")

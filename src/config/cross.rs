@@ -71,7 +71,7 @@ fn addresses(vhosts: &[vhost::Draft], out: &mut Findings) {
                 out.error(
                     source.span.clone(),
                     format!(
-                        "{} follows mastership: it cannot be this node's own address",
+                        "{} moves with mastership: it cannot be this node's own address",
                         source.value
                     ),
                 )

@@ -261,7 +261,7 @@ fn argv(table: &Table<'_>, out: &mut Findings) -> Option<Vec<String>> {
                 out.warn(
                     argument.span.clone(),
                     format!(
-                        "{:?} is passed as it is: a hole must be a whole argument",
+                        "{:?} is passed unchanged: a hole must be a whole argument",
                         argument.value
                     ),
                 );

@@ -156,13 +156,13 @@ fn refuse_vouching(
     for place in vouching.into_iter().flatten() {
         out.error(
             place.clone(),
-            "a script can be neither pinned nor signed: it is read anew whenever it runs",
+            "a script can be neither pinned nor signed: it is read again each time it runs",
         )
-        .hint("write a hook that does what the script does: carpd port".to_owned());
+        .hint("turn the script into a hook: carpd port".to_owned());
     }
     if trust.is_some_and(|trust| trust.require_signature) {
-        out.error(source.clone(), "signatures are required, and a script cannot have one: it is read anew whenever it runs")
-            .hint("write a hook that does what the script does: carpd port".to_owned());
+        out.error(source.clone(), "signatures are required, and a script cannot have one: it is read again each time it runs")
+            .hint("turn the script into a hook: carpd port".to_owned());
     }
 }
 
@@ -250,7 +250,7 @@ fn language(source: &str, span: &Range<usize>, out: &mut Findings) -> Option<Lan
             out.error(
                 span.clone(),
                 format!(
-                    "{source:?} does not tell its language: it must end in .lua, .luau or .wasm"
+                    "{source:?} does not show its language: it must end in .lua, .luau or .wasm"
                 ),
             );
             None

@@ -166,10 +166,7 @@ fn refuse(mut loaded: Loaded, sources: &Sources) -> Result<Loaded, Report> {
     let problem = |refusal: &Refusal| Problem {
         severity,
         hint: refusal.mend(),
-        ..Problem::error(
-            None,
-            format!("others could change this file: {refusal}"),
-        )
+        ..Problem::error(None, format!("others could change this file: {refusal}"))
     };
     loaded
         .report
@@ -267,15 +264,12 @@ impl Surroundings for Disk {
         let mode = metadata.mode() & 0o7777;
         if mode & 0o077 != 0 {
             let message = format!(
-                "{} is open to others than its owner (mode {mode:04o})",
+                "{} is accessible to users other than its owner (mode {mode:04o})",
                 path.display()
             );
             return Err(Unusable {
                 message,
-                hint: Some(format!(
-                    "take the rights away: chmod go= {}",
-                    path.display()
-                )),
+                hint: Some(format!("remove their access: chmod go= {}", path.display())),
             });
         }
         Ok(read_secret(file).map_err(|why| format!("cannot read {}: {why}", path.display()))?)

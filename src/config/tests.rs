@@ -265,10 +265,10 @@ fn all_problems_come_at_once_in_the_order_of_the_file() {
             "2:1 unknown key `sandbx` in [daemon]",
             "7:8 `vhid` must be between 1 and 255, not 256",
             "8:1 unknown key `adresses` in [[vhost]]",
-            "9:11 `advbase` 0 needs an `advskew` above 0: the interval would be nothing",
+            "9:11 `advbase` 0 needs an `advskew` above 0: the interval would be zero",
             "10:1 unknown key `pasword-file` in [[vhost]]",
             "11:10 there is no hook \"failovr\"",
-            "14:10 \"failover.sh\" does not tell its language: it must end in .lua, .luau or .wasm",
+            "14:10 \"failover.sh\" does not show its language: it must end in .lua, .luau or .wasm",
             "15:11 `timeout`: \"10\" needs a unit: ms, s, m or h",
         ]
     );
@@ -320,7 +320,7 @@ fn the_nodes_own_address_is_no_virtual_one() {
     let text = format!("{MINIMAL}source-address = \"192.168.32.22\"\n");
     assert_eq!(
         messages(&text),
-        ["7:18 192.168.32.22 follows mastership: it cannot be this node's own address"]
+        ["7:18 192.168.32.22 moves with mastership: it cannot be this node's own address"]
     );
 }
 
@@ -482,7 +482,7 @@ fn trust_fails_closed() {
         ("require-signature = false", "1:1 `keys` is missing"),
         (
             "keys = []",
-            "2:8 signatures are required, and there is no key to check them with: no hook could run",
+            "2:8 signatures are required, but there is no key to check them with: no hook could run",
         ),
         ("keys = [\"none.pub\"]", "2:9 cannot read the key none.pub"),
         (
@@ -525,12 +525,12 @@ fn what_cannot_be_vouched_for_is_refused() {
     let script = "kind = \"script\"\nup = \"/etc/up.sh\"";
     assert_eq!(
         messages(&hook(&format!("{script}\n{pin}"))),
-        ["11:10 a script can be neither pinned nor signed: it is read anew whenever it runs"]
+        ["11:10 a script can be neither pinned nor signed: it is read again each time it runs"]
     );
     assert_eq!(
         messages(&format!("[trust]\nkeys = [\"team.pub\"]\n{}", hook(script))),
         [
-            "12:6 signatures are required, and a script cannot have one: it is read anew whenever it runs"
+            "12:6 signatures are required, and a script cannot have one: it is read again each time it runs"
         ]
     );
     assert_eq!(

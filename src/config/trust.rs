@@ -20,7 +20,7 @@ pub(super) fn read(root: &Table<'_>, around: &dyn Surroundings, out: &mut Findin
         .as_ref()
         .filter(|names| names.value.is_empty() && require_signature)
     {
-        out.error(none.span.clone(), "signatures are required, and there is no key to check them with: no hook could run")
+        out.error(none.span.clone(), "signatures are required, but there is no key to check them with: no hook could run")
             .hint("name a minisign public key or its file in `keys`, or write `require-signature = false`".to_owned());
     }
     let names = names.map(|names| names.value).unwrap_or_default();

@@ -39,7 +39,7 @@ pub(super) fn read_all(
     let none = |item: &Item<'_>| matches!(item.get_ref(), DeValue::Array(list) if list.is_empty());
     if written.is_none_or(none) {
         out.error(None, "no virtual host is defined")
-            .hint("begin one with a line [[vhost]]".to_owned());
+            .hint("start one with a line [[vhost]]".to_owned());
         return Vec::new();
     }
     let tables = root.read(&reference::VHOST, out);
@@ -142,7 +142,7 @@ fn addresses(table: &Table<'_>, out: &mut Findings) -> Vec<At<VirtualAddress>> {
             items.span,
             format!("`addresses` has {count} entries: a virtual host has at most {most}"),
         )
-        .hint("spread them over several virtual hosts, each with a vhid of its own".to_owned());
+        .hint("spread them over several virtual hosts, each with its own vhid".to_owned());
         return Vec::new();
     }
     let read = |item, out: &mut Findings| {
@@ -224,7 +224,7 @@ fn secret(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> O
         Err(why) => {
             let long = matches!(why, BadSecret::TooLong(_));
             out.error(span, why.to_string()).hint(long.then(|| {
-                "BSD nodes cut longer ones to 19 bytes: write those 19 bytes on every node"
+                "BSD nodes truncate longer ones to 19 bytes: use those 19 bytes on every node"
                     .to_owned()
             }));
             None
@@ -250,7 +250,7 @@ fn interval(table: &Table<'_>, out: &mut Findings) -> (AdvBase, AdvSkew) {
     if let Some(base) = base.as_ref().filter(|b| b.value == 0 && skew_is_zero) {
         out.error(
             base.span.clone(),
-            "`advbase` 0 needs an `advskew` above 0: the interval would be nothing",
+            "`advbase` 0 needs an `advskew` above 0: the interval would be zero",
         );
     }
     let base = base.map_or_else(|| key::ADVBASE.default(), |base| base.value);
@@ -271,7 +271,7 @@ fn dead_ratio(table: &Table<'_>, out: &mut Findings) -> (u32, Peers) {
         Some(ratio) if ratio.value == 1 => {
             out.warn(
                 ratio.span.clone(),
-                "with `dead-ratio` 1 a single late advertisement makes a second master",
+                "with `dead-ratio` 1 a single late advertisement causes a second master",
             );
         }
         _ => {}

@@ -89,14 +89,12 @@ fn afterwards(order: &Order) -> &'static str {
     match order {
         Order::Status | Order::Metrics | Order::HookPlan(_) => "ask again in a moment",
         Order::Reload | Order::ForceReload => {
-            "whether the reload was taken is not known here: call it again in a moment; it takes what is new, or says `nothing to change`"
+            "it is not known whether the reload was done: run it again in a moment; it reloads what is new, or says `nothing to change`"
         }
         Order::HookRollback(_)
         | Order::HookApply(_)
         | Order::Undemote(_)
-        | Order::Resign { .. } => {
-            "whether it was done is not known here: `carpd status` says how things are"
-        }
+        | Order::Resign { .. } => "it is not known whether it was done: see `carpd status`",
     }
 }
 
@@ -202,7 +200,7 @@ mod tests {
         assert!((1..100).contains(&waiting.len()), "the queue has an end");
         let error = call(&path, Order::Metrics).unwrap_err();
         assert!(
-            error.to_string().contains("it looks well from here"),
+            error.to_string().contains("it looks fine from here"),
             "{error}"
         );
         drop(listener);

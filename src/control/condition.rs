@@ -27,9 +27,9 @@ impl Trouble {
     /// It listens, and nothing can be seen of what keeps it.
     pub(super) fn unexplained() -> Self {
         Self {
-            message: "it looks well from here, and others wait for its answer, or nothing came of it"
+            message: "it looks fine from here, but others are waiting for it too, or its answer did not arrive"
                 .to_owned(),
-            hint: "its log says more; so does this command as root with all rights, which sees whether it hangs"
+            hint: "see its log, or run this as root with all privileges, which shows whether it hangs"
                 .to_owned(),
         }
     }
@@ -92,8 +92,8 @@ impl Daemon {
     pub(super) fn trouble(&self) -> Option<Trouble> {
         if let Lock::Closed(why) = &self.lock {
             return Some(Trouble {
-                message: format!("whether it runs cannot be seen: {why}"),
-                hint: "call this as root, or as the user of the daemon".to_owned(),
+                message: format!("it cannot be determined whether it is running: {why}"),
+                hint: "run this as root, or as the user of the daemon".to_owned(),
             });
         }
         let engine = self.engine?;
@@ -104,8 +104,8 @@ impl Daemon {
         let seen = Process::look(engine).filter(|_| self.lock != Lock::Free);
         if seen.is_none() && self.lock == Lock::Held {
             return Some(Trouble {
-                message: format!("it runs where it cannot be seen from here (pid {engine} there)"),
-                hint: "call this in its process namespace, or as root".to_owned(),
+                message: format!("it runs where it is not visible from here (pid {engine} there)"),
+                hint: "run this in its process namespace, or as root".to_owned(),
             });
         }
         let Some(process) = seen.filter(|process| !process.ending) else {
@@ -146,11 +146,11 @@ impl Daemon {
                 )
             }
             Some(keeper) => format!(
-                "its keeper is stopped, too: `kill -CONT {}` lets it do its work",
+                "its keeper is stopped, too: `kill -CONT {}` lets it continue",
                 keeper.pid
             ),
             None => format!(
-                "it has no keeper any more that would end it: `kill -KILL {pid}`, then start it"
+                "its keeper, which would kill it, is gone: run `kill -KILL {pid}`, then start it again"
             ),
         };
         Some(Trouble { message, hint })
@@ -165,7 +165,7 @@ fn waits_for(keeper: &Process) -> Trouble {
         message: format!(
             "its keeper is stopped (pid {pid}, state {state}), which starts its processes"
         ),
-        hint: format!("`kill -CONT {pid}` lets it go on, and what was asked for may be done then"),
+        hint: format!("`kill -CONT {pid}` lets it continue; it may then still do what was asked"),
     }
 }
 
@@ -184,7 +184,7 @@ fn dead(engine: u32, keeper: Option<&Process>) -> Trouble {
         },
         None => Trouble {
             message: format!("it is dead (pid {engine})"),
-            hint: "`carpd run` starts it again and undoes what it left; `carpd cleanup` only undoes that".to_owned(),
+            hint: "`carpd run` starts it again and undoes what it left behind; `carpd cleanup` only does the latter".to_owned(),
         },
     }
 }
@@ -193,15 +193,15 @@ fn stopped_hint(engine: u32, keeper: Option<&Process>) -> String {
     match keeper {
         Some(keeper) if !keeper.is_stopped() => {
             format!(
-                "its keeper (pid {}) kills it in some seconds and starts a new one, unless it goes on before that",
+                "its keeper (pid {}) will kill it in a few seconds and start a new one, unless it continues before that",
                 keeper.pid
             )
         }
         Some(keeper) => format!(
-            "its keeper is stopped, too: `kill -CONT {} {engine}` lets them go on",
+            "its keeper is stopped, too: `kill -CONT {} {engine}` lets them continue",
             keeper.pid
         ),
-        None => format!("`kill -CONT {engine}` lets it go on"),
+        None => format!("`kill -CONT {engine}` lets it continue"),
     }
 }
 
@@ -339,7 +339,7 @@ mod tests {
         file.try_lock().unwrap();
         assert_eq!(
             look().unwrap().message,
-            "it runs where it cannot be seen from here (pid 4194305 there)"
+            "it runs where it is not visible from here (pid 4194305 there)"
         );
         drop(file);
         // Somebody else has the number by now.
@@ -363,7 +363,7 @@ mod tests {
             };
             let message = scope.spawn(look_without_rights).join().unwrap();
             assert!(
-                message.starts_with("whether it runs cannot be seen: "),
+                message.starts_with("it cannot be determined whether it is running: "),
                 "{message}"
             );
         });

@@ -99,7 +99,7 @@ fn in_use(path: &Path) -> Option<&'static str> {
     match client::connect(path) {
         Ok(_) => Some("another daemon listens there"),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            Some("another daemon listens there and answers nobody")
+            Some("another daemon listens there but does not answer")
         }
         Err(_) => None,
     }
@@ -115,7 +115,7 @@ pub fn serve(bound: Bound, commands: mpsc::Sender<Command>) -> io::Result<Listen
         listening,
     } = bound;
     let listener = UnixListener::from_std(listener)?;
-    debug!(path = %listening.0.path().display(), "Listens for operators");
+    debug!(path = %listening.0.path().display(), "Listening on the control socket");
     tokio::task::spawn_local(accept(listener, commands));
     Ok(listening)
 }
@@ -138,12 +138,12 @@ async fn accept(listener: UnixListener, commands: mpsc::Sender<Command>) {
                 let commands = commands.clone();
                 tokio::task::spawn_local(async move {
                     if let Err(error) = converse(stream, peer, place, commands).await {
-                        debug!(%error, "An operator's connection broke");
+                        debug!(%error, "A control connection broke");
                     }
                 });
             }
             Err(error) => {
-                warn!(%error, "Could not accept an operator's connection");
+                warn!(%error, "Could not accept a control connection");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
@@ -161,7 +161,7 @@ async fn converse(
     let Some(mut place) = place else {
         return respond(
             &mut writer,
-            Err("too many operators at a time".to_owned()),
+            Err("too many operators at once".to_owned()),
             None,
         )
         .await;
@@ -173,9 +173,9 @@ async fn converse(
         read = tokio::time::timeout(PATIENCE, reader.read_line(&mut line)) => match read {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(format!("the request is not text: {error}")),
-            Err(_) => Err("no request came in time".to_owned()),
+            Err(_) => Err("no request arrived in time".to_owned()),
         },
-        () = place.is_wanted() => Err("no request came, and others wanted the place".to_owned()),
+        () = place.is_wanted() => Err("no request arrived, and others were waiting for a slot".to_owned()),
     };
     place.speaks();
     let answer = match answer {
@@ -209,7 +209,7 @@ async fn answer_to(
             uid = peer.uid(),
             pid = peer.pid(),
             ?order,
-            "An operator gave an order"
+            "Received an operator's order"
         );
     }
     obey(order, commands).await
@@ -234,7 +234,7 @@ async fn respond(
     tokio::select! {
         biased;
         written = tokio::time::timeout(PATIENCE, writer.write_all(&text)) => written.map_err(|_| io::ErrorKind::TimedOut)??,
-        () = place.is_wanted() => return Err(io::Error::new(io::ErrorKind::TimedOut, "it does not read, and others wanted the place")),
+        () = place.is_wanted() => return Err(io::Error::new(io::ErrorKind::TimedOut, "it does not read, and others were waiting for a slot")),
     }
     writer.shutdown().await
 }
@@ -242,7 +242,7 @@ async fn respond(
 fn parse(line: &str) -> Result<Order, String> {
     let request: Request = serde_json::from_str(line).map_err(|error| {
         format!(
-            "not a request: {error}; one looks like {{\"version\":{VERSION},\"order\":\"status\"}}"
+            "not a request: {error}; a request looks like {{\"version\":{VERSION},\"order\":\"status\"}}"
         )
     })?;
     if request.version != VERSION {

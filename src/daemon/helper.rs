@@ -39,7 +39,7 @@ pub(super) fn copy_at(path: &Path, number: u32) -> Option<Arc<Snapshot>> {
 pub(super) fn main() -> ExitCode {
     // The programs that it starts must not inherit what was passed to it.
     if let Err(error) = keeper::close_on_exec() {
-        tracing::error!(%error, "Helper stopped");
+        tracing::error!(%error, "The helper process stopped");
         return Exit::Failure.into();
     }
     let terms = match (ucarp::configuration(), role::arguments().next()) {

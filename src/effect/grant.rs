@@ -272,7 +272,7 @@ impl Hole {
             "dev" => Self::Dev,
             _ => match kind.strip_prefix("int:") {
                 Some(range) => Self::range(range).ok_or_else(|| {
-                    format!("{range:?} is no range of integers: it is written {{{name}:int:0..100}}, the least and the most")
+                    format!("{range:?} is not a range of integers, which is written {{{name}:int:0..100}}, the least and the most")
                 })?,
                 None => return Err(format!("{kind:?} is not a type of hole: word, int, ip, cidr or dev")),
             },

@@ -42,7 +42,7 @@ pub(super) fn give_up(
     confine_engine()?;
     let confinement = seal_engine(&writable, &directories, own_uid);
     for missing in &confinement.missing {
-        warn!(missing, "The engine keeps more rights than it needs");
+        warn!(missing, "The engine has more rights than it needs");
     }
     Ok(EngineStatus {
         uid: geteuid().as_raw(),
@@ -83,7 +83,7 @@ fn can_work(estate: &Estate<'_>) -> Result<(), String> {
         };
         checked.map_err(|errno| {
             format!(
-                "it could not write to {}: {}",
+                "it would be unable to write to {}: {}",
                 directory.display(),
                 errno.desc()
             )

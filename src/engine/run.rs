@@ -78,7 +78,7 @@ impl Engine {
         self.look();
         for port in self.interfaces.iter() {
             if port.index().is_none() {
-                warn!(interface = %port.name, "Waits for an interface that does not exist yet");
+                warn!(interface = %port.name, "Waiting for an interface that does not exist yet");
             }
         }
     }
@@ -88,7 +88,7 @@ impl Engine {
         loop {
             self.beat();
             if self.set_alarm().is_err() {
-                error!("Lost the clock");
+                error!("The clock failed");
                 return false;
             }
             let event = tokio::select! {
@@ -134,7 +134,7 @@ impl Engine {
                 .as_ref()
                 .is_some_and(|stopping| clock::now() >= stopping.deadline)
             {
-                error!("Gave up stopping in good order");
+                error!("Gave up on a clean stop");
                 return false;
             }
         }
@@ -197,7 +197,7 @@ impl Engine {
         for _ in 0..=self.interfaces.len() / Ready::MAX {
             let ready = match self.ties.readiness.ready() {
                 Ok(ready) => ready,
-                Err(error) => return error!(%error, "Could not look for packets"),
+                Err(error) => return error!(%error, "Could not poll for packets"),
             };
             for id in ready.tokens().filter_map(InterfaceId::of_token) {
                 if self.receive_on(id) {

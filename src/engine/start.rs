@@ -160,7 +160,7 @@ async fn start(
     // Those that live have nothing to do with us.
     for error in others {
         if let InstanceError::Closed { .. } = error {
-            warn!(%error, "Cannot see whether another instance left anything");
+            warn!(%error, "Cannot check whether another instance left anything behind");
         }
     }
     let recovery = Recovery::new(left).with_dead(dead);
@@ -371,7 +371,7 @@ async fn start_reader(config: &Config, keeper: &Client) -> Result<Reader, StartE
 async fn tell_exits(mut exits: Exits, signals: mpsc::Sender<Signal>) {
     while let Some((id, how)) = exits.next().await {
         if how.is_forbidden_call() {
-            warn!(child = id.0, %how, "The sandbox ended a child process");
+            warn!(child = id.0, %how, "The sandbox killed a child process");
         } else {
             debug!(child = id.0, %how, "A child process ended");
         }

@@ -145,7 +145,7 @@ impl LinuxHost {
         match couriers {
             Some(couriers) => couriers.send(errand, limit).await,
             None => Err(HostError {
-                message: "nobody goes out from here".to_owned(),
+                message: "no HTTP workers are available here".to_owned(),
                 errno: Some(libc::ENOSYS),
             }),
         }
@@ -249,7 +249,7 @@ impl LinuxHost {
 
 fn not_for_the_host(effect: &Effect) -> HostError {
     HostError {
-        message: format!("{effect} is not for the host to do"),
+        message: format!("{effect} is not an effect on the host"),
         errno: Some(libc::EINVAL),
     }
 }
@@ -386,7 +386,7 @@ impl Host for LinuxHost {
                     Ok(result) => result.map(Reply::Outcome),
                     Err(_) => Err(HostError {
                         message: format!(
-                            "{effect} had not ended after {:.1} s",
+                            "{effect} did not finish within {:.1} s",
                             limit.as_secs_f64()
                         ),
                         errno: Some(libc::ETIMEDOUT),
@@ -528,7 +528,7 @@ impl Host for LinuxHost {
                     Value::Running(false)
                 }
                 UnitState::Unknown => {
-                    let message = format!("it cannot be told whether {unit} runs");
+                    let message = format!("it cannot be determined whether {unit} runs");
                     return Err(HostError {
                         message,
                         errno: None,

@@ -404,7 +404,7 @@ impl<H: Host> Host for RecordingHost<H> {
 
     async fn perform(&self, granted: &Granted, limit: Duration) -> Result<Reply, HostError> {
         if let Effect::Demote { .. } | Effect::Resign { .. } = granted.effect() {
-            let message = format!("{} is not for the host to do", granted.effect());
+            let message = format!("{} is not an effect on the host", granted.effect());
             return Err(HostError {
                 message,
                 errno: Some(libc::EINVAL),

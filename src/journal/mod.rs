@@ -102,7 +102,7 @@ impl Journal {
         {
             Ok((file, written)) => (journal.file, journal.written) = (Some(file), written),
             Err(err) => {
-                warn!(path = %path.display(), %err, "Records nothing: cannot write the journal");
+                warn!(path = %path.display(), %err, "The flight recorder is off: cannot write the journal");
             }
         }
         journal.put(&Entry::Start {
@@ -235,7 +235,7 @@ impl Journal {
     fn write(&mut self) {
         let Some(file) = &mut self.file else { return };
         if let Err(err) = file.write_all(&self.buffer) {
-            warn!(path = %self.path.display(), %err, "Records nothing more: cannot write the journal");
+            warn!(path = %self.path.display(), %err, "The flight recorder stopped: cannot write the journal");
             self.file = None;
             self.lost += 1;
         }
@@ -247,7 +247,7 @@ impl Journal {
         match fs::rename(&self.path, older(&self.path)).and_then(|()| new_file(&self.path)) {
             Ok((file, written)) => (self.file, self.written) = (Some(file), written),
             Err(err) => {
-                warn!(path = %self.path.display(), %err, "Records nothing more: cannot begin a new journal");
+                warn!(path = %self.path.display(), %err, "The flight recorder stopped: cannot start a new journal");
                 self.file = None;
                 return;
             }

@@ -41,7 +41,7 @@ fn read_one(path: &Path, contents: &mut Contents) -> io::Result<()> {
     let bytes = fs::read(path)?;
     let Some(mut records) = Records::new(&bytes, MAGIC) else {
         return Err(invalid(format!(
-            "{} is no journal of this version of carpd",
+            "{} is not a journal of this version of carpd",
             path.display()
         )));
     };

@@ -413,11 +413,11 @@ fn a_life_that_was_killed_is_told_as_what_it_was() {
     1003000 web: backup -> master: no advertisement for 3000 ms, master-down #2
     1008900 web: master -> init: its engine was killed by SIGKILL, died #2
     1009000 web: init -> backup: start, startup #1
-        +   0.0 ms  started again: its engine was killed by SIGKILL
+        +   0.0 ms  restarted: its engine was killed by SIGKILL
     1012000 web: backup -> master: no advertisement for 3000 ms, master-down #2
-    1012000 web: master -> init: the daemon ended without a word: killed, and its keeper with it, died #2
+    1012000 web: master -> init: the daemon ended without a record: it was killed together with its keeper, died #2
     1020000 web: init -> backup: start, startup #1
-        +   0.0 ms  started again: the daemon ended without a word: killed, and its keeper with it
+        +   0.0 ms  restarted: the daemon ended without a record: it was killed together with its keeper
     1020001 web: backup -> init: stopping, shutdown #2
     1030000 web: init -> backup: start, startup #1
     1033000 web: backup -> master: no advertisement for 3000 ms, master-down #2

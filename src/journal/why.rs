@@ -13,7 +13,7 @@ use crate::types::{Family, IfName, Name, Page, State, Timestamp};
 const LINES_MAX: usize = 200;
 
 /// What is known of an end that nobody saw.
-const UNSEEN: &str = "the daemon ended without a word: killed, and its keeper with it";
+const UNSEEN: &str = "the daemon ended without a record: it was killed together with its keeper";
 
 /// One change of state and what followed from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,9 +111,7 @@ impl Teller {
             .stories
             .get(self.died.start)
             .filter(|_| first && !self.died.is_empty());
-        if let Some(again) =
-            before.map(|story| format!("started again: {}", story.transition.cause))
-        {
+        if let Some(again) = before.map(|story| format!("restarted: {}", story.transition.cause)) {
             self.follow(vhost, again);
         }
     }
@@ -177,14 +175,14 @@ impl Teller {
             OutputRecord::WantMaster { cause, peer } => {
                 self.follow(
                     vhost,
-                    format!("asked whether it may be master: {cause}, {peer}"),
+                    format!("asked for permission to become master: {cause}, {peer}"),
                 );
             }
             OutputRecord::PeerClaim { peer } => {
                 self.follow(vhost, format!("heard a worse master, {peer}"));
             }
             OutputRecord::Answered { peer, .. } => {
-                self.follow(vhost, format!("{peer} is there, as backup"));
+                self.follow(vhost, format!("{peer} answered as backup"));
             }
             OutputRecord::Transmit { .. }
             | OutputRecord::Transition(_)

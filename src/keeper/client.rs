@@ -247,7 +247,7 @@ impl Bound {
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         if running.len() >= self.most {
             return Err(io::Error::other(format!(
-                "more than {} processes at a time",
+                "more than {} processes at once",
                 self.most
             )));
         }

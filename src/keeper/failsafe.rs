@@ -143,7 +143,7 @@ impl Writer {
         if content.len() + FRAME > usize::try_from(HALF).unwrap_or(usize::MAX) {
             return Err(io::Error::new(
                 io::ErrorKind::FileTooLarge,
-                "too many addresses for the keeper to know them all",
+                "too many addresses to pass to the keeper",
             ));
         }
         if self.sequence.len() <= slot {

@@ -1,5 +1,5 @@
-//! Did the kernel kill a process for lack of memory? It counts such kills for each control group, but
-//! does not say which process was killed.
+//! Did the kernel kill a process because memory ran out? It counts such kills for each control
+//! group, but does not say which process was killed.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -61,7 +61,7 @@ impl OomWatch {
         }
     }
 
-    /// Has the kernel killed a process for lack of memory recently?
+    /// Has the kernel killed a process because memory ran out recently?
     pub(super) fn has_killed(&self) -> bool {
         let before = self.samples.front().map(|(_, count)| *count);
         before.is_some_and(|before| self.count().is_some_and(|now| now > before))

@@ -155,7 +155,7 @@ fn prioritise(engine: Pid) {
     };
     let own = rustix::process::getpriority_process(None).unwrap_or(0);
     if let Err(error) = rustix::process::setpriority_process(Some(pid), own - ENGINE_PRIORITY) {
-        debug!(%error, "The engine runs with the priority of any other process");
+        debug!(%error, "The engine runs with ordinary priority");
     }
 }
 

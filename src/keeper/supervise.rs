@@ -50,10 +50,10 @@ const OUTDATED_GRACE: Duration = Duration::from_secs(5);
 const PANIC: i32 = 101;
 /// What the log calls that.
 const PANICKED: &str = "a panic";
-/// How the kernel ends a process for lack of memory, and an operator one that must go.
+/// How the kernel ends a process because memory ran out, and an operator one that must go.
 const KILLED: &str = "SIGKILL";
 /// What the log calls that if the kernel's counter says that it was the kernel.
-const OUT_OF_MEMORY: &str = "SIGKILL, most likely for lack of memory";
+const OUT_OF_MEMORY: &str = "SIGKILL, most likely because memory ran out";
 /// Exit status if the engine crashed and may not be restarted (EX_SOFTWARE of sysexits.h).
 const CRASH_STATUS: u8 = 70;
 
@@ -87,7 +87,7 @@ struct Keeper<'a> {
     checked_at: Timestamp,
     /// Until then a missing heartbeat is not held against the engine.
     grace_until: Timestamp,
-    /// Whether the kernel kills processes for lack of memory.
+    /// Whether the kernel kills processes because memory ran out.
     oom: OomWatch,
 }
 
@@ -573,7 +573,7 @@ impl<'a> Keeper<'a> {
         let now = clock::now();
         if let Some(decision) = self.copies.decide_overdue(now) {
             warn!(
-                "The engine does not say how a reload ended; the new configuration counts as in use"
+                "The engine did not report how a reload ended; assuming that the new configuration is in use"
             );
             self.apply(Some(decision));
         }

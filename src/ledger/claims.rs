@@ -134,7 +134,7 @@ pub struct Undo {
     /// The value that the owner wanted.
     pub value: Value,
     /// The values that it may have as far as we know, newest last. If it has another one now,
-    /// somebody else changed it and it is left alone.
+    /// someone else changed it and it is left alone.
     pub ours: Vec<Value>,
     /// The value that it should have afterwards; `None` if a newer claim stands above this one, so
     /// that nothing changes.

@@ -234,10 +234,10 @@ impl Log {
             .next()
             .and_then(|first| postcard::from_bytes::<Header>(first).ok());
         let Some(header) = header else {
-            return Err(put_aside(&path, "its first record is torn"));
+            return Err(put_aside(&path, "its first record is incomplete"));
         };
         if !self.lasting && header.origin != self.origin {
-            info!(path = %path.display(), "The ledger is of another boot or another network: nothing of it is left");
+            info!(path = %path.display(), "The ledger is from another boot or network namespace: nothing in it exists any more");
             return Ok(());
         }
         for record in &mut records {
@@ -248,7 +248,7 @@ impl Log {
         }
         self.len = u64::try_from(records.position()).unwrap_or(u64::MAX);
         if records.torn() {
-            warn!(path = %path.display(), good = self.len, "The ledger has a torn end: its writer died while writing");
+            warn!(path = %path.display(), good = self.len, "The ledger ends in a partial record: its writer died while writing");
         }
         Ok(())
     }
@@ -289,7 +289,9 @@ impl Log {
         match lock::lock_when_dead(&self.directory.join(instance::LOCK_FILE), patience)? {
             lock::Lock::Taken(file) => self.lock = Some(file),
             lock::Lock::Held(_) => {
-                return Err(io::Error::other("another instance of this name writes it"));
+                return Err(io::Error::other(
+                    "another instance of this name is writing to it",
+                ));
             }
         }
         Ok(())
@@ -393,7 +395,7 @@ impl Log {
                     errno: err.raw_os_error(),
                 };
                 if self.failed.as_ref() != Some(&failure) {
-                    error!(%failure, "Takes nothing more but addresses");
+                    error!(%failure, "Refusing all effects but addresses");
                 }
                 self.failed = Some(failure.clone());
                 Err(failure)
@@ -503,7 +505,7 @@ fn free_name(path: &Path) -> PathBuf {
 fn put_aside(path: &Path, why: &str) -> Unread {
     let aside = free_name(path);
     let kept = fs::rename(path, &aside);
-    error!(path = %path.display(), aside = %aside.display(), kept = kept.is_ok(), why, "Cannot read the ledger of a predecessor: undo by hand what it left");
+    error!(path = %path.display(), aside = %aside.display(), kept = kept.is_ok(), why, "Cannot read the ledger of an earlier daemon: undo by hand what it left behind");
     Unread {
         path: if kept.is_ok() { aside } else { path.to_owned() },
         message: why.to_owned(),

@@ -125,7 +125,7 @@ impl Estate<'_> {
         if let Some((why, mend)) = objection(&kept.map_err(at(self.kept))?) {
             let path = self.kept.display();
             // Whoever needs it next refuses it, which may be after a crash: too late to hear of it.
-            warn!(%path, why, mend = %format_args!("{mend} {path}"), "What is written down here before a granted change is not believed: after a crash nothing of it could be put back");
+            warn!(%path, why, mend = %format_args!("{mend} {path}"), "Records of previous values cannot be trusted here: after a crash they could not be used to restore anything");
         }
         for directory in [&run, &state] {
             open_directory(directory)
@@ -170,7 +170,7 @@ impl Estate<'_> {
             };
             // This instance does not need it.
             if let Err(error) = dead() {
-                warn!(%error, "Could not take over what a dead instance left");
+                warn!(%error, "Could not take over what a dead instance left behind");
             }
         }
         Ok(())
@@ -185,7 +185,7 @@ fn objection(there: &Metadata) -> Option<(String, &'static str)> {
     } else if there.mode() & OTHERS_WRITE != 0 {
         let mode = there.mode() & 0o7777;
         Some((
-            format!("others may write to it (mode {mode:04o})"),
+            format!("others can write to it (mode {mode:04o})"),
             "chmod go-w",
         ))
     } else {

@@ -57,7 +57,7 @@ impl Origin {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InstanceError {
     /// Another process runs with the same name.
-    #[error("another carpd already runs as instance {name}{by}")]
+    #[error("another carpd is already running as instance {name}{by}")]
     Running {
         /// Name of the instance.
         name: String,
@@ -75,7 +75,7 @@ pub enum InstanceError {
         by: Occupant,
     },
     /// There may be a process that has a lock, and we may not look.
-    #[error("whether another carpd runs cannot be seen: {} cannot be read ({message})", path.display())]
+    #[error("it cannot be determined whether another carpd is running: {} cannot be read ({message})", path.display())]
     Closed {
         /// The lock.
         path: PathBuf,
@@ -330,7 +330,7 @@ impl Instance {
             Ok(Lock::Held(by)) => return Err(held(by)),
             Err(err) => {
                 refuse_closed(path, &err, || self.to_give(path))?;
-                warn!(path = %path.display(), %err, "Goes on without a lock");
+                warn!(path = %path.display(), %err, "Continuing without a lock");
             }
         }
         Ok(())
@@ -461,7 +461,7 @@ fn vhost_lock(run_dir: &Path, origin: Origin, interface: &IfName, vhid: Vhid) ->
 pub(super) fn ledgers(directory: &Path) -> impl Iterator<Item = (String, SystemTime)> {
     let listed = fs::read_dir(directory).inspect_err(|err| {
         if err.kind() != io::ErrorKind::NotFound {
-            warn!(path = %directory.display(), %err, "Cannot look for what dead instances left");
+            warn!(path = %directory.display(), %err, "Cannot look for what dead instances left behind");
         }
     });
     listed.into_iter().flatten().flatten().filter_map(|entry| {

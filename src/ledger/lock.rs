@@ -254,7 +254,7 @@ pub(super) fn try_lock_unless(
             if is_exposed && replaced {
                 warn!(
                     path = %path.display(),
-                    "Others can open this lock, and keep carpd from starting: the file system gives it this mode"
+                    "Others can open this lock and keep carpd from starting: the file system sets this mode"
                 );
             }
             if ours {

@@ -44,7 +44,7 @@ pub struct LedgerError {
 
 /// What an earlier process wrote down cannot be read: nobody knows what it left on this host.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} cannot be read ({message}), so nobody knows what is to be undone", path.display())]
+#[error("{} cannot be read ({message}), so it is unknown what has to be undone", path.display())]
 pub struct Unread {
     /// Which file.
     pub path: PathBuf,
@@ -62,7 +62,7 @@ impl Unread {
         if self.stays {
             Self::mend_all(&[self], own)
         } else {
-            "undo by hand what it left".to_owned()
+            "undo by hand what it left behind".to_owned()
         }
     }
 
@@ -97,13 +97,13 @@ fn give_command(
     let commands: Vec<_> = chmod.chain(chown).collect();
     let command = (!commands.is_empty()).then(|| {
         format!(
-            "`{}`, or the rights that the daemon had which wrote it",
+            "`{}`, or run with the privileges of the daemon that wrote it",
             commands.join(" && ")
         )
     });
     let elsewhere = others.iter().map(|closed| {
         format!(
-            "give another `run-dir` or `state-dir`, as user {uid} may not enter {}",
+            "set another `run-dir` or `state-dir`: user {uid} may not enter {}",
             closed.display()
         )
     });

@@ -41,7 +41,7 @@ impl Client {
             }),
             Some(_) => Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                "the reader process spoke out of turn",
+                "the reader process sent something unexpected",
             )),
             None => Err(gone()),
         }

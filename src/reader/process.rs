@@ -22,7 +22,7 @@ pub fn main(names: impl FnOnce() -> Names) -> ExitCode {
     match serve(names) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
-            tracing::error!(%err, "The reader process ends");
+            tracing::error!(%err, "The reader process stopped");
             ExitCode::FAILURE
         }
     }

@@ -66,7 +66,7 @@ fn trusted(path: &Path, there: &fs::Metadata) -> Result<(), Refused> {
     if there.mode() & OTHERS_WRITE != 0 {
         return Err(Refused::new(
             path,
-            format!("others may write to it (mode {:o})", there.mode() & 0o7777),
+            format!("others can write to it (mode {:o})", there.mode() & 0o7777),
         ));
     }
     Ok(())
@@ -220,7 +220,7 @@ mod tests {
         write(&path, MAGIC, b"value").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o620)).unwrap();
         assert!(
-            why(&path).contains("others may write to it (mode 620)"),
+            why(&path).contains("others can write to it (mode 620)"),
             "{}",
             why(&path)
         );

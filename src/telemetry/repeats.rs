@@ -136,9 +136,9 @@ impl Held {
         let Self { line, level, times } = self;
         let seconds = WINDOW.as_secs();
         if *level == Level::ERROR {
-            error!(target: TARGET, times, seconds, "Logged {times} times more in {seconds} s: {line}");
+            error!(target: TARGET, times, seconds, "Logged {times} more times in {seconds} s: {line}");
         } else {
-            warn!(target: TARGET, times, seconds, "Logged {times} times more in {seconds} s: {line}");
+            warn!(target: TARGET, times, seconds, "Logged {times} more times in {seconds} s: {line}");
         }
     }
 }
@@ -393,7 +393,7 @@ mod tests {
         assert_eq!(
             count(
                 Level::WARN,
-                "Logged 15 times more in 10 s: Could not accept error=Too many open files"
+                "Logged 15 more times in 10 s: Could not accept error=Too many open files"
             ),
             1
         );

@@ -64,10 +64,7 @@ pub fn flush() {
         pending.take_lost()
     });
     if lost > 0 {
-        tracing::warn!(
-            lines = lost,
-            "Lost lines of the log: they were not read in time"
-        );
+        tracing::warn!(lines = lost, "Lost log lines: they were not read in time");
     }
 }
 

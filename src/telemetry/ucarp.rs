@@ -222,11 +222,11 @@ impl Translator {
         let say = |level, text: &str| self.sink.say(level, text);
         match logged.message.as_str() {
             "Changed state" => self.transition(logged),
-            "Runs a script" => say(
+            "Running a script" => say(
                 Level::Warning,
                 &format!("Spawning [{}]", logged.field("script")),
             ),
-            "A script wrote" => self
+            "Script output" => self
                 .sink
                 .script(logged.field("stream") == "stderr", logged.field("line")),
             "Could not run a script" => {
@@ -239,7 +239,7 @@ impl Translator {
                     ),
                 );
             }
-            "Reports its state" => {
+            "State report" => {
                 let (interface, vhid) = (logged.field("interface"), logged.field("vhid"));
                 say(
                     Level::Info,
@@ -249,7 +249,7 @@ impl Translator {
                     ),
                 );
             }
-            "Heard a worse master; announces the addresses again" => {
+            "Heard a worse master; announcing the addresses again" => {
                 say(
                     Level::Warning,
                     "Non-preferred master advertising: reasserting control of VIP with another gratuitous arp",
@@ -408,9 +408,9 @@ mod tests {
                 state = "init",
                 interface = "eth0",
                 vhid = 42,
-                "Reports its state"
+                "State report"
             );
-            info!(script = "/up eth0 10.0.0.1", "Runs a script");
+            info!(script = "/up eth0 10.0.0.1", "Running a script");
             debug!("Detail");
             warn!(target: "zbus", "Not ours");
         };

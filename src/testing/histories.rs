@@ -279,7 +279,7 @@ fn is_fault(error: &crate::hooks::HookError) -> bool {
     use crate::hooks::HookError;
     match error {
         HookError::Raised { message, .. } => {
-            message.contains("a fault of the test") || message.contains("did not end within")
+            message.contains("a fault of the test") || message.contains("did not finish within")
         }
         HookError::TimedOut(_) | HookError::RunnerDied(_) | HookError::Superseded => true,
         HookError::OutOfMemory(_) => false,

@@ -177,11 +177,9 @@ fn the_guide_to_plugins_can_be_followed() {
         said("carpd plugin inspect")
     );
     assert!(said("carpd plugin verify").starts_with("failover.wasm: signed by "));
-    assert!(
-        said("carpd plugin add").contains(
-            "hook failover: added failover.wasm to carpd.toml; run `carpd reload` to use it"
-        )
-    );
+    assert!(said("carpd plugin add").contains(
+        "hook failover: added failover.wasm to carpd.toml; run `carpd reload` to use it"
+    ));
     let list = said("carpd plugin list");
     assert!(
         list.contains("contract 1.0.0") && list.contains("  pinned, signed by "),

@@ -79,7 +79,7 @@ fn a_plan_says_what_would_change_and_changes_nothing() {
         &format!("undone at the end of mastership: {}\n", name.trim()),
         "absent -> \"master\\n\"",
         "log: Sees what it did",
-        "to change, 0 already so",
+        "to change, 0 already in place",
     ] {
         assert!(ran.stdout.contains(expected), "{expected}\n{}", ran.stdout);
     }
@@ -282,7 +282,7 @@ fn a_plan_says_of_each_virtual_host_what_it_cannot_know() {
         ("script", 42, "\"old\""),
     ];
     configure(path, &vhosts, script);
-    let note = "hook old is a program: what it would do is not known before it runs";
+    let note = "hook old is a program: what it would do is unknown until it runs";
     for event in ["master", "backup"] {
         let plan = |args: &[&str]| {
             carpd(

@@ -171,7 +171,7 @@ fn hooks_and_services_that_fail_or_hang_lead_to_the_other_node() {
         ("0s node2 service httpd fails", "httpd is failed"),
         (
             "0s node2 service httpd hangs",
-            "service.start httpd did not end within 10s",
+            "service.start httpd did not finish within 10s",
         ),
         (
             "0s node2 hook failover hangs",
@@ -486,7 +486,7 @@ fn hooks_are_asked_for_their_health_and_who_is_unfit_gives_way() {
     // The third bad answer: one every two seconds.
     assert!(
         (24_000..=26_000).contains(at)
-            && said == "health: hook failover: unwell by 240: it gave no reason",
+            && said == "health: hook failover: unhealthy, demotion 240: it gave no reason",
         "{at} {said}"
     );
     assert_eq!(health(1), [], "that it is well is nothing to tell");
@@ -546,7 +546,7 @@ fn a_hook_that_is_made_to_fail_is_unwell_and_more_checks_than_may_run_at_once_co
     );
     let unwell = marks(&timeline, 0)
         .into_iter()
-        .filter(|(_, text)| text.contains("unwell by "))
+        .filter(|(_, text)| text.contains("unhealthy, demotion "))
         .collect::<Vec<_>>();
     assert_eq!(unwell.len(), 6, "{unwell:?}");
     assert!(

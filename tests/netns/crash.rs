@@ -126,14 +126,14 @@ fn engine() -> Outcome {
         .count();
     assert_eq!(died, ROUNDS, "{why}");
     assert_eq!(
-        why.matches("started again: its engine was killed by SIGKILL")
+        why.matches("restarted: its engine was killed by SIGKILL")
             .count(),
         ROUNDS,
         "{why}"
     );
     let status = sh(&lab, "a", &format!("{CARPD} status"))?.join("\n");
     assert!(
-        status.contains("\nstarted again: its engine was killed by SIGKILL"),
+        status.contains("\nrestarted: its engine was killed by SIGKILL"),
         "{status}"
     );
     println!("from kill -9 of the engine to the peer's answer: {took:?}");
@@ -380,7 +380,9 @@ fn orders() -> Outcome {
             "{verb}: {said}"
         );
         assert!(
-            said.contains(&format!("`kill -CONT {keeper} {engine}` lets them go on")),
+            said.contains(&format!(
+                "`kill -CONT {keeper} {engine}` lets them continue"
+            )),
             "{verb}: {said}"
         );
     }
@@ -401,7 +403,7 @@ fn orders() -> Outcome {
     assert!(
         !a.entries()
             .iter()
-            .any(|entry| entry.says("An operator gave an order")),
+            .any(|entry| entry.says("Received an operator's order")),
         "{}",
         a.text()
     );
@@ -447,7 +449,7 @@ fn old_news() -> Outcome {
     let thawed = now();
     tree.signal_all(Signal::SIGCONT)?;
     c.wait_says(
-        "Woke late; what came in meanwhile is too old to be believed",
+        "Woke up late; dropped the packets that arrived meanwhile as too old",
         SOON,
     )?;
     watch.hear(ADDRESS_OF_B, 4, TAKEOVER)?;

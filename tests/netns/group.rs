@@ -156,7 +156,7 @@ fn link_fails(
 ) -> Outcome {
     fail(&lab)?;
     assert_eq!(a.wait_state("init", SOON)?.text("cause"), "link-down");
-    a.wait_says("Let go of the addresses", SOON)?;
+    a.wait_says("Released the addresses", SOON)?;
     assert!(!holds(&lab, "a")?);
     b.wait_state("master", TAKEOVER)?;
     watch.wait(&[mac(&lab, "b")?], SOON)?;
@@ -210,7 +210,7 @@ fn put_back() -> Outcome {
     let mut watch = Watch::start(&lab, ADDRESS)?;
     let mut a = Carpd::new("a").start(&lab)?;
     a.wait_state("master", TAKEOVER)?;
-    a.wait_says("Holds the addresses", SOON)?;
+    a.wait_says("Acquired the addresses", SOON)?;
     // With the prefix length that it has on the interface.
     let held = lab
         .host("a")
@@ -229,7 +229,7 @@ fn put_back() -> Outcome {
         let back = || Ok(lab.host("a").facts()?.holds(address).then_some(()));
         lab.until("the address to be put back", SOON, back)?;
         if let Ok(entry) = a.wait_says(
-            "Put back an address that somebody removed",
+            "Restored an address that someone removed",
             Duration::from_millis(500),
         ) {
             // The program that did it has ended, or is about to: no name is said as if it were
@@ -269,7 +269,10 @@ fn leftover() -> Outcome {
     )?;
     watch.wait(&[mac], SOON)?;
     let mut a = Carpd::new("a").start(&lab)?;
-    let removed = a.wait_says("Removes an address that a predecessor left behind", SOON)?;
+    let removed = a.wait_says(
+        "Removing an address that an earlier daemon left behind",
+        SOON,
+    )?;
     watch.wait(&[], SOON)?;
     assert!(watch.advertisements(ADDRESS_OF_A)?.is_empty());
     assert!(!holds(&lab, "a")?);
@@ -283,14 +286,14 @@ fn late_interface() -> Outcome {
     let lab = lan(&["a"])?;
     let mut a = Carpd::new("a").set("interface", "\"eth1\"").start(&lab)?;
     assert_eq!(
-        a.wait_says("Waits for an interface that does not exist yet", SOON)?
+        a.wait_says("Waiting for an interface that does not exist yet", SOON)?
             .text("interface"),
         "eth1"
     );
     a.wait_says("Ready", SOON)?;
     let status = sh(&lab, "a", &format!("{CARPD} status"))?.join("\n");
     assert!(
-        status.contains("waits for an interface that does not exist yet"),
+        status.contains("waiting for an interface that does not exist yet"),
         "{status}"
     );
     sh(
@@ -300,7 +303,7 @@ fn late_interface() -> Outcome {
     )?;
     a.wait_state("backup", SOON)?;
     a.wait_state("master", TAKEOVER)?;
-    a.wait_says("Holds the addresses", SOON)?;
+    a.wait_says("Acquired the addresses", SOON)?;
     assert!(
         sh(&lab, "a", "ip address show dev eth1")?
             .iter()
@@ -315,7 +318,7 @@ fn late_interface() -> Outcome {
         "ip link add eth1 type veth peer name far && ip address add 192.168.33.1/24 dev eth1 && ip link set far up && ip link set eth1 up",
     )?;
     a.wait_state("master", TAKEOVER)?;
-    a.wait_says("Holds the addresses", SOON)?;
+    a.wait_says("Acquired the addresses", SOON)?;
     assert!(
         sh(&lab, "a", "ip address show dev eth1")?
             .iter()
@@ -388,7 +391,7 @@ fn no_dad() -> Outcome {
     let mut a = Carpd::new("a")
         .set("addresses", "[\"2001:db8::22/64\"]")
         .start(&lab)?;
-    let held = a.wait_says("Holds the addresses", TAKEOVER)?;
+    let held = a.wait_says("Acquired the addresses", TAKEOVER)?;
     // The announcement goes to all nodes, and overrides what they knew.
     watch.hear_announced(mac(&lab, "a")?, SOON)?;
     watch.wait(&[mac(&lab, "a")?], SOON)?;

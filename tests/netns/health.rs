@@ -78,7 +78,7 @@ fn hands_over(node: &dyn Fn(&str) -> Carpd, hook: &str) -> Outcome {
             .then_some(()))
     })?;
     sh(&lab, "a", "service httpd stop")?;
-    let unwell = a.wait_says("Is unhealthy", TAKEOVER)?;
+    let unwell = a.wait_says("Became unhealthy", TAKEOVER)?;
     assert!(unwell.text("reason").contains("refused"), "{unwell:?}");
     assert_eq!(a.wait_state("backup", SOON)?.text("cause"), "unhealthy");
     assert_eq!(
@@ -93,7 +93,7 @@ fn hands_over(node: &dyn Fn(&str) -> Carpd, hook: &str) -> Outcome {
         "{status}"
     );
     sh(&lab, "a", "service httpd start")?;
-    a.wait_says("Is healthy again", TAKEOVER)?;
+    a.wait_says("Became healthy again", TAKEOVER)?;
     assert_eq!(a.wait_state("master", TAKEOVER)?.text("cause"), "preempt");
     watch.wait(&[mac(&lab, "a")?], SOON)?;
     let why = ask(&lab, "why")?;
@@ -137,7 +137,7 @@ fn hangs() -> Outcome {
     let lua = "function health() while true do end end\nfunction on_master() log.info('Runs') end";
     let toml = "runners = 1\nhealth = { interval = \"1s\", timeout = \"1s\", fall = 1, on-failure = \"demote\", demotion = 1 }\n";
     let mut a = Carpd::new("a").hook(lua, toml).start(&lab)?;
-    let unwell = a.wait_says("Is unhealthy", SOON)?;
+    let unwell = a.wait_says("Became unhealthy", SOON)?;
     assert!(
         unwell.text("reason").contains("longer than its budget"),
         "{unwell:?}"

@@ -125,16 +125,16 @@ end";
     watch.wait(&[], SOON)?;
     // Nobody relieves it: it is master again, and keeps the address although the hook fails again.
     a.wait_state("master", TAKEOVER)?;
-    let stays = a.wait_says("Stays master, degraded: nobody took over", SOON)?;
+    let stays = a.wait_says("Staying master, degraded: no peer took over", SOON)?;
     assert!(stays.text("reason").contains("try 2"), "{stays:?}");
     watch.wait(&[mac(&lab, "a")?], SOON)?;
     watch.hear_advskew(240, SOON)?;
     assert!(
-        a.wait_says("Stays master, degraded: nobody took over", TAKEOVER)?
+        a.wait_says("Staying master, degraded: no peer took over", TAKEOVER)?
             .text("reason")
             .contains("try 3")
     );
-    a.wait_says("Is no longer degraded", TAKEOVER)?;
+    a.wait_says("No longer degraded", TAKEOVER)?;
     watch.hear_advskew(0, SOON)?;
     assert!(holds(&lab, "a")?);
     assert_eq!(a.states(), ["backup", "master", "backup", "master"]);
@@ -227,7 +227,7 @@ fn killed_idle() -> Outcome {
     assert!(
         a.entries()
             .iter()
-            .any(|entry| entry.says("A runner died while it was idle"))
+            .any(|entry| entry.says("A runner died while idle"))
     );
     assert!(a.entries().iter().any(|entry| entry.says("Runs")));
     a.stop()

@@ -63,7 +63,7 @@ fn master(spec: &Carpd) -> Result<(Lab, Watch, Daemon), Failed> {
     let lab = lan(&["a"])?;
     let mut watch = Watch::start(&lab, ADDRESS)?;
     let mut a = spec.start(&lab)?;
-    a.wait_says("Holds the addresses", TAKEOVER)?;
+    a.wait_says("Acquired the addresses", TAKEOVER)?;
     watch.wait(&[mac(&lab, "a")?], SOON)?;
     Ok((lab, watch, a))
 }
@@ -191,7 +191,7 @@ fn lifetimes() -> Outcome {
     let mut a = Carpd::new("a")
         .set("addresses", "[\"192.168.32.22/24\", \"2001:db8::22/64\"]")
         .start(&lab)?;
-    a.wait_says("Holds the addresses", TAKEOVER)?;
+    a.wait_says("Acquired the addresses", TAKEOVER)?;
     watch.wait(&[mac(&lab, "a")?], SOON)?;
     for _ in 0..4 {
         watch.hear(ADDRESS_OF_A, 1, SOON)?;
@@ -238,7 +238,7 @@ fn others_stay() -> Outcome {
     let mut a = Carpd::new("a")
         .set("addresses", "[\"10.99.0.22/24\"]")
         .start(&lab)?;
-    a.wait_says("Holds the addresses", TAKEOVER)?;
+    a.wait_says("Acquired the addresses", TAKEOVER)?;
     watch.wait(&[mac(&lab, "a")?], SOON)?;
     lab.host("a").add_address("10.99.0.200/24".parse()?)?;
     dies(&lab, &mut watch, &a)?;
@@ -257,7 +257,7 @@ fn connected_route() -> Outcome {
     let mut a = Carpd::new("a")
         .set("addresses", "[\"10.99.0.22/24\"]")
         .start(&lab)?;
-    a.wait_says("Holds the addresses", TAKEOVER)?;
+    a.wait_says("Acquired the addresses", TAKEOVER)?;
     watch.wait(&[mac(&lab, "a")?], SOON)?;
     let during = sh(&lab, "a", "ip route")?;
     // The host has another address: what it sends there does not hang on the virtual one.
@@ -287,7 +287,7 @@ fn foreign_route() -> Outcome {
     let mut a = Carpd::new("a")
         .set("addresses", "[\"10.99.0.22/24\"]")
         .start(&lab)?;
-    a.wait_says("Holds the addresses", TAKEOVER)?;
+    a.wait_says("Acquired the addresses", TAKEOVER)?;
     watch.wait(&[mac(&lab, "a")?], SOON)?;
     // Ours comes after it.
     let during = sh(&lab, "a", "ip route")?;
@@ -311,7 +311,7 @@ fn foreign_route() -> Outcome {
     let both = vhost("one", 40, "10.99.0.22") + &vhost("two", 41, "10.99.0.23");
     let mut a = Carpd::new("a").vhosts(both).start(&lab)?;
     for _ in 0..2 {
-        a.wait_says("Holds the addresses", TAKEOVER)?;
+        a.wait_says("Acquired the addresses", TAKEOVER)?;
     }
     assert_eq!(sh(&lab, "a", "ip route show 10.99.0.0/24")?.len(), 1);
     a.stop()?;
@@ -332,7 +332,7 @@ fn put_back() -> Outcome {
         })?;
         said += u32::from(
             a.wait_says(
-                "Put back an address that somebody removed",
+                "Restored an address that someone removed",
                 Duration::from_millis(500),
             )
             .is_ok(),

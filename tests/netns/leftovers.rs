@@ -98,7 +98,7 @@ fn next_start() -> Outcome {
     let mut watch = Watch::start(&lab, crate::rig::ADDRESS)?;
     let mut next = spec.start(&lab)?;
     let gone: Timestamp = if holds(&lab, "a")? {
-        next.wait_says("Took down what a dead process left", SOON)?
+        next.wait_says("Removed what a dead process left behind", SOON)?
             .at
     } else {
         carpd::lab::clock::now()
@@ -122,7 +122,7 @@ fn next_start() -> Outcome {
     )?
     .join("\n");
     assert!(
-        why.contains("web: master -> init: the daemon ended without a word: killed, and its keeper with it, died #"),
+        why.contains("web: master -> init: the daemon ended without a record: it was killed together with its keeper, died #"),
         "{why}"
     );
     next.stop()?;
@@ -221,7 +221,7 @@ fn cleaned_at_once() -> Outcome {
     sh(
         &lab,
         "a",
-        &format!("{CARPD} cleanup 2>&1 | grep 'Leaves alone what a running daemon holds.*pid='"),
+        &format!("{CARPD} cleanup 2>&1 | grep 'Leaving alone what a running daemon holds.*pid='"),
     )?;
     daemon.stop()
 }
@@ -261,7 +261,7 @@ fn full_disk() -> Outcome {
         daemon
             .entries()
             .iter()
-            .any(|entry| entry.says("Takes nothing more but addresses")),
+            .any(|entry| entry.says("Refusing all effects but addresses")),
         "the disk was full: {}",
         daemon.text()
     );
@@ -292,7 +292,7 @@ fn second() -> Outcome {
     )?
     .join("\n");
     assert!(
-        said.contains("another carpd already runs as instance"),
+        said.contains("another carpd is already running as instance"),
         "{said}"
     );
     let status = sh(

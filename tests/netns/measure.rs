@@ -168,7 +168,7 @@ fn killed(rounds: usize) -> Result<Vec<Duration>, Failed> {
         // Anew each time: one that died a few times waits ever longer before it starts again.
         let lab = lan(&["a"])?;
         let mut daemon = Carpd::new("a").start(&lab)?;
-        daemon.wait_says("Holds the addresses", TAKEOVER)?;
+        daemon.wait_says("Acquired the addresses", TAKEOVER)?;
         // Both times are of one clock, in the host itself.
         let script =
             "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -q '^carpd __engine' && e=${p#/proc/}; done
@@ -217,7 +217,7 @@ fn expired(rounds: usize) -> Result<Vec<Duration>, Failed> {
         let lab = lan(&["a"])?;
         let mut watch = Watch::start(&lab, ADDRESS)?;
         let mut daemon = Carpd::new("a").start(&lab)?;
-        daemon.wait_says("Holds the addresses", TAKEOVER)?;
+        daemon.wait_says("Acquired the addresses", TAKEOVER)?;
         watch.wait(&[mac(&lab, "a")?], SOON)?;
         let tree = Tree::of(&lab, "a", &daemon)?;
         // Stopped first, so that none of them can react to the death of another.

@@ -100,7 +100,7 @@ fn odd() -> Outcome {
         "what the kernel took is held: {holds:#?}"
     );
     assert!(
-        !a.text().contains("Left alone what somebody else changed"),
+        !a.text().contains("Left alone what someone else changed"),
         "{}",
         a.text()
     );

@@ -65,7 +65,7 @@ fn applied() -> Outcome {
     // date.
     let (said, status) = carpd(&lab, "hook apply h --yes")?;
     assert_eq!(status, "0", "{said}");
-    daemon.wait_says("Holds the addresses", TAKEOVER * 2)?;
+    daemon.wait_says("Acquired the addresses", TAKEOVER * 2)?;
     daemon.wait_says("serves", SOON)?;
     assert!(holds(&lab, "a")?);
     daemon.stop()
@@ -227,7 +227,7 @@ fn nowhere() -> Outcome {
     let lab = lan(&["a"])?;
     let spec = Carpd::new("a");
     let mut a = spec.start(&lab)?;
-    a.wait_says("Holds the addresses", TAKEOVER)?;
+    a.wait_says("Acquired the addresses", TAKEOVER)?;
     spec.clone().set("interface", "\"eth7\"").write(&lab)?;
     let (said, status) = carpd(&lab, "reload")?;
     assert_eq!(status, "3", "{said}");
@@ -241,7 +241,7 @@ fn nowhere() -> Outcome {
     assert_eq!(status, "0", "{said}");
     assert!(
         said.contains(
-            "vhost web: removed\nvhost web: added\ninterface eth7 does not exist yet: waits for it"
+            "vhost web: removed\nvhost web: added\ninterface eth7 does not exist yet: waiting for it"
         ),
         "{said}"
     );

@@ -108,7 +108,7 @@ fn permanent() -> Outcome {
     );
 
     let mut a = spec.start(&lab)?;
-    a.wait_says("Holds the addresses", TAKEOVER)?;
+    a.wait_says("Acquired the addresses", TAKEOVER)?;
     let during = network(&lab)?;
     assert!(
         before.iter().all(|line| during.contains(line)),
@@ -139,7 +139,7 @@ fn permanent() -> Outcome {
             "sysctl -qw net.ipv4.conf.eth0.promote_secondaries=1; ip address delete {OWN}/24 dev eth0"
         ),
     )?;
-    a.wait_says("Holds the addresses", TAKEOVER)?;
+    a.wait_says("Acquired the addresses", TAKEOVER)?;
     a.stop()?;
     let after = network(&lab)?;
     assert!(
@@ -168,10 +168,10 @@ fn adopted() -> Outcome {
     assert_eq!(checked.status, Exit::Code(0), "{checked:?}");
     let mut a = spec.start(&lab)?;
     a.wait_says(
-        "Removes an address that another program put up: `adopt` says so",
+        "Removing an address that another program set, as `adopt` says",
         SOON,
     )?;
-    a.wait_says("Holds the addresses", TAKEOVER)?;
+    a.wait_says("Acquired the addresses", TAKEOVER)?;
     a.stop()?;
     let after = network(&lab)?;
     assert!(
@@ -189,7 +189,7 @@ fn on_a_backup() -> Outcome {
     let lab = lan(&["a", "b"])?;
     let mut watch = Watch::start(&lab, ADDRESS)?;
     let mut b = Carpd::new("b").start(&lab)?;
-    b.wait_says("Holds the addresses", TAKEOVER)?;
+    b.wait_says("Acquired the addresses", TAKEOVER)?;
     let mut a = Carpd::new("a").advskew(50).start(&lab)?;
     a.wait_state("backup", SOON)?;
     watch.wait(&[mac(&lab, "b")?], SOON)?;
@@ -220,7 +220,7 @@ fn on_a_backup() -> Outcome {
     a.process.signal(nix::sys::signal::Signal::SIGHUP)?;
     a.wait_says("Cannot reload", SOON)?;
     b.stop()?;
-    a.wait_says("Holds the addresses", TAKEOVER)?;
+    a.wait_says("Acquired the addresses", TAKEOVER)?;
     assert!(lab.host("a").facts()?.holds(OWN.parse()?));
     a.stop()
 }
@@ -228,7 +228,7 @@ fn on_a_backup() -> Outcome {
 fn without_lease() -> Outcome {
     let lab = lan(&["a"])?;
     let mut a = Carpd::new("a").set("lease", "\"off\"").start(&lab)?;
-    a.wait_says("Holds the addresses", TAKEOVER)?;
+    a.wait_says("Acquired the addresses", TAKEOVER)?;
     // A renewal of the own address, as a DHCP client does it.
     sh(
         &lab,
@@ -267,7 +267,7 @@ fn comes_late() -> Outcome {
             format!("[\"{ADDRESS}/24\", \"2001:db8::22/64\"]"),
         )
         .start(&lab)?;
-    a.wait_says("Holds the addresses", TAKEOVER)?;
+    a.wait_says("Acquired the addresses", TAKEOVER)?;
     assert_eq!(source(&lab, "192.168.32.50")?, ADDRESS, "there is no other");
     sh(
         &lab,
@@ -285,7 +285,7 @@ fn comes_late() -> Outcome {
     );
     for _ in 0..2 {
         a.wait_says(
-            "Withdrew a route: an address of the host's own leads there now",
+            "Removed a route: an address of the host's own leads there now",
             SOON,
         )?;
     }
@@ -330,7 +330,7 @@ fn put_back() -> Outcome {
         .start(&lab)?;
     a.wait_ran("on_master", TAKEOVER)?;
     sh(&lab, "a", "ip route delete default")?;
-    a.wait_says("Put back what a hook set and somebody took away", SOON)?;
+    a.wait_says("Restored what a hook had set and someone removed", SOON)?;
     assert!(sh(&lab, "a", "ip route show default")?[0].contains("via 192.168.32.50"));
     // The kernel takes it away without a word.
     sh(
@@ -338,7 +338,7 @@ fn put_back() -> Outcome {
         "a",
         &format!("ip address flush dev eth0 scope global; ip address add {OWN}/24 dev eth0"),
     )?;
-    a.wait_says("Put back what a hook set and somebody took away", SOON)?;
+    a.wait_says("Restored what a hook had set and someone removed", SOON)?;
     assert!(
         status(&lab)?.contains("\nholds route to default"),
         "{}",
@@ -347,7 +347,7 @@ fn put_back() -> Outcome {
     // Another route in its place is somebody's decision.
     sh(&lab, "a", "ip route replace default via 192.168.32.77")?;
     a.wait("the other route", SOON, |entry| {
-        entry.text("message").contains("somebody else changed it")
+        entry.text("message").contains("someone else changed it")
     })?;
     assert!(sh(&lab, "a", "ip route show default")?[0].contains("via 192.168.32.77"));
     assert!(
@@ -364,7 +364,7 @@ fn hardware() -> Outcome {
     let mut a = Carpd::new("a")
         .set("announce", "{ count = 2, interval = \"100ms\" }")
         .start(&lab)?;
-    a.wait_says("Holds the addresses", TAKEOVER)?;
+    a.wait_says("Acquired the addresses", TAKEOVER)?;
     watch.wait(&[mac(&lab, "a")?], SOON)?;
     let states = a.states();
     sh(&lab, "a", "ip link set eth0 address 02:00:00:00:99:01")?;
@@ -403,7 +403,7 @@ fn altname_of(name: &str) -> Outcome {
         "{checked:?}"
     );
     let mut a = spec.start(&lab)?;
-    a.wait_says("Holds the addresses", TAKEOVER)?;
+    a.wait_says("Acquired the addresses", TAKEOVER)?;
     watch.wait(&[mac(&lab, "a")?], SOON)?;
     others_know_it(&lab, &spec, name)?;
     // Without the name the interface is gone to it, and back with it.
@@ -411,7 +411,7 @@ fn altname_of(name: &str) -> Outcome {
     a.wait_state("init", SOON)?;
     watch.wait(&[], SOON)?;
     sh(&lab, "a", &format!("{add}{name}"))?;
-    a.wait_says("Holds the addresses", TAKEOVER)?;
+    a.wait_says("Acquired the addresses", TAKEOVER)?;
     watch.wait(&[mac(&lab, "a")?], SOON)?;
     a.stop()
 }
@@ -438,7 +438,7 @@ fn late_name() -> Outcome {
     let add = "ip link property add dev eth0 altname late0";
     sh(&lab, "a", add)?;
     second.wait_says(
-        "Takes no part: another process has it on this interface, or may have it",
+        "Not taking part: another process has this vhid on this interface, or may have it",
         SOON,
     )?;
     let shown = sh(
@@ -448,12 +448,12 @@ fn late_name() -> Outcome {
     )?
     .join("\n");
     assert!(
-        shown.contains("takes no part: another process has it on this interface"),
+        shown.contains("not taking part: another process has this vhid on this interface"),
         "{shown}"
     );
     assert!(!lab.host("a").facts()?.holds("192.168.32.99".parse()?));
     first.stop()?;
-    second.wait_says("Holds the addresses", TAKEOVER)?;
+    second.wait_says("Acquired the addresses", TAKEOVER)?;
     second.stop()
 }
 

@@ -128,7 +128,7 @@ fn broken_at_start() -> Outcome {
     lab.host("a")
         .write("/run/lab/m.lua", 0o644, "return {\n  text = \n}")?;
     let mut daemon = good.start(&lab)?;
-    let refused = daemon.wait_says("Keeps the last good version of a hook", SOON)?;
+    let refused = daemon.wait_says("Keeping the last good version of a hook", SOON)?;
     assert!(refused.text("error").contains("m.lua:3"), "{refused:?}");
     daemon.wait_says("the first", TAKEOVER)?;
     let status = ordered(&lab, "status")?;
@@ -157,7 +157,7 @@ fn broken_at_start() -> Outcome {
     )?;
     lab.host("a").write("/run/lab/m.lua", 0o644, "return {")?;
     let mut daemon = good.start(&lab)?;
-    let damaged = daemon.wait_says("Cannot use the kept version of a hook", SOON)?;
+    let damaged = daemon.wait_says("Cannot use the last good version of a hook", SOON)?;
     assert!(damaged.text("problem").contains("damaged"), "{damaged:?}");
     daemon.wait_says("Could not start", SOON)?;
     Ok(())
@@ -183,7 +183,7 @@ fn broken_component() -> Outcome {
     daemon.stop()?;
     sh(&lab, "a", "truncate -s 1000 /run/lab/h.wasm")?;
     let mut daemon = spec.restart(&lab)?;
-    let refused = daemon.wait_says("Keeps the last good version of a hook", TAKEOVER)?;
+    let refused = daemon.wait_says("Keeping the last good version of a hook", TAKEOVER)?;
     assert!(refused.text("error").contains("h.wasm"), "{refused:?}");
     let run = daemon.wait_ran("on_master", TAKEOVER)?;
     assert_eq!(run.text("outcome"), "done", "{run:?}");
@@ -263,7 +263,7 @@ end";
     let said = ordered(&lab, "hook apply h --dry-run")?;
     for part in [
         "~ sysctl net.ipv4.conf.eth0.rp_filter",
-        "already so: one",
+        "already in place: one",
         "  undone\n    ~ route to 10.77.0.0/16",
         "Plan: 2 to change",
     ] {
@@ -352,7 +352,7 @@ fn unchanged() -> Outcome {
     let (said, code) = carpd(&lab, "reload")?;
     assert!(
         code == "3"
-            && said.contains("[daemon] state-dir cannot change while carpd runs: restart it"),
+            && said.contains("[daemon] state-dir cannot change while carpd is running: restart it"),
         "{code}: {said}"
     );
     watch.hear(ADDRESS_OF_A, 4, SOON)?;
@@ -423,7 +423,7 @@ fn foreseen() -> Outcome {
         &lab,
         "function on_master() log.info('two') end\nfunction health()\n  service.start('httpd')\nend",
     )?;
-    let refused = daemon.wait_says("Keeps the last good version of a hook", SOON)?;
+    let refused = daemon.wait_says("Keeping the last good version of a hook", SOON)?;
     let says = "h.lua:3: service.start: health may only look";
     assert!(refused.text("error").contains(says), "{refused:?}");
     let (said, code) = carpd(&lab, "reload")?;
@@ -434,7 +434,7 @@ fn foreseen() -> Outcome {
         "function on_master(event)\n  if event.missed > 9 then hostname.set('x') end\nend",
     )?;
     took_new(&mut daemon)?;
-    let doubt = daemon.wait_says("What was reloaded may go wrong", SOON)?;
+    let doubt = daemon.wait_says("The reload may cause problems", SOON)?;
     assert!(
         doubt.text("problem").contains("h.lua:2: not granted: "),
         "{doubt:?}"
@@ -460,7 +460,7 @@ fn tested() -> Outcome {
     daemon.wait_ran("on_master", TAKEOVER)?;
     // It loads, and does not do what its test wants.
     save_hook(&lab, &hook("two"))?;
-    let refused = daemon.wait_says("Keeps the last good version of a hook", SOON)?;
+    let refused = daemon.wait_says("Keeping the last good version of a hook", SOON)?;
     assert!(
         refused
             .text("error")
@@ -486,7 +486,7 @@ fn tested() -> Outcome {
     // Changed while no daemon runs: it has to pass at the start, or the version before serves.
     save_hook(&lab, &hook("three"))?;
     let mut daemon = spec.restart(&lab)?;
-    let refused = daemon.wait_says("Keeps the last good version of a hook", SOON)?;
+    let refused = daemon.wait_says("Keeping the last good version of a hook", SOON)?;
     assert!(
         refused.text("error").contains("h_test.lua:4"),
         "{refused:?}"
@@ -520,7 +520,7 @@ fn helper() -> Outcome {
         .try_into()
         .map_err(|pids| format!("one helper: {pids:?}"))?;
     sh(&lab, "a", &format!("kill -9 {pid}"))?;
-    daemon.wait_says("The helper process died; starts it again", SOON)?;
+    daemon.wait_says("The helper process died; restarting it", SOON)?;
     // Asked while there is none: it waits for the next one.
     save_hook(&lab, "function on_master() hostname.set('two') end")?;
     took_new(&mut daemon)?;
@@ -544,7 +544,10 @@ fn helper() -> Outcome {
         (1, "two")
     );
     ordered(&lab, "hook apply h")?;
-    daemon.wait_says("Ended the helper process: nothing needs it any more", SOON)?;
+    daemon.wait_says(
+        "Stopped the helper process: nothing needs it any more",
+        SOON,
+    )?;
     assert_eq!(changed(&lab)?.0, "a");
     Ok(lab.until("the helper's end", SOON, || {
         let left = lab.host("a").run(&["bash", "-c", helpers], SOON)?.stdout;
@@ -620,7 +623,7 @@ fn huge() -> Outcome {
     let mut daemon = Carpd::new("a")
         .hook("function on_master() end", "")
         .start(&lab)?;
-    let told = "Watches only a part of what is below the hooks' directories; use `carpd reload`, or give each hook one of its own";
+    let told = "Watching only some of what is below the hooks' directories; use `carpd reload`, or give each hook its own directory";
     daemon.wait_says(told, TAKEOVER)?;
     daemon.wait_ran("on_master", TAKEOVER)?;
     for _ in 0..3 {
@@ -701,7 +704,7 @@ fn all_fail() -> Outcome {
         .hook(FAILS, "")
         .start(&lab)?;
     // One hands over to the other, which hands back; there it stays.
-    a.wait_says("Stays master, degraded: nobody took over", TAKEOVER)?;
+    a.wait_says("Staying master, degraded: no peer took over", TAKEOVER)?;
     let mut watch = Watch::start(&lab, ADDRESS)?;
     watch.hear_advskew(240, SOON)?;
     watch.hear(ADDRESS_OF_A, 8, LONG)?;
@@ -738,7 +741,7 @@ fn aside() -> Outcome {
     let (mut a, b) = (node("a", 0).start(&lab)?, node("b", 50).start(&lab)?);
     for seconds in ["1", "2"] {
         assert_eq!(
-            a.wait_says("Stands aside: the hook failed again", TAKEOVER)?
+            a.wait_says("Standing aside: the hook failed again", TAKEOVER)?
                 .text("aside_s"),
             seconds
         );
@@ -773,13 +776,13 @@ end";
         .start(&lab)?;
     let mut watch = Watch::start(&lab, ADDRESS)?;
     for (tries, seconds) in [("try 1", "1"), ("try 2", "2")] {
-        let stays = a.wait_says("Stays master, and will run the hook again", TAKEOVER)?;
+        let stays = a.wait_says("Staying master; will run the hook again", TAKEOVER)?;
         assert!(
             stays.text("reason").contains(tries) && stays.text("retry_s") == seconds,
             "{stays:?}"
         );
     }
-    a.wait_says("Is no longer degraded", TAKEOVER)?;
+    a.wait_says("No longer degraded", TAKEOVER)?;
     watch.hear(ADDRESS_OF_A, 1, SOON)?;
     assert_eq!(a.states(), ["backup", "master"]);
     let worse =

@@ -300,14 +300,14 @@ fn children_log() -> Outcome {
     assert_eq!(said.text("process"), "carpd-helper");
     let details = said.text("details");
     assert!(
-        details.contains("others may write to it (mode 777)"),
+        details.contains("others can write to it (mode 777)"),
         "{details}"
     );
     // It comes back by the configuration in use, whatever is wrong with the file by now.
     sh(&lab, "a", "echo nonsense >> /run/lab/carpd.toml")?;
     let tree = Tree::of(&lab, "a", &daemon)?;
     tree.signal(tree.helper.expect("a grant needs it"), Signal::SIGKILL)?;
-    daemon.wait_says("The helper process runs again", SOON)?;
+    daemon.wait_says("The helper process is running again", SOON)?;
     Ok(())
 }
 
@@ -382,7 +382,7 @@ fn reader_dies() -> Outcome {
         tree.reader.expect("a hook needs the reader"),
         Signal::SIGKILL,
     )?;
-    daemon.wait_says("The reader process is gone; starts it again", SOON)?;
+    daemon.wait_says("The reader process is gone; restarting it", SOON)?;
     save(&lab, "/run/lab/h.lua", "two")?;
     daemon.wait_says("Activated a new version of a hook", SOON)?;
     let now = Tree::of(&lab, "a", &daemon)?;
@@ -393,7 +393,7 @@ fn reader_dies() -> Outcome {
     sh(&lab, "a", edit)?;
     save(&lab, "/run/lab/g.lua", "other")?;
     tree.signal(now.reader.expect("it was there"), Signal::SIGKILL)?;
-    daemon.wait_says("The reader process is gone; starts it again", SOON)?;
+    daemon.wait_says("The reader process is gone; restarting it", SOON)?;
     save(&lab, "/run/lab/h.lua", "three")?;
     daemon.wait_says("Activated a new version of a hook", SOON)?;
     let last = Tree::of(&lab, "a", &daemon)?;
@@ -602,7 +602,7 @@ fn stays() -> Outcome {
     let mut daemon = spec.start(&lab)?;
     let why = lacks(&mut daemon)?;
     assert!(
-        why.contains("it could not write to /run/lab/own/state/")
+        why.contains("it would be unable to write to /run/lab/own/state/")
             && why.contains("Permission denied"),
         "{why}"
     );
@@ -705,7 +705,7 @@ fn unreadable() -> Outcome {
     let mut daemon = Daemon {
         process: host.spawn(&["bash", "-c", &command])?,
     };
-    daemon.wait_says("Took down what a dead process left", TAKEOVER)?;
+    daemon.wait_says("Removed what a dead process left behind", TAKEOVER)?;
     daemon.wait_state("master", TAKEOVER)?;
     daemon.stop()
 }
@@ -737,7 +737,7 @@ fn shares_locks() -> Outcome {
     for rights in [TWO, ""] {
         let mut second = start(rights)?;
         second.wait("the second", TAKEOVER, |entry| {
-            entry.text("message").contains("Holds the addresses")
+            entry.text("message").contains("Acquired the addresses")
         })?;
         assert!(
             !second.text().contains("without a lock"),
@@ -822,7 +822,10 @@ fn refused() -> Outcome {
     // Where it may not even be seen which there are.
     sh(&lab, "a", "chmod 700 /run/carpd")?;
     for (verb, words) in [
-        ("status", "whether it runs cannot be seen: /run/carpd/"),
+        (
+            "status",
+            "it cannot be determined whether it is running: /run/carpd/",
+        ),
         (
             "status --instance carpd",
             "cannot look for the instance carpd in /run/carpd",

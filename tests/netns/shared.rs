@@ -140,7 +140,7 @@ fn unwritable(spoil: &str, heal: &str) -> Outcome {
     let mut a = Carpd::new("a")
         .hook(HOOK, &format!("on-failure = \"keep\"\n{GRANTS}"))
         .start(&lab)?;
-    a.wait_says("Holds the addresses", TAKEOVER)?;
+    a.wait_says("Acquired the addresses", TAKEOVER)?;
     refused(&mut a)?;
     assert!(holds(&lab, "a")?);
     assert_eq!(
@@ -151,12 +151,12 @@ fn unwritable(spoil: &str, heal: &str) -> Outcome {
     let told = a
         .entries()
         .into_iter()
-        .any(|entry| entry.says("Takes nothing more but addresses"));
+        .any(|entry| entry.says("Refusing all effects but addresses"));
     assert!(told, "{}", a.text());
 
     // Letting go goes on.
     a.process.signal(Signal::SIGUSR2)?;
-    a.wait_says("Let go of the addresses", SOON)?;
+    a.wait_says("Released the addresses", SOON)?;
     assert!(!holds(&lab, "a")?);
 
     // And when it can be written again, all is as it should be.

@@ -184,7 +184,7 @@ fn one_round(lab: &Lab, daemon: &mut Daemon, round: u64) -> Result<Option<Durati
                 0o644,
                 &format!("function on_master(\n-- {round}"),
             )?;
-            let refused = daemon.wait_says("Keeps the last good version of a hook", SOON)?;
+            let refused = daemon.wait_says("Keeping the last good version of a hook", SOON)?;
             assert!(refused.text("error").contains("h.lua"), "{refused:?}");
             // What is refused as well is what it refers to.
             assert!(reload(lab)?.contains("nothing was changed"));

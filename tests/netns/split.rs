@@ -66,7 +66,7 @@ fn storm() -> Outcome {
         );
     }
     let told = daemons[0].wait_says(
-        "Cannot hold all its addresses; stays master with the others",
+        "Cannot hold all its addresses; staying master with the others",
         TAKEOVER * 2,
     )?;
     assert!(told.text("refused").contains("2001:db8::22/64"), "{told:?}");
@@ -96,7 +96,7 @@ fn password() -> Outcome {
     b.wait_state("master", TAKEOVER)?;
     let mut a = Carpd::new("a").start(&lab)?;
     a.wait_state("master", TAKEOVER)?;
-    let told = a.wait_says("Becomes master though somebody advertises", SOON)?;
+    let told = a.wait_says("Becoming master although another node advertises", SOON)?;
     let cause = "another password, or another list of addresses";
     assert!(told.text("text").contains(cause), "{told:?}");
     for (host, verb) in [("a", "status"), ("a", "why"), ("b", "status"), ("b", "why")] {
@@ -116,8 +116,7 @@ fn vhid() -> Outcome {
     b.wait_state("master", TAKEOVER)?;
     let mut a = Carpd::new("a").start(&lab)?;
     a.wait_state("master", TAKEOVER)?;
-    let recognised =
-        "it has the password and the addresses of web, so one of the two vhids is wrong";
+    let recognised = "it has the password and addresses of web, so one of the two vhids is wrong";
     for verb in ["status", "why"] {
         let (said, _) = carpd(&lab, "a", verb)?;
         assert!(
@@ -157,7 +156,7 @@ fn resign() -> Outcome {
         "{status}: {said}"
     );
     // Its address goes up once its word is out.
-    b.wait_says("Holds the addresses", SOON)?;
+    b.wait_says("Acquired the addresses", SOON)?;
     assert!(holds(&lab, "b")?);
     a.stop()?;
     b.stop()
@@ -193,7 +192,7 @@ fn sends() -> Outcome {
     );
     a.wait_state("master", SOON)?;
     let (said, _) = carpd(&lab, "a", "undemote web")?;
-    assert_eq!(said, "web: is not demoted");
+    assert_eq!(said, "web: not demoted");
     a.stop()?;
     b.stop()
 }

@@ -50,7 +50,7 @@ fn headline() -> Outcome {
     assert_eq!(now, "hears 192.168.32.33", "{status}");
     assert!(status.contains("\n  because: start\n"), "{status}");
     b.stop()?;
-    a.wait_says("Holds the addresses", TAKEOVER)?;
+    a.wait_says("Acquired the addresses", TAKEOVER)?;
     let (now, status) = head(&lab)?;
     assert_eq!(now, "holds its addresses", "{status}");
     assert!(
@@ -61,7 +61,7 @@ fn headline() -> Outcome {
     sh(&lab, "a", "ip link set eth0 down")?;
     a.wait_state("init", SOON)?;
     let (now, status) = head(&lab)?;
-    assert_eq!(now, "waits for the link", "{status}");
+    assert_eq!(now, "waiting for the link", "{status}");
     a.stop()
 }
 

@@ -105,7 +105,7 @@ fn reloads() -> Outcome {
     a.wait_says("one", TAKEOVER)?;
     // Other bytes under the old signature.
     write(&lab, "h.lua", &hook("two"))?;
-    let kept = a.wait_says("Keeps the last good version of a hook", SOON)?;
+    let kept = a.wait_says("Keeping the last good version of a hook", SOON)?;
     assert!(
         kept.text("error")
             .contains("h.lua.minisig: the signature does not fit"),
@@ -149,7 +149,7 @@ fn tested_and_kept() -> Outcome {
         "h_test.lua",
         "test.case('it serves', function() test.host({}):become('master') end)\n",
     )?;
-    let kept = a.wait_says("Keeps the last good version of a hook", SOON)?;
+    let kept = a.wait_says("Keeping the last good version of a hook", SOON)?;
     assert!(
         kept.text("error").contains("h_test.lua: it is not signed"),
         "{kept:?}"
@@ -174,7 +174,7 @@ fn tested_and_kept() -> Outcome {
     write(&lab, "h.lua", "function on_master(")?;
     sign(&lab)?;
     let mut a = spec.restart(&lab)?;
-    let kept = a.wait_says("Keeps the last good version of a hook", SOON)?;
+    let kept = a.wait_says("Keeping the last good version of a hook", SOON)?;
     assert!(kept.text("error").contains("h.lua:1"), "{kept:?}");
     a.wait_says("two", TAKEOVER)?;
     a.stop()

@@ -177,7 +177,7 @@ pub(crate) fn bad_scripts() -> Outcome {
         let mut subject = stage.subject("-z --timeout=2")?;
         said(&mut subject, "ended with status 7")?;
         let up = master(&mut subject)?;
-        let ended = said(&mut subject, "Ended a script that ran too long")?;
+        let ended = said(&mut subject, "Killed a script that ran too long")?;
         let took = ended - up;
         assert!(
             (Duration::from_millis(1900)..Duration::from_secs(6)).contains(&took),

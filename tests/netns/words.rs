@@ -62,8 +62,8 @@ fn forges_nothing() -> Outcome {
     let toml = "on-failure = \"keep\"\nhealth = { interval = \"600ms\", timeout = \"600ms\", fall = 1 }\n[hook.h.grant]\ncarp = [\"demote\"]";
     let node = Carpd::new("a").hook(&lua, toml);
     let mut daemon = node.start(&lab)?;
-    daemon.wait_says("Is unhealthy", SOON)?;
-    daemon.wait_says("Stays master, and will run the hook again", TAKEOVER)?;
+    daemon.wait_says("Became unhealthy", SOON)?;
+    daemon.wait_says("Staying master; will run the hook again", TAKEOVER)?;
     shows(&lab, "status")?;
     shows(&lab, "status --json")?;
     shows(&lab, "why")?;
@@ -71,7 +71,7 @@ fn forges_nothing() -> Outcome {
     // A version that cannot be loaded, in the words of its author.
     lab.host("a")
         .write("/run/lab/h.lua", 0o644, &format!("{EVIL}\nerror(E)\n"))?;
-    daemon.wait_says("Keeps the last good version of a hook", SOON)?;
+    daemon.wait_says("Keeping the last good version of a hook", SOON)?;
     shows(&lab, "reload")?;
     shows(&lab, "hook list")?;
     shows(&lab, "hook show h")?;
@@ -94,7 +94,7 @@ fn logs_always() -> Outcome {
     let toml = "log-bytes = \"20KiB\"\nhealth = { interval = \"500ms\", timeout = \"500ms\" }";
     let mut daemon = Carpd::new("a").hook(lua, toml).start(&lab)?;
     let said = daemon.wait_says(
-        "Drops log lines of a hook that logs more than its quota",
+        "Dropping log lines of a hook that logs more than its quota",
         Duration::from_secs(40),
     )?;
     assert_eq!(said.text("hook"), "h");

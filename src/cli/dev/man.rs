@@ -141,8 +141,7 @@ fn rest() -> String {
         .iter()
         .map(|e| format!(".TP\n\\fB{}\\fR\n{}\n", e.code(), escape(e.meaning())))
         .collect();
-    let codes =
-        codes + ".TP\n\\fB70\\fR\nfrom carpd run: the engine died while stopping\n";
+    let codes = codes + ".TP\n\\fB70\\fR\nfrom carpd run: the engine died while stopping\n";
     format!(
         ".SH SIGNALS\n{}.SH \"EXIT STATUS\"\n{codes}.SH ENVIRONMENT\n{}.SH FILES\n{}.SH EXAMPLES\n{}.SH \"SEE ALSO\"\n\
          ip(8), journalctl(1), systemd.exec(5)\n",
@@ -167,7 +166,10 @@ const SIGNALS: &[(&str, &str)] = &[
         "SIGUSR1",
         "Write the state of every virtual host to the log.",
     ),
-    ("SIGUSR2", "A master hands over and does not take part for 3 s."),
+    (
+        "SIGUSR2",
+        "A master hands over and does not take part for 3 s.",
+    ),
 ];
 
 const ENVIRONMENT: &[(&str, &str)] = &[

@@ -43,10 +43,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<Exit, Failure> {
     } = cleaned.map_err(|message| Failure::new(Exit::Cannot, message))?;
     let said = summary(undone);
     if undone.failed > 0 {
-        let failure = Failure::new(
-            Exit::Failure,
-            format!("{said}, {} failed", undone.failed),
-        );
+        let failure = Failure::new(Exit::Failure, format!("{said}, {} failed", undone.failed));
         return Err(failure.hint(
             "these stay in the ledger: fix what the messages above report, then run this again",
         ));

@@ -111,7 +111,10 @@ impl Daemon {
     pub(in crate::cli) fn no_instance(&self, name: &str) -> Failure {
         let message = match self.closed() {
             Some(directory) => {
-                format!("cannot look for the instance {name} in {}", directory.display())
+                format!(
+                    "cannot look for the instance {name} in {}",
+                    directory.display()
+                )
             }
             None => format!("there is no instance named {name} here"),
         };
@@ -189,8 +192,9 @@ pub(in crate::cli) fn forbidden(socket: &Path, error: &std::io::Error) -> Option
         Ok(user) => format!(
             "only root and the user it runs as ({user}) may talk to it: run this as one of them"
         ),
-        Err(_) => "only root and the daemon's own user may talk to it: run this as one of them"
-            .to_owned(),
+        Err(_) => {
+            "only root and the daemon's own user may talk to it: run this as one of them".to_owned()
+        }
     })
 }
 

@@ -102,8 +102,9 @@ fn apply(daemon: &Daemon, name: &Name, dry_run: bool, yes: bool) -> Result<Exit,
             Exit::Failure,
             format!("hook {name} would fail; nothing was done"),
         );
-        return Err(failure
-            .hint("grant what it needs or change it; what the current version did stays in place"));
+        return Err(failure.hint(
+            "grant what it needs or change it; what the current version did stays in place",
+        ));
     }
     if dry_run {
         return Ok(Exit::Success);

@@ -77,9 +77,7 @@ pub(super) fn load(path: &Path) -> Result<Contents, Failure> {
         )
     })?;
     if let Some(why) = &contents.left_out {
-        output::note(format_args!(
-            "note: earlier records are left out: {why}"
-        ));
+        output::note(format_args!("note: earlier records are left out: {why}"));
     }
     Ok(contents)
 }

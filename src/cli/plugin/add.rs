@@ -188,7 +188,8 @@ fn name(args: &Args, file: &Path, look: &Look) -> Result<Name, Failure> {
         .as_ref()
         .map_or_else(stem, |manifest| manifest.name.clone());
     text.parse().map_err(|_| {
-        failure(format!("{text:?} cannot be the name of a hook")).hint("choose one with --name NAME")
+        failure(format!("{text:?} cannot be the name of a hook"))
+            .hint("choose one with --name NAME")
     })
 }
 
@@ -240,7 +241,9 @@ impl Place {
         if let Ok(below) = file.strip_prefix(directory) {
             let source = below
                 .to_str()
-                .ok_or_else(|| failure(format!("{}: this path is not valid UTF-8", file.display())))?
+                .ok_or_else(|| {
+                    failure(format!("{}: this path is not valid UTF-8", file.display()))
+                })?
                 .to_owned();
             return Ok(Self { path: file, source });
         }
@@ -321,7 +324,8 @@ fn missing(look: &Look, grants: &Grants) -> Result<(), Failure> {
         return Ok(());
     }
     output::notes(&look.text());
-    let failed = failure("it can do more than it is granted, and would be refused; missing grants:");
+    let failed =
+        failure("it can do more than it is granted, and would be refused; missing grants:");
     Err(lines
         .into_iter()
         .fold(failed, Failure::detail)

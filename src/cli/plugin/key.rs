@@ -115,7 +115,8 @@ fn unlocked(text: &str) -> Option<SecretKey> {
 fn new_password() -> Result<String, Failure> {
     let first = password("Password: ")?;
     if first.is_empty() {
-        return Err(failure("the password is empty").hint("to create a key without a password, use --no-password"));
+        return Err(failure("the password is empty")
+            .hint("to create a key without a password, use --no-password"));
     }
     if stdin().is_terminal() && password("Password (one more time): ")? != first {
         return Err(failure("the passwords do not match"));

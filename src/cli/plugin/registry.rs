@@ -105,7 +105,9 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
         .unwrap_or_else(|| PathBuf::from(format!("{}.wasm", args.reference.name())));
     for path in [&path, &beside(&path)] {
         if path.exists() && !args.force {
-            return Err(failure(format!("{} exists", path.display())).hint("use --force to overwrite it"));
+            return Err(
+                failure(format!("{} exists", path.display())).hint("use --force to overwrite it")
+            );
         }
     }
     let trust = args.keys.trust()?;

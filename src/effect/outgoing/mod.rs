@@ -125,7 +125,7 @@ impl HttpRequest {
                 return Err(format!("{name:?} is not the name of a header"));
             }
             if OURS.contains(&name.to_ascii_lowercase().as_str()) {
-                return Err(format!("the header {name} is not for a hook to set"));
+                return Err(format!("hooks must not set the header {name}"));
             }
             if !value
                 .bytes()

@@ -212,7 +212,7 @@ fn read_url(text: &str) -> Result<Url, &'static str> {
     }
     let (scheme, rest) = text
         .split_once("://")
-        .ok_or("is no URL: it must begin with http:// or https://")?;
+        .ok_or("is not a URL: it must begin with http:// or https://")?;
     let scheme = match scheme.to_ascii_lowercase().as_str() {
         "http" => Scheme::Http,
         "https" => Scheme::Https,
@@ -221,7 +221,7 @@ fn read_url(text: &str) -> Result<Url, &'static str> {
     let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
     let (authority, rest) = rest.split_at(end);
     if authority.contains('@') {
-        return Err("names a user: credentials belong into a header");
+        return Err("names a user: credentials belong in a header");
     }
     let endpoint = read_endpoint(authority, Some(scheme.port()))?;
     if rest.contains('#') {
@@ -255,7 +255,7 @@ fn plain(text: &str, more: &[u8], hidden: impl Fn(u8) -> bool) -> Result<String,
         if byte == b'%' {
             let digits = [bytes.next(), bytes.next()].map(|b| b.map(|b| b.to_ascii_uppercase()));
             let [Some(high), Some(low)] = digits else {
-                return Err("has % without two digits");
+                return Err("has % without two hexadecimal digits");
             };
             let digit = |b: u8| {
                 char::from(b)
@@ -263,11 +263,11 @@ fn plain(text: &str, more: &[u8], hidden: impl Fn(u8) -> bool) -> Result<String,
                     .and_then(|d| u8::try_from(d).ok())
             };
             let (Some(h), Some(l)) = (digit(high), digit(low)) else {
-                return Err("has % without two digits");
+                return Err("has % without two hexadecimal digits");
             };
             let byte = h * 16 + l;
             if hidden(byte) || byte.is_ascii_control() {
-                return Err("hides a dot, a slash, a percent sign or a control character behind %");
+                return Err("hides a dot, a slash, a percent sign or a control character with %");
             }
             out.extend(['%', char::from(high), char::from(low)]);
         } else if byte.is_ascii_alphanumeric()
@@ -284,7 +284,7 @@ fn plain(text: &str, more: &[u8], hidden: impl Fn(u8) -> bool) -> Result<String,
 
 fn read_endpoint(text: &str, default_port: Option<u16>) -> Result<Endpoint, &'static str> {
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
-        let (host, port) = rest.split_once(']').ok_or("has a [ without its ]")?;
+        let (host, port) = rest.split_once(']').ok_or("has [ without ]")?;
         let host: Ipv6Addr = host
             .parse()
             .map_err(|_| "has no IPv6 address in its brackets")?;
@@ -293,7 +293,7 @@ fn read_endpoint(text: &str, default_port: Option<u16>) -> Result<Endpoint, &'st
         } else {
             Some(
                 port.strip_prefix(':')
-                    .ok_or("has no port behind its address")?,
+                    .ok_or("has no port after its address")?,
             )
         };
         (host.to_string(), port)
@@ -312,7 +312,7 @@ fn read_endpoint(text: &str, default_port: Option<u16>) -> Result<Endpoint, &'st
     let port = match port {
         Some(port) => number(port)
             .filter(|port| *port > 0)
-            .ok_or("has no port from 1 to 65535 behind its colon")?,
+            .ok_or("has no port from 1 to 65535 after its colon")?,
         None => default_port.ok_or("needs a port, as in 192.168.32.10:80")?,
     };
     Ok(Endpoint { host, port })
@@ -331,7 +331,7 @@ fn read_host(host: &str) -> Result<String, &'static str> {
                 .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
     if host.len() > HOST_MAX || !host.split('.').all(label) {
-        return Err("names no host: letters, digits, '-' and dots, or an address");
+        return Err("does not name a host: letters, digits, '-' and dots, or an address");
     }
     // The C library reads 2130706433, 127.1 and 0x7f.1 as addresses.
     let last = host.rsplit('.').next().unwrap_or_default();

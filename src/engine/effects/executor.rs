@@ -105,13 +105,13 @@ impl<H: Host> Executor<H> {
                 .await;
         match removed {
             Ok(Ok(())) if count > 0 => info!(
-                "Removed a ledger that cannot be written: nothing of what it says is held any more"
+                "Removed a ledger that cannot be written: nothing listed in it is held any more"
             ),
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                warn!(%error, "The ledger still has what is undone: `carpd cleanup` will find it gone");
+                warn!(%error, "The ledger still lists what has been undone: `carpd cleanup` will find it gone");
             }
-            Err(error) => warn!(%error, "Could not look after the ledger"),
+            Err(error) => warn!(%error, "Could not maintain the ledger"),
         }
     }
 

@@ -39,7 +39,7 @@ pub(in crate::engine) fn whose(found: &FoundAddress, is_known: bool, when: When)
 
 /// What to say of an address that keeps a virtual host from taking part.
 pub(in crate::engine) fn complaint(address: VirtualAddress, dev: &IfName) -> String {
-    format!("{address} is an address of this machine already, and not by carpd's doing")
+    format!("{address} is already an address of this machine, but not set by carpd")
         + &format!(
             "; remove it (ip address delete {address} dev {dev}) or, if another daemon left it, set adopt = true"
         )

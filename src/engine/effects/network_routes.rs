@@ -88,7 +88,7 @@ impl<H: Host> Executor<H> {
             // Then it is somebody else's affair how the network is reached, and stays so when the
             // address goes.
             Err(error) if error.errno == Some(libc::EEXIST) => {
-                warn!(vhost = %owner.vhost, %resource, %error, "Leaves alone a route that somebody else made");
+                warn!(vhost = %owner.vhost, %resource, %error, "Left alone a route that someone else created");
                 self.ledger_mut().settle(owner, &resource);
                 Ok(())
             }
@@ -116,7 +116,7 @@ impl<H: Host> Executor<H> {
             .filter(|address| is_of_network(*address))
         {
             if let Err(error) = self.fit_way(&owner, dev, address, there, anew) {
-                warn!(%vhost, %address, %error, "Could not fit the way to the network of an address");
+                warn!(%vhost, %address, %error, "Could not adjust the route to the network of an address");
             }
         }
     }
@@ -138,7 +138,7 @@ impl<H: Host> Executor<H> {
                     self.host().perform_now(&Granted::by_daemon(effect))?;
                 }
                 self.ledger_mut().settle(owner, &resource);
-                info!(vhost = %owner.vhost, %resource, "Withdrew a route: an address of the host's own leads there now");
+                info!(vhost = %owner.vhost, %resource, "Removed a route: an address of the host's own leads there now");
                 Ok(())
             }
             (true, None) => Ok(()),

@@ -138,7 +138,7 @@ impl<H: Host> Executor<H> {
                 self.put_back(resource, &wanted, &there).await
             }
             Seen::TakenAway | Seen::Changed => {
-                Some(format!("found {there}: somebody else changed it"))
+                Some(format!("found {there}: someone else changed it"))
             }
         };
         let before = match &trouble {
@@ -147,9 +147,9 @@ impl<H: Host> Executor<H> {
         };
         match trouble {
             Some(words) if before.as_ref() != Some(&words) => {
-                warn!(%resource, wanted = %wanted, "What a hook set is not so any more: {words}");
+                warn!(%resource, wanted = %wanted, "A value set by a hook is no longer in place: {words}");
             }
-            None if before.is_some() => info!(%resource, "What a hook set is so again"),
+            None if before.is_some() => info!(%resource, "A value set by a hook is in place again"),
             Some(_) | None => {}
         }
     }
@@ -163,10 +163,10 @@ impl<H: Host> Executor<H> {
             .await
         {
             Ok(_) => {
-                warn!(%resource, wanted = %wanted, found = %there, "Put back what a hook set and somebody took away");
+                warn!(%resource, wanted = %wanted, found = %there, "Restored what a hook had set and someone removed");
                 None
             }
-            Err(error) => Some(format!("found {there}, and it cannot be put back: {error}")),
+            Err(error) => Some(format!("found {there}, and it cannot be restored: {error}")),
         }
     }
 }
@@ -292,7 +292,7 @@ mod tests {
             executor
                 .troubles()
                 .get(&place)
-                .is_some_and(|words| words.contains("cannot be put back: Nexthop"))
+                .is_some_and(|words| words.contains("cannot be restored: Nexthop"))
         );
         executor.reassert(true).await;
         assert!(executor.troubles().is_empty() && executor.host().value(&place) != Value::Absent);

@@ -42,7 +42,7 @@ impl Dead {
     fn open(instance: Instance) -> Self {
         let (ledger, left) = Ledger::open(&instance);
         for unread in ledger.unread() {
-            error!(instance = instance.name(), %unread, mend = unread.mend(own_ids()), "Cannot undo what a dead instance left");
+            error!(instance = instance.name(), %unread, mend = unread.mend(own_ids()), "Cannot undo what a dead instance left behind");
         }
         Self {
             instance,
@@ -180,7 +180,7 @@ impl Recovery {
             warn!(
                 failed = undone.failed,
                 retry_s = pause.as_secs(),
-                "Will undo again what dead processes left"
+                "Will retry undoing what dead processes left behind"
             );
             tokio::time::sleep(pause).await;
         }
@@ -249,14 +249,14 @@ fn addresses<H: Host>(host: &H, ledger: &RefCell<Ledger>, left: &mut Vec<Leftove
         match &done {
             Ok(settled) => {
                 if *settled == Settled::PutBack {
-                    warn!(vhost = %owner.vhost, %resource, "Took down what a dead process left");
+                    warn!(vhost = %owner.vhost, %resource, "Removed what a dead process left behind");
                 } else {
-                    info!(vhost = %owner.vhost, %resource, "A dead process's address was gone already");
+                    info!(vhost = %owner.vhost, %resource, "The address of a dead process was already gone");
                 }
                 ledger.borrow_mut().settle(owner, resource);
             }
             Err(error) => {
-                warn!(vhost = %owner.vhost, %resource, %error, "Could not take down what a dead process left");
+                warn!(vhost = %owner.vhost, %resource, %error, "Could not remove what a dead process left behind");
             }
         }
         done.is_err()
@@ -296,8 +296,8 @@ async fn rest<H: Host>(
     (undone, failed)
 }
 
-/// How the whole daemon before this one ended, if that was for lack of memory: its keeper, which would
-/// have told, was killed as well. Others it does not concern are not asked.
+/// How the whole daemon before this one ended, if that was because memory ran out: its keeper,
+/// which would have told, was killed as well. Others it does not concern are not asked.
 pub(in crate::engine) fn killed_before(instance_dir: &Path) -> Option<Predecessor> {
     let holder = Holder::of(instance_dir)?;
     let began = Holder::since(instance_dir)?.duration_since(SystemTime::UNIX_EPOCH);
@@ -307,7 +307,7 @@ pub(in crate::engine) fn killed_before(instance_dir: &Path) -> Option<Predecesso
     let nanos = u64::try_from(ago.as_nanos()).ok()?;
     Some(Predecessor {
         at: Timestamp::from_nanos(clock::now().as_nanos().saturating_sub(nanos)),
-        how: "the kernel killed the daemon for lack of memory".to_owned(),
+        how: "the kernel killed the daemon because memory ran out".to_owned(),
     })
 }
 

@@ -127,14 +127,14 @@ async fn put_back<H: Host>(
             .map(ToString::to_string)
             .collect::<Vec<_>>()
             .join(" or ");
-        warn!(vhost = %owner.vhost, %resource, ours, found = %there, "Left alone what somebody else changed");
+        warn!(vhost = %owner.vhost, %resource, ours, found = %there, "Left alone what someone else changed");
         return Ok(Settled::LeftAlone);
     }
     let performed = host.perform(&Granted::by_daemon(effect), limit).await;
     if let (Err(error), Some(effect), Some(found)) = (&performed, undo.fallback(), &undo.found)
         && ledger.borrow_mut().wish_fails(resource)
     {
-        warn!(vhost = %owner.vhost, %resource, %back_to, %error, "Could not set what a hook wants to stay; puts back what was found");
+        warn!(vhost = %owner.vhost, %resource, %back_to, %error, "Could not set what a hook wants to keep; restoring the original value");
         host.perform(&Granted::by_daemon(effect), limit).await?;
         info!(vhost = %owner.vhost, %resource, back_to = %found, "Undid an effect");
         return Ok(Settled::PutBack);

@@ -138,7 +138,7 @@ impl<E: Environment> Engine<E> {
                 .map(|part| format!("{name}: still demoted by {part}")),
         );
         if lines.is_empty() {
-            lines.push(format!("{name}: is not demoted"));
+            lines.push(format!("{name}: not demoted"));
         }
         Ok(lines.join("\n"))
     }

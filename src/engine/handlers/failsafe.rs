@@ -61,7 +61,7 @@ impl<E: Environment> Engine<E> {
             return;
         };
         if let Err(error) = writer.beat(heartbeat) {
-            warn!(%error, "Could not tell the keeper that all is well");
+            warn!(%error, "Could not send the keeper a heartbeat");
         }
     }
 
@@ -116,7 +116,7 @@ impl<E: Environment> Engine<E> {
             bow_outs,
         };
         if let Err(error) = writer.write(index.number(), &failsafe) {
-            warn!(vhost = %node.spec.name, %error, "Could not tell the keeper what to do if we die");
+            warn!(vhost = %node.spec.name, %error, "Could not tell the keeper what to do if the engine dies");
         }
         self.beat_for(index);
     }

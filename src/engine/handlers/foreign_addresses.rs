@@ -53,7 +53,7 @@ impl<E: Environment> Engine<E> {
     pub(in crate::engine) fn addresses_on(&self, dev: &IfName) -> Option<Vec<FoundAddress>> {
         let there = self.shared.executor.host().addresses_on(dev);
         there
-            .inspect_err(|error| warn!(interface = %dev, %error, "Could not look at the addresses"))
+            .inspect_err(|error| warn!(interface = %dev, %error, "Could not list the addresses"))
             .ok()
     }
 
@@ -78,7 +78,7 @@ impl<E: Environment> Engine<E> {
         if spec.adopt {
             let may = when == When::Start || foreign.is_empty() || node.put_back.may(clock::now());
             for address in foreign.drain(..).filter(|_| may) {
-                warn!(vhost = %spec.name, %address, "Removes an address that another program put up: `adopt` says so");
+                warn!(vhost = %spec.name, %address, "Removing an address that another program set, as `adopt` says");
                 executor.remove_leftover(&spec.interface, address);
             }
         }
@@ -91,7 +91,7 @@ impl<E: Environment> Engine<E> {
             for address in
                 ours.filter(|address| !foreign.iter().any(|foreign| foreign.ip == address.ip))
             {
-                warn!(vhost = %spec.name, %address, "Removes an address that a predecessor left behind");
+                warn!(vhost = %spec.name, %address, "Removing an address that an earlier daemon left behind");
                 executor.remove_leftover(&spec.interface, address);
             }
         }
@@ -107,7 +107,7 @@ impl<E: Environment> Engine<E> {
         };
         let (vhost, interface) = (&node.spec.name, &node.spec.interface);
         for address in &node.foreign {
-            error!(%vhost, %address, %interface, "Takes no part: {}", complaint(*address, interface));
+            error!(%vhost, %address, %interface, "Not taking part: {}", complaint(*address, interface));
         }
         let now = clock::now();
         if let Some(first) = node.foreign.first() {
@@ -118,7 +118,7 @@ impl<E: Environment> Engine<E> {
                 now,
             );
         } else {
-            info!(%vhost, %interface, "May take part again: its addresses are free");
+            info!(%vhost, %interface, "Can take part again: its addresses are free");
             if self.stopping.is_none() && self.may_take_part(index) {
                 self.handle(index, Input::LinkUp, now);
             }

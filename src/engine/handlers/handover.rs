@@ -55,7 +55,7 @@ impl<E: Environment> Engine<E> {
                     "{name} is {} here, not master",
                     node.machine.state()
                 )),
-                (true, Some(_)) => Err(format!("{name} is being handed over already")),
+                (true, Some(_)) => Err(format!("{name} is already being handed over")),
                 (true, None) => Ok((index, fit_peer(&node.machine, now))),
             }
         });
@@ -192,7 +192,7 @@ fn outcome<H>(
                 .map(|last| last.cause.to_string())
                 .unwrap_or_default();
             return Some(Err(format!(
-                "{name} is {} by itself: {why}",
+                "{name} became {} for another reason: {why}",
                 machine.state()
             )));
         }
@@ -216,10 +216,10 @@ fn outcome<H>(
             nobody_ms: millis(took),
         })),
         State::Init => Some(Err(format!(
-            "{name} let go, and takes no part any more; nobody was heard to take over"
+            "{name} gave up mastership, and no longer takes part; no peer was heard to take over"
         ))),
         State::Backup | State::Master if over => Some(Err(format!(
-            "{name} let go {} s ago, and nobody was heard to take over",
+            "{name} gave up mastership {} s ago, and no peer was heard to take over",
             took.as_secs()
         ))),
         State::Backup | State::Master => None,

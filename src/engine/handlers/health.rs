@@ -89,9 +89,9 @@ impl<E: Environment> Engine<E> {
         let vhost = &node.spec.name;
         match change {
             Change::Fell | Change::Shifted => {
-                warn!(%vhost, %hook, demotion, reason, "Is unhealthy");
+                warn!(%vhost, %hook, demotion, reason, "Became unhealthy");
             }
-            Change::Rose => info!(%vhost, %hook, "Is healthy again"),
+            Change::Rose => info!(%vhost, %hook, "Became healthy again"),
         }
         let is_master = node.is_master();
         let note = Note::Health {

@@ -53,14 +53,14 @@ impl<E: Environment> Engine<E> {
         };
         match verdict {
             Verdict::Again(pause) if may_stay => {
-                warn!(vhost = %node.spec.name, reason, retry_s = pause.as_secs(), "Stays master, degraded: nobody took over");
+                warn!(vhost = %node.spec.name, reason, retry_s = pause.as_secs(), "Staying master, degraded: no peer took over");
                 self.retry(index, now + pause);
             }
             Verdict::Resign => {
                 self.resign_and_demote(index, DaemonCause::HookFailed.because(&reason), now);
             }
             Verdict::Again(pause) => {
-                warn!(vhost = %node.spec.name, reason, aside_s = pause.as_secs(), "Stands aside: the hook failed again");
+                warn!(vhost = %node.spec.name, reason, aside_s = pause.as_secs(), "Standing aside: the hook failed again");
                 self.aside(
                     index,
                     now + pause,
@@ -91,7 +91,7 @@ impl<E: Environment> Engine<E> {
             .get_or_insert_with(|| Degraded::new(reason.clone(), false));
         reason.clone_into(&mut degraded.reason);
         let pause = degraded.relief.pause();
-        warn!(vhost = %node.spec.name, reason, retry_s = pause.as_secs(), "Stays master, and will run the hook again");
+        warn!(vhost = %node.spec.name, reason, retry_s = pause.as_secs(), "Staying master; will run the hook again");
         self.retry(index, now + pause);
     }
 
@@ -122,7 +122,7 @@ impl<E: Environment> Engine<E> {
             return;
         };
         if let Some(degraded) = node.degraded.take() {
-            info!(vhost = %node.spec.name, was = degraded.reason, "Is no longer degraded");
+            info!(vhost = %node.spec.name, was = degraded.reason, "No longer degraded");
             self.demote(index, now);
         }
     }

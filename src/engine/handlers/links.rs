@@ -89,7 +89,7 @@ impl<E: Environment> Engine<E> {
                 self.address_changed(index, address.ip, true, stale);
             }
             HostEvent::Overrun => {
-                warn!("Lost events of the kernel; looks at everything again");
+                warn!("Lost kernel events; checking everything again");
                 self.look();
                 self.numbers()
                     .into_iter()
@@ -227,7 +227,7 @@ impl<E: Environment> Engine<E> {
             };
             if let Err(error) = self.ties.lock(&self.config.daemon.run_dir, &post) {
                 if port.bars(spec.vhid).is_none() {
-                    error!(vhost = %spec.name, interface = %own_name, %error, "Takes no part: another process has it on this interface, or may have it");
+                    error!(vhost = %spec.name, interface = %own_name, %error, "Not taking part: another process has this vhid on this interface, or may have it");
                 }
                 barred.insert(spec.vhid, obstacle(&error));
             }
@@ -247,7 +247,7 @@ impl<E: Environment> Engine<E> {
         let (up, running) = (port.is_up(), port.is_running());
         let try_again = port.is_deaf() || port.is_barred();
         if before != (up, running) {
-            info!(interface = %port.name, up, running, "The link changed");
+            info!(interface = %port.name, up, running, "Link changed");
         }
         let members = port.members.clone();
         let now = clock::now();
@@ -261,7 +261,7 @@ impl<E: Environment> Engine<E> {
             if before != (up, running)
                 && let Some(flaw) = port.flaw_for(&node.spec)
             {
-                error!(vhost = %node.spec.name, interface = %port.name, "Takes no part: the interface {flaw}");
+                error!(vhost = %node.spec.name, interface = %port.name, "Not taking part: the interface {flaw}");
             }
             let usable = port.is_usable_by(&node.spec);
             // An address that comes or goes may be told as news of its link: with hundreds of
@@ -295,7 +295,7 @@ impl<E: Environment> Engine<E> {
         let Some(node) = self.nodes.get_mut(member).filter(|node| node.announces()) else {
             return;
         };
-        info!(vhost = %node.spec.name, "Announces the addresses again: the interface has another hardware address");
+        info!(vhost = %node.spec.name, "Announcing the addresses again: the interface's hardware address changed");
         node.announcer.takeover(node.spec.announce, now);
         self.announce(member);
         self.publish(member);
@@ -317,7 +317,7 @@ impl<E: Environment> Engine<E> {
                     self.set_link(port, link);
                     self.put_back_missing(port);
                 }
-                Err(error) => warn!(interface = %name, %error, "Could not look at an interface"),
+                Err(error) => warn!(interface = %name, %error, "Could not query an interface"),
             }
         }
     }
@@ -327,7 +327,7 @@ impl<E: Environment> Engine<E> {
 fn obstacle(error: &InstanceError) -> String {
     match error {
         InstanceError::Running { .. } | InstanceError::Vhost { .. } => {
-            "another process has it on this interface".to_owned()
+            "another process has this vhid on this interface".to_owned()
         }
         InstanceError::Closed { .. } => error.with_mend(own_ids()),
     }
@@ -350,7 +350,7 @@ mod tests {
             give: vec!["/run/carpd/locks/1-eth0-40".into()],
         });
         assert!(
-            closed.contains("cannot be seen: /run/carpd/locks/1-eth0-40")
+            closed.contains("running: /run/carpd/locks/1-eth0-40")
                 && closed.contains("; to fix it: `chown -R "),
             "{closed}"
         );
@@ -359,7 +359,7 @@ mod tests {
             vhid: Vhid::new(40).unwrap(),
             by: Occupant::default(),
         });
-        assert_eq!(held, "another process has it on this interface");
+        assert_eq!(held, "another process has this vhid on this interface");
     }
 
     #[test]

@@ -21,7 +21,7 @@ impl Engine {
         text.family(
             "carpd_strangers",
             Kind::Counter,
-            "Packets that belong to no virtual host here.",
+            "Packets that do not belong to any virtual host here.",
         );
         for (reason, count) in self.unmatched.rejects() {
             text.sample(&[("reason", reason)], count);
@@ -41,7 +41,7 @@ impl Engine {
         text.family(
             "carpd_start_time_seconds",
             Kind::Gauge,
-            "When the engine began, in seconds since 1970.",
+            "When the engine started, in seconds since 1970.",
         )
         .sample(&[], seconds_of(self.started_ms));
         if let Some(process::Usage {
@@ -52,13 +52,13 @@ impl Engine {
             text.family(
                 "process_resident_memory_bytes",
                 Kind::Gauge,
-                "Memory of the engine.",
+                "Resident memory of the engine.",
             )
             .sample(&[], resident_bytes);
             text.family(
                 "process_open_fds",
                 Kind::Gauge,
-                "Descriptors that the engine has open.",
+                "File descriptors that the engine has open.",
             )
             .sample(&[], descriptors);
         }
@@ -69,7 +69,7 @@ impl Engine {
         text.family(
             "carpd_transitions",
             Kind::Counter,
-            "Changes of state, by the new state and the cause.",
+            "State changes, by new state and cause.",
         );
         for (vhost, counted) in &counters.vhosts {
             for ((to, cause), count) in &counted.transitions {
@@ -94,13 +94,13 @@ impl Engine {
         results(
             text,
             "carpd_announcements",
-            "Addresses that the neighbours were told of.",
+            "Addresses that were announced to the neighbours.",
             |c| [c.announced, c.announce_failures],
         );
         results(
             text,
             "carpd_lease_renewals",
-            "Leases of addresses that were renewed.",
+            "Renewals of address leases.",
             |c| [c.renewed, c.renew_failures],
         );
     }
@@ -111,7 +111,7 @@ impl Engine {
         text.family(
             "carpd_hook_runs",
             Kind::Counter,
-            "Runs of hooks, by what became of them.",
+            "Runs of hooks, by outcome.",
         );
         for ((hook, entry), runs) in &counters.runs {
             let Runs {
@@ -138,7 +138,7 @@ impl Engine {
         text.family(
             "carpd_hook_run_duration_seconds",
             Kind::Histogram,
-            "How long runs of hooks took.",
+            "Duration of hook runs.",
         );
         for ((hook, entry), runs) in &counters.runs {
             let buckets = BUCKETS_MS
@@ -151,7 +151,7 @@ impl Engine {
         text.family(
             "carpd_hook_generation",
             Kind::Gauge,
-            "Which version of a hook serves, counted since the engine began.",
+            "The active version of a hook, counted since the engine started.",
         );
         for hook in &hooks {
             text.sample(&[("hook", hook.name.as_str())], hook.generation);
@@ -159,7 +159,7 @@ impl Engine {
         text.family(
             "carpd_hook_fault",
             Kind::Gauge,
-            "1 while the file of a hook has a fault and an older version serves.",
+            "1 while the file of a hook has an error and an older version is active.",
         );
         for hook in &hooks {
             text.sample(
@@ -170,7 +170,7 @@ impl Engine {
         text.family(
             "carpd_hook_idle_runners",
             Kind::Gauge,
-            "Processes that wait for the next run of a hook.",
+            "Processes that are ready for the next run of a hook.",
         );
         for hook in &hooks {
             text.sample(&[("hook", hook.name.as_str())], hook.idle_runners);
@@ -182,7 +182,7 @@ impl Engine {
         text.family(
             "carpd_effects",
             Kind::Counter,
-            "What hooks asked to be done, by what became of it.",
+            "Effects that hooks asked for, by outcome.",
         );
         for (outcome, count) in &counters.effects {
             text.sample(&[("outcome", outcome)], count);
@@ -190,7 +190,7 @@ impl Engine {
         text.family(
             "carpd_undone",
             Kind::Counter,
-            "Effects that were to be undone.",
+            "Effects that had to be undone, by result.",
         )
         .sample(&[("result", "done")], counters.undone)
         .sample(&[("result", "failed")], counters.undo_failures);
@@ -204,52 +204,52 @@ impl Engine {
         text.family(
             "carpd_reload_problems",
             Kind::Gauge,
-            "What was wrong at the last reload; 0 if it worked.",
+            "Problems found by the last reload; 0 if it succeeded.",
         )
         .sample(&[], self.reload_problems.len());
         let ledger = self.shared.executor.ledger();
         text.family(
             "carpd_ledger_entries",
             Kind::Gauge,
-            "What is held on this host.",
+            "Entries of the ledger: what is held on this host.",
         )
         .sample(&[], ledger.iter().count());
         text.family(
             "carpd_ledger_records",
             Kind::Counter,
-            "Records of the ledger.",
+            "Records written to the ledger.",
         )
         .sample(&[("result", "written")], ledger.written())
         .sample(&[("result", "failed")], ledger.failures());
         text.family(
             "carpd_ledger_writable",
             Kind::Gauge,
-            "0 while only own addresses are taken.",
+            "0 while the ledger cannot be written, and only virtual addresses are taken.",
         )
         .sample(&[], u8::from(ledger.health().is_none()));
         text.family(
             "carpd_lasting_write_failures",
             Kind::Counter,
-            "What shall outlive the daemon and could not be written.",
+            "Failed writes of persistent state.",
         )
         .sample(&[], self.shared.persist.failures());
         text.family(
             "carpd_journal_lost_records",
             Kind::Counter,
-            "Records that the flight recorder could not keep.",
+            "Records that the flight recorder lost.",
         )
         .sample(&[], self.shared.journal.borrow().lost());
         if let Some(helper) = self.ties.helper.status() {
             text.family(
                 "carpd_helper_up",
                 Kind::Gauge,
-                "Is the helper process there?",
+                "1 while the helper process is running.",
             )
             .sample(&[], u8::from(helper.alive));
             text.family(
                 "carpd_helper_deaths",
                 Kind::Counter,
-                "How often the helper process died.",
+                "Deaths of the helper process.",
             )
             .sample(&[], helper.deaths);
         }
@@ -260,7 +260,7 @@ fn vhost_gauges(text: &mut Text, nodes: &[&Node<LinuxHost>], now: Timestamp) {
     text.family(
         "carpd_vhost_state",
         Kind::Gauge,
-        "1 for the state that the virtual host is in.",
+        "1 for the current state of the virtual host, 0 for the others.",
     );
     for node in nodes {
         for state in [State::Init, State::Backup, State::Master] {
@@ -303,17 +303,17 @@ fn vhost_gauges(text: &mut Text, nodes: &[&Node<LinuxHost>], now: Timestamp) {
     );
     gauge(
         "carpd_vhost_demotion",
-        "How unfit it says it is, 0 to 240.",
+        "The demotion that it advertises, 0 to 240.",
         &|node| Some(f64::from(node.machine.demotion().get())),
     );
     gauge(
         "carpd_vhost_changed_timestamp_seconds",
-        "When its state changed last, in seconds since 1970.",
+        "When its state last changed, in seconds since 1970.",
         &|node| Some(seconds_of(node.since_ms)),
     );
     gauge(
         "carpd_vhost_heard_seconds",
-        "How long ago it heard another master, if it ever did.",
+        "Time since it last heard another master, if it ever did.",
         &|node| {
             node.machine
                 .heard()
@@ -322,7 +322,7 @@ fn vhost_gauges(text: &mut Text, nodes: &[&Node<LinuxHost>], now: Timestamp) {
     );
     gauge(
         "carpd_vhost_interval_seconds",
-        "Time between two of its advertisements.",
+        "Interval between its advertisements.",
         &|node| Some(node.machine.interval().as_secs_f64()),
     );
 }
@@ -332,7 +332,7 @@ fn vhost_counters(text: &mut Text, nodes: &[&Node<LinuxHost>]) {
     text.family(
         "carpd_advertisements_sent",
         Kind::Counter,
-        "Advertisements handed out for sending, one for each family.",
+        "Advertisements sent, counted for each address family.",
     );
     for node in nodes {
         let (name, stats) = (name(node), node.machine.stats());
@@ -359,7 +359,7 @@ fn vhost_counters(text: &mut Text, nodes: &[&Node<LinuxHost>]) {
     text.family(
         "carpd_advertisements_received",
         Kind::Counter,
-        "Valid advertisements of others.",
+        "Valid advertisements received from others.",
     );
     for node in nodes {
         let (name, stats) = (name(node), node.machine.stats());
@@ -383,7 +383,7 @@ fn vhost_counters(text: &mut Text, nodes: &[&Node<LinuxHost>]) {
     text.family(
         "carpd_peer_claims",
         Kind::Counter,
-        "Worse masters that were heard by a master: a split has healed.",
+        "Worse masters heard while being master, as when a split heals.",
     );
     for node in nodes {
         text.sample(
@@ -394,7 +394,7 @@ fn vhost_counters(text: &mut Text, nodes: &[&Node<LinuxHost>]) {
     text.family(
         "carpd_late_wakes",
         Kind::Counter,
-        "How often it woke too late to trust what it knew.",
+        "Wakeups that were too late to trust its view of the network.",
     );
     for node in nodes {
         text.sample(&[("vhost", name(node).as_str())], node.machine.stats().late);

@@ -31,7 +31,7 @@ impl Engine {
             let name = &node.spec.name;
             if node.queue.is_busy() {
                 return Some(format!(
-                    "vhost {name} cannot be renamed to {to} while its hooks run: reload again when they have ended"
+                    "vhost {name} cannot be renamed to {to} while its hooks run: reload again when they have finished"
                 ));
             }
             let there = self.nodes.values().any(|other| other.spec.name == *to);

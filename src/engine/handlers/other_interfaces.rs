@@ -56,7 +56,7 @@ impl<E: Environment> Engine<E> {
             warn!(%vhost, %address, %interface, "A virtual address is up on another interface: this host answers for it, master or not");
         }
         if found.is_empty() {
-            info!(%vhost, "Its addresses are up on no other interface any more");
+            info!(%vhost, "Its addresses are no longer up on other interfaces");
         }
         node.elsewhere = found;
     }

@@ -89,10 +89,10 @@ impl Engine {
         if frames > 0 {
             warn!(
                 late_ms,
-                frames, "Woke late; what came in meanwhile is too old to be believed"
+                frames, "Woke up late; dropped the packets that arrived meanwhile as too old"
             );
         } else {
-            debug!(late_ms, "Woke late");
+            debug!(late_ms, "Woke up late");
         }
     }
 }

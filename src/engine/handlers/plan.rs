@@ -89,7 +89,7 @@ async fn plan(daemon: &Rc<Shared<LinuxHost>>, job: Job) -> Plan {
     };
     if matches!(hook.spec().kind, config::Kind::Script(_)) {
         plan.notes.push(format!(
-            "hook {} is a program: what it would do is not known before it runs",
+            "hook {} is a program: what it would do is unknown until it runs",
             hook.name()
         ));
         return plan;
@@ -117,7 +117,7 @@ async fn plan(daemon: &Rc<Shared<LinuxHost>>, job: Job) -> Plan {
     plan.parts.extend(steps.take());
     if failed {
         plan.notes
-            .push("the hook fails: what was done before stays as it is".to_owned());
+            .push("the hook fails: what was done before stays in place".to_owned());
         return plan;
     }
     let undone: Vec<_> = shared.executor.host().take().iter().map(noted).collect();

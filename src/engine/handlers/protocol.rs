@@ -141,7 +141,7 @@ impl<E: Environment> Engine<E> {
                     trace!(%vhost, %src, reason = reject.as_str(), "Refused a packet");
                     if let Some(count) = node.refusals.note(reject, src, now) {
                         let (vhid, reason) = (node.spec.vhid, reject.as_str());
-                        warn!(%vhost, %vhid, %src, reason, problem = %reject, count, "Refuses advertisements");
+                        warn!(%vhost, %vhid, %src, reason, problem = %reject, count, "Refusing advertisements");
                         let text = reject_log::in_words(reject, count, src);
                         self.shared.journal.borrow_mut().note(
                             now,
@@ -177,7 +177,7 @@ impl<E: Environment> Engine<E> {
         };
         if transmit.kind == proto::Kind::BowOut && node.drop_again.is_some() {
             // A successor would come at once.
-            return warn!(vhost = %node.spec.name, "Does not bow out while an address is still up");
+            return warn!(vhost = %node.spec.name, "Not bowing out while an address is still up");
         }
         let sent = port.send(&node.spec, transmit);
         if let Err(error) = &sent

@@ -38,7 +38,7 @@ impl<E: Environment> Engine<E> {
         if !node.is_master() {
             return;
         }
-        error!(vhost = %node.spec.name, %error, "Could not put the addresses up");
+        error!(vhost = %node.spec.name, %error, "Could not add the addresses");
         let pushed_aside = node
             .last
             .as_ref()
@@ -135,7 +135,7 @@ impl<E: Environment> Engine<E> {
                 .collect();
             refused_addresses.retry_at = Some(now + pause);
             let retry_s = pause.as_secs();
-            warn!(vhost = %node.spec.name, refused = in_words(&refused_addresses.refused), retry_s, "Cannot hold all its addresses; stays master with the others");
+            warn!(vhost = %node.spec.name, refused = in_words(&refused_addresses.refused), retry_s, "Cannot hold all its addresses; staying master with the others");
         }
         let Some(node) = self.nodes.get_mut(index) else {
             return;

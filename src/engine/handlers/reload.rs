@@ -139,9 +139,9 @@ impl Engine {
         );
         let stays = config::needs_restart(&self.config.daemon, &config.daemon);
         report.problems.extend(
-            stays
-                .into_iter()
-                .map(|key| format!("[daemon] {key} cannot change while carpd runs: restart it")),
+            stays.into_iter().map(|key| {
+                format!("[daemon] {key} cannot change while carpd is running: restart it")
+            }),
         );
         let moves = self.moves(&config);
         if scope.is_whole() {
@@ -183,7 +183,7 @@ impl Engine {
                 report.changes.extend(
                     missing
                         .iter()
-                        .map(|dev| format!("interface {dev} does not exist yet: waits for it")),
+                        .map(|dev| format!("interface {dev} does not exist yet: waiting for it")),
                 );
             }
         }
@@ -217,7 +217,7 @@ impl Engine {
                 info!(change, "Changed by the reload");
             }
             for problem in &report.warnings {
-                warn!(problem, "What was reloaded may go wrong");
+                warn!(problem, "The reload may cause problems");
             }
         }
     }
@@ -321,7 +321,7 @@ impl Engine {
         }
         self.hooks.retain(|name| config.hooks.contains_key(name));
         if self.config.trust != config.trust {
-            changes.push("trust: changed; there is no version before to go back to".to_owned());
+            changes.push("trust: changed; there is no earlier version to go back to".to_owned());
             self.hooks.forget_before();
         }
         self.shared

@@ -37,7 +37,7 @@ impl<E: Environment> Engine<E> {
         };
         node.gate = Gate::Unheard;
         let error = &node.sending.problem;
-        warn!(vhost = %node.spec.name, error, "Its advertisements do not go out: the addresses wait until one does");
+        warn!(vhost = %node.spec.name, error, "Advertisements are not going out: adding the addresses only when one does");
     }
 
     /// An advertisement may have gone out at last: then the addresses that waited for it go up.
@@ -246,7 +246,7 @@ mod tests {
                 );
                 assert_eq!(
                     pair.engine.status().vhosts[0].condition,
-                    "its addresses wait: it cannot send"
+                    "its addresses are delayed: it cannot send"
                 );
                 pair.wire.refuse(false);
                 pair.until(Pair::is_up);

@@ -40,7 +40,7 @@ impl<E: Environment> Engine<E> {
     fn report(&self) {
         for node in self.nodes.values() {
             let (spec, state) = (&node.spec, node.machine.state());
-            info!(vhost = %spec.name, interface = %spec.interface, vhid = %spec.vhid, %state, "Reports its state");
+            info!(vhost = %spec.name, interface = %spec.interface, vhid = %spec.vhid, %state, "State report");
         }
     }
 

@@ -85,7 +85,7 @@ impl<E: Environment> Engine<E> {
     fn obstacle(&self, node: &Node<E::Host>) -> Option<String> {
         if let Some(address) = node.foreign.first() {
             return Some(format!(
-                "takes no part: {}",
+                "not taking part: {}",
                 foreign_addresses::complaint(*address, &node.spec.interface)
             ));
         }
@@ -94,15 +94,15 @@ impl<E: Environment> Engine<E> {
             .get(node.interface)
             .filter(|_| node.machine.state() == State::Init)?;
         if let Some(flaw) = port.flaw_for(&node.spec) {
-            return Some(format!("takes no part: {} {flaw}", port.name));
+            return Some(format!("not taking part: {} {flaw}", port.name));
         }
         if let Some(obstacle) = port.bars(node.spec.vhid) {
-            return Some(format!("takes no part: {obstacle}"));
+            return Some(format!("not taking part: {obstacle}"));
         }
         let words = match (port.link(), port.is_deaf()) {
-            (None, _) => "waits for an interface that does not exist yet",
-            (Some(_), true) => "the interface cannot be listened to: see the log",
-            (Some(_), false) => "waits for the link",
+            (None, _) => "waiting for an interface that does not exist yet",
+            (Some(_), true) => "cannot listen on the interface: see the log",
+            (Some(_), false) => "waiting for the link",
         };
         Some(words.to_owned())
     }
@@ -169,10 +169,10 @@ fn condition<H>(node: &Node<H>, holding: bool, obstacle: Option<&str>) -> String
     let machine = &node.machine;
     let mut parts = vec![match (machine.state(), obstacle, machine.heard()) {
         (_, Some(obstacle), _) => obstacle.to_owned(),
-        (State::Init, None, _) => "takes no part".to_owned(),
+        (State::Init, None, _) => "not taking part".to_owned(),
         (State::Master, None, _) if holding => "holds its addresses".to_owned(),
         (State::Master, None, _) if node.gate == Gate::Unheard => {
-            "its addresses wait: it cannot send".to_owned()
+            "its addresses are delayed: it cannot send".to_owned()
         }
         (State::Master, None, _) => "its addresses are not up".to_owned(),
         (State::Backup, None, Some(heard)) => format!("hears {}", heard.from),

@@ -23,7 +23,7 @@ impl<E: Environment> Engine<E> {
         if self.stopping.is_some() {
             return;
         }
-        info!(signal, "Stops");
+        info!(signal, "Stopping");
         let now = clock::now();
         self.stopping = Some(Stopping {
             deadline: now + self.shutdown_timeout,
@@ -84,7 +84,7 @@ impl<E: Environment> Engine<E> {
         };
         node.leave_by = None;
         if node.leaving {
-            warn!(vhost = %node.spec.name, "Leaves without waiting for its hook any longer");
+            warn!(vhost = %node.spec.name, "Leaving without waiting for its hook any longer");
             self.leave(index, now);
         }
     }
@@ -99,7 +99,7 @@ impl<E: Environment> Engine<E> {
                 self.shared
                     .executor
                     .remove_leftover(&node.spec.interface, *address);
-                info!(vhost = %node.spec.name, interface = %node.spec.interface, %address, "Took an address off");
+                info!(vhost = %node.spec.name, interface = %node.spec.interface, %address, "Removed an address");
             }
         }
     }

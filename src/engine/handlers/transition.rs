@@ -105,7 +105,7 @@ impl<E: Environment> Engine<E> {
         );
         let mut journal = self.shared.journal.borrow_mut();
         for text in told {
-            warn!(vhost = %node.spec.name, text, "Becomes master though somebody advertises");
+            warn!(vhost = %node.spec.name, text, "Becoming master although another node advertises");
             journal.note(now, index.number(), Note::Remark { text });
         }
     }
@@ -157,7 +157,7 @@ impl<E: Environment> Engine<E> {
                 .map(ToString::to_string)
                 .collect::<Vec<_>>()
                 .join(" ");
-            info!(vhost = %spec.name, interface = %spec.interface, addresses, "Holds the addresses");
+            info!(vhost = %spec.name, interface = %spec.interface, addresses, "Acquired the addresses");
         }
         let event = node.event(EntryPoint::OnMaster, false);
         node.queue.put(event, false);
@@ -200,7 +200,7 @@ impl<E: Environment> Engine<E> {
         if self.shared.executor.drop_addresses(&node.spec.name) > 0 {
             node.drop_again = Some(now + DROP_RETRY);
         } else if held {
-            info!(vhost = %node.spec.name, interface = %node.spec.interface, "Let go of the addresses");
+            info!(vhost = %node.spec.name, interface = %node.spec.interface, "Released the addresses");
         }
     }
 
@@ -253,7 +253,7 @@ impl<E: Environment> Engine<E> {
         }
         let (vhost, text) = (
             &node.spec.name,
-            "Heard a worse master; announces the addresses again",
+            "Heard a worse master; announcing the addresses again",
         );
         if has_just_preempted(node, now) {
             info!(%vhost, %peer, "{text}");
@@ -309,7 +309,7 @@ impl<E: Environment> Engine<E> {
                 let Some(node) = self.nodes.get_mut(vhost) else {
                     return;
                 };
-                info!(vhost = %node.spec.name, by, reason, "Demotion was asked for");
+                info!(vhost = %node.spec.name, by, reason, "Demotion requested");
                 node.asked = Asked {
                     by: Demotion::new(by),
                     reason,
@@ -341,7 +341,7 @@ impl<E: Environment> Engine<E> {
         if !in_vain {
             return self.hand_over(index, reason, now);
         }
-        warn!(vhost = %node.spec.name, reason, "Stays master though a hook resigned again: nobody else is there for long");
+        warn!(vhost = %node.spec.name, reason, "Staying master although a hook resigned again: no other node stays master for long");
         node.prefer_others(reason, now);
         self.demote(index, now);
     }
@@ -400,7 +400,7 @@ impl<E: Environment> Engine<E> {
             }
             (EntryPoint::BeforeMaster, Err(failure)) if node.gate == Gate::Asked => {
                 node.gate = Gate::Open;
-                warn!(vhost = %node.spec.name, hook = %failure.hook, error = %failure.error, "Stays backup");
+                warn!(vhost = %node.spec.name, hook = %failure.hook, error = %failure.error, "Staying backup");
                 self.handle(
                     index,
                     Input::Refuse {

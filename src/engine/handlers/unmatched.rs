@@ -53,9 +53,9 @@ impl<E: Environment> Engine<E> {
         );
         let likely = kin.likely_cause();
         if kin != Kin::None {
-            warn!(%interface, vhid, %src, count, likely, "Hears a vhid that nobody here has");
+            warn!(%interface, vhid, %src, count, likely, "Heard a vhid that no virtual host here uses");
         } else if first {
-            info!(%interface, vhid, %src, count, likely, "Hears a vhid that nobody here has");
+            info!(%interface, vhid, %src, count, likely, "Heard a vhid that no virtual host here uses");
         }
         if let Some(stranger) = self
             .interfaces

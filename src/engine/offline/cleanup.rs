@@ -67,7 +67,7 @@ pub fn cleanup(run_dir: &Path, state_dir: &Path) -> Result<Cleanup, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let runtime = runtime.map_err(|err| format!("could not begin: {err}"))?;
+    let runtime = runtime.map_err(|err| format!("could not start: {err}"))?;
     let all = undo_all(run_dir, state_dir);
     tokio::task::LocalSet::new()
         .block_on(&runtime, all)
@@ -77,8 +77,8 @@ pub fn cleanup(run_dir: &Path, state_dir: &Path) -> Result<Cleanup, String> {
 async fn undo_all(run_dir: &Path, state_dir: &Path) -> Result<Cleanup, StartError> {
     // What cannot be looked at is not nothing.
     for (directory, what) in [
-        (run_dir, "look into the run directory"),
-        (state_dir, "look into the state directory"),
+        (run_dir, "read the run directory"),
+        (state_dir, "read the state directory"),
     ] {
         match std::fs::read_dir(directory) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -139,6 +139,6 @@ fn tell_living(other: &InstanceError) {
     };
     info!(
         instance = name,
-        pid, "Leaves alone what a running daemon holds"
+        pid, "Leaving alone what a running daemon holds"
     );
 }

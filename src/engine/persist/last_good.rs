@@ -93,7 +93,7 @@ impl LastGood {
         match read {
             Ok(Ok(kept)) => kept,
             Ok(Err(problem)) => {
-                warn!(hook = %name, problem, "Cannot use the kept version of a hook");
+                warn!(hook = %name, problem, "Cannot use the last good version of a hook");
                 None
             }
             Err(_) => None,
@@ -106,7 +106,7 @@ impl LastGood {
             return;
         };
         let names: Vec<Name> = names.collect();
-        self.disk.later("the kept hooks", &directory.clone(), move || {
+        self.disk.later("the last good hooks", &directory.clone(), move || {
             let there = match std::fs::read_dir(&directory) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
                 there => there?,
@@ -116,7 +116,7 @@ impl LastGood {
                 let hook = file_name.to_str().and_then(|name| Name::new(name).ok());
                 if hook.is_some_and(|hook| !names.contains(&hook)) {
                     std::fs::remove_file(entry.path())?;
-                    info!(path = %entry.path().display(), "Forgot a hook that is no longer in the configuration");
+                    info!(path = %entry.path().display(), "Removed the last good version of a hook that is no longer in the configuration");
                 }
             }
             Ok(None)
@@ -142,7 +142,10 @@ fn read(directory: &std::path::Path, name: &Name) -> Result<Option<LastGoodHook>
         || kept.source.native.is_some()
         || kept.source.digest() != kept.digest
     {
-        return Err(format!("{}: it is not what it says it is", path.display()));
+        return Err(format!(
+            "{}: its content does not match its name",
+            path.display()
+        ));
     }
     Ok(Some(kept))
 }

@@ -42,8 +42,8 @@ impl Persist {
         let (root, problem) = match instance.take_lasting() {
             Ok(root) => (Some(root.to_owned()), None),
             Err(error) => {
-                warn!(path = %instance.lasting_dir().display(), %error, "Nothing outlives this process: cannot use its directory");
-                (None, Some(format!("nothing outlives the daemon: {error}")))
+                warn!(path = %instance.lasting_dir().display(), %error, "State will not survive this process: cannot use its directory");
+                (None, Some(format!("nothing survives the daemon: {error}")))
             }
         };
         let below = |name: &str| root.as_ref().map(|root: &PathBuf| root.join(name));

@@ -44,7 +44,7 @@ impl Sequence {
         let highest = match read {
             Ok(Ok(highest)) => highest,
             Ok(Err(error)) => {
-                warn!(%error, "Counts transitions anew, from the clock");
+                warn!(%error, "Starting the count of transitions from the clock");
                 by_clock
             }
             Err(_) => by_clock,

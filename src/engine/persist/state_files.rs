@@ -207,7 +207,7 @@ fn read_all(directory: &Path) -> Vec<(Owner, Found)> {
         return Vec::new();
     }
     if let Err(error) = whole::directory(directory) {
-        warn!(%error, "Begins without the hooks' state");
+        warn!(%error, "Starting without the hooks' state");
         return Vec::new();
     }
     let entries = fs::read_dir(directory)
@@ -224,7 +224,7 @@ fn read_all(directory: &Path) -> Vec<(Owner, Found)> {
             Ok(found) => all.push((owner, found)),
             Err(why) => {
                 let kept = fs::rename(&path, path.with_added_extension("unreadable")).is_ok();
-                error!(path = %path.display(), kept, why, "Cannot read a hook's state: it begins empty");
+                error!(path = %path.display(), kept, why, "Cannot read a hook's state: starting with an empty one");
             }
         }
     }
@@ -250,7 +250,7 @@ fn read_one(path: &Path, owner: &Owner) -> Result<Found, String> {
         .next()
         .and_then(|head| postcard::from_bytes::<Owner>(head).ok());
     if head.as_ref() != Some(owner) {
-        return Err("its first record is torn, or another hook's".to_owned());
+        return Err("its first record is incomplete, or belongs to another hook".to_owned());
     }
     let mut values = Values::new();
     for record in &mut records {
@@ -270,7 +270,7 @@ fn read_one(path: &Path, owner: &Owner) -> Result<Found, String> {
     }
     let torn = records.torn();
     if torn {
-        warn!(path = %path.display(), "A hook's state has a torn end: its writer died while writing");
+        warn!(path = %path.display(), "A hook's state ends in a partial record: its writer died while writing");
     }
     Ok(Found {
         values,

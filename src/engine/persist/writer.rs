@@ -86,18 +86,14 @@ impl Health {
                 if problems.remove(subject).is_some()
                     && !problems.values().any(|(other, _)| *other == what)
                 {
-                    info!(what, "Can write again what shall outlive the daemon");
+                    info!(what, "Persistent state can be written again");
                 }
             }
             Err(error) => {
                 self.failures.fetch_add(1, Ordering::Relaxed);
                 let problem = (what, error.to_string());
                 if !problems.values().any(|known| *known == problem) {
-                    warn!(
-                        what,
-                        error = problem.1,
-                        "Could not write what shall outlive the daemon"
-                    );
+                    warn!(what, error = problem.1, "Could not write persistent state");
                 }
                 problems.insert(subject.to_owned(), problem);
             }
@@ -124,7 +120,7 @@ impl DiskWriter {
     }
 
     /// Has a job done after those before it, and again if it fails, until a newer one of the same
-    /// subject comes. False if too many wait: then the disk does not answer, and it is done when
+    /// subject comes. False if too many wait: then the disk does not respond, and it is done when
     /// there is time.
     pub(super) fn later(
         &self,
@@ -142,7 +138,7 @@ impl DiskWriter {
             self.health.note(
                 what,
                 subject,
-                Err(io::Error::other("the disk does not answer")),
+                Err(io::Error::other("the disk does not respond")),
             );
             self.health.refused().insert(subject.to_owned(), task);
             return false;

@@ -335,7 +335,7 @@ impl Planning<'_, '_> {
             let hook = self.planner.config.hooks.get(name);
             if hook.is_some_and(|hook| hook.kind != Kind::Module) {
                 self.plan.notes.push(format!(
-                    "hook {name} is a program: what it would do is not known before it runs"
+                    "hook {name} is a program: what it would do is unknown until it runs"
                 ));
             }
         }
@@ -351,7 +351,7 @@ impl Planning<'_, '_> {
         let longest = self.queue.longest_run(entry);
         let finished = loop {
             if settle(self, PATIENCE + longest).await.is_err() {
-                break Err("it works on and on".to_owned());
+                break Err("it does not come to an end".to_owned());
             }
             match self.planner.outcomes.try_recv() {
                 Ok(HookOutcome::Finished { result, .. }) => {
@@ -378,7 +378,7 @@ impl Planning<'_, '_> {
         }
         if let Some(address) = foreign_addresses::foreign(&shared.executor, vhost).first() {
             self.plan.notes.push(format!(
-                "it would take no part here: {}",
+                "it would not take part here: {}",
                 foreign_addresses::complaint(*address, &vhost.interface)
             ));
             return;
@@ -416,7 +416,7 @@ impl Planning<'_, '_> {
         } else {
             let before = (self.plan.notes.len() + 1, self.plan.parts.len());
             self.plan.notes.push(
-                "it is not master here: this is what follows if it had become master first"
+                "it is not master here: this is what would happen if it had become master first"
                     .to_owned(),
             );
             let event = std::mem::replace(&mut self.plan.event, Event::Master);

@@ -117,7 +117,7 @@ impl<H: Host> Steps<H> {
             .and_then(|change| {
                 let undo = executor?.ledger().undo_of(&owner, &change.resource)?;
                 Some(undo.back_to.map_or_else(
-                    || "stays as another hook wants it".to_owned(),
+                    || "stays, because another hook wants it".to_owned(),
                     |value| shown(&value),
                 ))
             });

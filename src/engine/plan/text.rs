@@ -17,7 +17,7 @@ impl Display for Totals {
             denied,
             failed,
         } = *self;
-        write!(f, "Plan: {change} to change, {already} already so")?;
+        write!(f, "Plan: {change} to change, {already} already in place")?;
         for (count, what) in [
             (act, "to run"),
             (denied, "not granted"),
@@ -69,7 +69,7 @@ const fn becomes(event: Event) -> &'static str {
         Event::BeforeBackup => "is about to become backup",
         Event::Backup => "becomes backup",
         Event::PeerClaim => "hears a worse master",
-        Event::Health => "is asked for its health",
+        Event::Health => "has its health checked",
         Event::Stop => "stops",
     }
 }
@@ -125,7 +125,7 @@ fn step_text(step: &Step, hook: Option<&Name>, page: &mut Page) {
         ),
         Verdict::Already => writeln!(
             page,
-            "      {what:<WIDTH$} already so: {}",
+            "      {what:<WIDTH$} already in place: {}",
             words(&step.before)
         ),
         Verdict::Act => writeln!(page, "    > {what}"),

@@ -148,7 +148,7 @@ fn service(host: &SimHost, unit: &str, event: ServiceEvent) {
         ServiceEvent::Hangs => host.starting(unit, Some(&Happens::Hangs)),
         ServiceEvent::Takes(length) => host.starting(unit, Some(&Happens::Takes(length))),
         ServiceEvent::Fails => {
-            let message = format!("{unit} is failed: made so by the rehearsal");
+            let message = format!("{unit} is failed, as the rehearsal demands");
             let error = HostError {
                 message,
                 errno: None,

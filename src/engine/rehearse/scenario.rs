@@ -182,7 +182,7 @@ impl Scenario {
                     scenario.seed = seed
                         .trim()
                         .parse()
-                        .map_err(|_| wrong(format!("{seed:?} is no number")))?;
+                        .map_err(|_| wrong(format!("{seed:?} is not a number")))?;
                 }
                 _ => scenario.events.push(event(line).map_err(wrong)?),
             }
@@ -236,7 +236,7 @@ pub fn time(text: &str) -> Result<Duration, String> {
                 .find(|c: char| c.is_ascii_digit())
                 .unwrap_or(unit.len());
         let Some((part, after)) = rest.split_at_checked(length) else {
-            return Err(format!("{text:?} is no time"));
+            return Err(format!("{text:?} is not a time"));
         };
         total = total
             .checked_add(parse_duration(part)?)
@@ -254,7 +254,7 @@ pub fn time(text: &str) -> Result<Duration, String> {
 fn event(line: &str) -> Result<(Duration, Event), String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let Some((at, words)) = words.split_first() else {
-        return Err("nothing stands there".to_owned());
+        return Err("the line is empty".to_owned());
     };
     let at = time(at)
         .map_err(|why| format!("{why}; an event begins with its time, as in \"10s node2 dies\""))?;
@@ -263,7 +263,7 @@ fn event(line: &str) -> Result<(Duration, Event), String> {
         ["partition", groups @ ..] => Event::Partition(partition(groups)?),
         ["heal"] => Event::Heal,
         [node, rest @ ..] => Event::Node((*node).to_owned(), node_event(rest)?),
-        [] => return Err("what happens then?".to_owned()),
+        [] => return Err("it does not say what happens then".to_owned()),
     };
     Ok((at, event))
 }
@@ -286,7 +286,7 @@ fn node_event(words: &[&str]) -> Result<NodeEvent, String> {
         }
         _ => {
             return Err(format!(
-                "{:?} is nothing that happens to a node",
+                "{:?} is not something that happens to a node",
                 words.join(" ")
             ));
         }
@@ -295,7 +295,7 @@ fn node_event(words: &[&str]) -> Result<NodeEvent, String> {
 
 fn ip(word: &str) -> Result<IpAddr, String> {
     word.parse()
-        .map_err(|_| format!("{word:?} is no address; here it stands without its prefix length"))
+        .map_err(|_| format!("{word:?} is not an address; write it without a prefix length"))
 }
 
 fn link(words: &[&str]) -> Result<LinkEvent, String> {
@@ -313,7 +313,7 @@ fn link(words: &[&str]) -> Result<LinkEvent, String> {
                 .ok_or_else(|| format!("a link flaps 1 to {FLAPS_MAX} times"))
         }
         _ => Err(format!(
-            "{:?} is nothing that happens to a link: down, up, flaps, flaps 3 times",
+            "{:?} is not something that happens to a link: down, up, flaps, flaps 3 times",
             words.join(" ")
         )),
     }
@@ -325,7 +325,7 @@ fn trouble(word: &str) -> Result<Trouble, String> {
         "hangs" => Ok(Trouble::Hangs),
         "works" => Ok(Trouble::Works),
         _ => Err(format!(
-            "{word:?} is nothing that a hook does: fails, hangs, works"
+            "{word:?} is not something that a hook does: fails, hangs, works"
         )),
     }
 }
@@ -339,7 +339,7 @@ fn service(words: &[&str]) -> Result<ServiceEvent, String> {
         ["works"] => Ok(ServiceEvent::Works),
         ["takes", length] => Ok(ServiceEvent::Takes(time(length)?)),
         _ => Err(format!(
-            "{:?} is nothing that a service does: runs, dies, fails, hangs, works, takes 3s",
+            "{:?} is not something that a service does: runs, dies, fails, hangs, works, takes 3s",
             words.join(" ")
         )),
     }
@@ -350,7 +350,7 @@ fn percent(word: &str) -> Result<u8, String> {
         .strip_suffix('%')
         .and_then(|number| number.parse().ok())
         .filter(|number| *number <= 100);
-    number.ok_or_else(|| format!("{word:?} is no share: 0% to 100%"))
+    number.ok_or_else(|| format!("{word:?} is not a percentage: 0% to 100%"))
 }
 
 fn partition(words: &[&str]) -> Result<Vec<Vec<String>>, String> {
@@ -464,14 +464,14 @@ mod tests {
     fn what_is_wrong_is_said() {
         for (line, said) in [
             ("node2 dies", "begins with its time"),
-            ("10s", "what happens then"),
+            ("10s", "does not say what happens"),
             (
                 "10s node2 explodes",
-                "\"explodes\" is nothing that happens to a node",
+                "\"explodes\" is not something that happens to a node",
             ),
             ("10s node2 link flops", "down, up, flaps"),
             ("10s node2 hook failover sings", "fails, hangs, works"),
-            ("10s node2 refuses 10.0.0.1/24", "without its prefix length"),
+            ("10s node2 refuses 10.0.0.1/24", "without a prefix length"),
             ("10s loss 120%", "0% to 100%"),
             ("10s partition node2 /", "\"/\" between its groups"),
             ("10 node2 dies", "needs a unit"),

@@ -46,10 +46,10 @@ pub enum RehearseError {
     #[error("{0}")]
     Scenario(String),
     /// Something goes on and on without time passing.
-    #[error("the rehearsal does not get on: too much happens at {0:?}")]
+    #[error("the rehearsal is stuck: too much happens at {0:?}")]
     Stuck(Duration),
     /// A hook works on and on without time passing.
-    #[error("the rehearsal does not get on: at {at:?} hooks of {node} work, and do not end")]
+    #[error("the rehearsal is stuck: at {at:?} hooks of {node} keep running and do not end")]
     Endless {
         /// Whose.
         node: String,
@@ -244,7 +244,7 @@ impl Simulation {
     fn expire(&mut self, now: Timestamp) {
         for (number, machine) in self.machines.iter_mut().enumerate() {
             for (dev, ip) in machine.expire(now) {
-                let text = format!("the lease of {ip} on {dev} ends: the kernel takes it away");
+                let text = format!("the lease of {ip} on {dev} ends: the kernel removes it");
                 self.record
                     .mark(now, number, MarkKind::Address, text, false, None);
                 self.moved = true;
@@ -425,7 +425,7 @@ fn tell(turn: &mut Turn<'_>, outcome: HookOutcome) -> Option<(String, bool)> {
             Some(match after.well {
                 Some(false) => (
                     format!(
-                        "health: hook {hook}: unwell by {}: {}",
+                        "health: hook {hook}: unhealthy, demotion {}: {}",
                         after.demotion, after.reason
                     ),
                     false,
@@ -485,7 +485,7 @@ fn shared_vhosts(machines: &[SimMachine], record: &mut Record) -> Vec<Shared> {
     for vhost in found.iter().filter(|vhost| vhost.members.len() == 1) {
         let addresses: Vec<String> = vhost.addresses.iter().map(ToString::to_string).collect();
         record.note(format!(
-            "only one node has {}: is the list the same on all?",
+            "only one node has {}: the list of addresses should be the same on all nodes",
             addresses.join(", ")
         ));
     }

@@ -73,7 +73,7 @@ impl TrustPolicy {
 fn told(refusal: &Refusal) -> String {
     let mend = refusal
         .mend()
-        .map(|command| format!("; mend it: {command}"))
+        .map(|command| format!("; to fix it: {command}"))
         .unwrap_or_default();
     format!("others could change this file: {refusal}{mend}")
 }

@@ -25,7 +25,7 @@ const RESTARTS: Backoff = Backoff::new(Duration::from_millis(50), Duration::from
 const HEALTHY: Duration = Duration::from_secs(60);
 
 /// Said where there is too much to watch.
-const PART: &str = "Watches only a part of what is below the hooks' directories; use `carpd reload`, or give each hook one of its own";
+const PART: &str = "Watching only some of what is below the hooks' directories; use `carpd reload`, or give each hook its own directory";
 
 /// Starts a reader process, which goes by the configuration in use, or for a reload
 /// ([`Role::NewReader`]) by the file as it is now.
@@ -42,10 +42,7 @@ pub(in crate::engine) async fn start(
         .await
         .map_err(io::Error::other)??;
     for missing in &client.confinement().missing {
-        warn!(
-            missing,
-            "The reader process keeps more rights than it needs"
-        );
+        warn!(missing, "The reader process has more rights than it needs");
     }
     Ok(Arc::new(client))
 }
@@ -148,7 +145,7 @@ impl Gone {
     fn error() -> io::Error {
         io::Error::new(
             io::ErrorKind::BrokenPipe,
-            "the reader process is gone, and is being started again",
+            "the reader process is gone, and is being restarted",
         )
     }
 }
@@ -206,7 +203,7 @@ impl Follow {
                 backoff = RESTARTS;
             }
             let pause = backoff.pause();
-            error!(%err, restart_ms = pause.as_millis(), "The reader process is gone; starts it again");
+            error!(%err, restart_ms = pause.as_millis(), "The reader process is gone; restarting it");
             let gone = |file: &PathBuf| {
                 (
                     file.clone(),
@@ -277,11 +274,11 @@ fn tell(file: &str, how: &How, told: &mut BTreeSet<String>) {
                 return;
             }
             if reason.ends_with("is a mount") {
-                info!(file, reason, every_s, "Polls a hook for changes");
+                info!(file, reason, every_s, "Polling a hook for changes");
             } else {
                 warn!(
                     file,
-                    reason, every_s, "Cannot watch a hook for changes, and polls it"
+                    reason, every_s, "Cannot watch a hook for changes; polling it"
                 );
             }
         }

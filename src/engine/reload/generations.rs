@@ -129,7 +129,7 @@ impl Generations {
             *known = digest;
             return;
         }
-        error!(hook = %name, generation = hook.generation, error = message, "Keeps the last good version of a hook");
+        error!(hook = %name, generation = hook.generation, error = message, "Keeping the last good version of a hook");
         hook.fault = Some((
             Fault {
                 message,

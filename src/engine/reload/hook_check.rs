@@ -197,7 +197,7 @@ impl HookCheck {
             .next()
             .unwrap_or(&self.source.path);
         let message = format!(
-            "{file}: it imports {}, but its only entry point is health, which may only look",
+            "{file}: it imports {}, but its only entry point is health, which may change nothing",
             vain.join(", ")
         );
         vec![self.problem(message, false)]

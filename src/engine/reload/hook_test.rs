@@ -286,7 +286,7 @@ pub(in crate::engine) fn read(
 pub(in crate::engine) fn tell_untested(name: &Name, spec: &config::Hook, test: Option<&Test>) {
     if is_wanted(spec) && test.is_none() {
         let wanted = test_path(&spec.path);
-        warn!(hook = %name, wanted = %wanted.display(), "Takes a hook that has no test: it only has to load");
+        warn!(hook = %name, wanted = %wanted.display(), "Accepting a hook that has no test: it only has to load");
     }
 }
 
@@ -296,7 +296,7 @@ pub(in crate::engine) fn tell_untestable(name: &Name, spec: &config::Hook) {
     if is_wanted(spec)
         && let Err(error) = programs::find(Program::Carpd)
     {
-        error!(hook = %name, %error, "No new version of a hook can be tested, and none is taken");
+        error!(hook = %name, %error, "New versions of a hook cannot be tested, so none is accepted");
     }
 }
 
@@ -340,7 +340,7 @@ pub(in crate::engine) async fn pass(
     let began = clock::now();
     let (verdict, missing) = examine(keeper, &exam).await?;
     if !missing.is_empty() {
-        warn!(hook = %name, missing = missing.join("; "), "Tested the hook in a process that keeps more rights than it needs");
+        warn!(hook = %name, missing = missing.join("; "), "Tested the hook in a process that has more rights than it needs");
     }
     let took_ms = clock::now().since(began).as_millis();
     let Some(first) = verdict.faults.first() else {

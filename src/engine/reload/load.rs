@@ -55,7 +55,7 @@ pub(in crate::engine) async fn hooks(
                     .map(HookCheck::look)
                     .unwrap_or_default()
                 {
-                    warn!(hook = %name, problem = problem.message, "A hook will go wrong");
+                    warn!(hook = %name, problem = problem.message, "A hook has a problem");
                 }
                 hooks.take(Rc::clone(&pool));
                 if let Some(original) = pool.original() {

@@ -114,7 +114,7 @@ impl Job {
             match helper::start(&keeper, role, wanted).await {
                 Ok(client) => found.helper = Some((client, wanted)),
                 Err(error) => found.problems.push(format!(
-                    "cannot start the helper process for what is newly granted: {error}"
+                    "cannot start the helper process for new grants: {error}"
                 )),
             }
         }
@@ -225,7 +225,7 @@ async fn read_config(path: PathBuf, old: Config, access: Access) -> (Config, Vec
     match read {
         Ok(Ok(loaded)) => {
             for problem in &loaded.report.problems {
-                warn!(problem = problem.message, "The configuration has a flaw");
+                warn!(problem = problem.message, "The configuration has a problem");
             }
             (loaded.config, Vec::new())
         }

@@ -113,7 +113,7 @@ impl HelperSupervisor {
         (self.duty, self.spare) = (None, false);
         // Its socket closes, and it ends.
         executor.host().drop_helper();
-        info!("Ended the helper process: nothing needs it any more");
+        info!("Stopped the helper process: nothing needs it any more");
     }
 
     /// For status.
@@ -157,7 +157,7 @@ async fn look_after(keeper: &Client, shared: &Shared<LinuxHost>, told: &Told, du
         error!(
             why,
             restart_ms = pause.as_millis(),
-            "The helper process died; starts it again"
+            "The helper process died; restarting it"
         );
         told.fault.replace(Some(Fault {
             message,
@@ -168,7 +168,7 @@ async fn look_after(keeper: &Client, shared: &Shared<LinuxHost>, told: &Told, du
             .host()
             .use_helper(again(keeper, told, duty, (pause, &mut backoff)).await);
         told.fault.replace(None);
-        info!("The helper process runs again");
+        info!("The helper process is running again");
     }
 }
 

@@ -143,7 +143,7 @@ impl Pool {
         let loaded = first.session.loaded().clone();
         let confinement = first.session.confinement().clone();
         if !confinement.missing.is_empty() {
-            warn!(hook = %name, missing = confinement.missing.join("; "), "Runs the hook with less than the full sandbox");
+            warn!(hook = %name, missing = confinement.missing.join("; "), "Running the hook with less than the full sandbox");
         }
         let places = places(&spec);
         Ok(Rc::new(Self {
@@ -378,7 +378,7 @@ impl Pool {
         std::iter::from_fn(|| idle.pop()).find(|runner| {
             let alive = runner.session.is_alive();
             if !alive {
-                warn!(hook = %self.name, "A runner died while it was idle");
+                warn!(hook = %self.name, "A runner died while idle");
             }
             alive
         })
@@ -417,7 +417,7 @@ impl Pool {
             }
             return;
         }
-        debug!(hook = %self.name, "Ends a runner");
+        debug!(hook = %self.name, "Stopping a runner");
         drop(runner);
         let pool = Rc::clone(self);
         tokio::task::spawn_local(async move { pool.warm_while(|| pool.idle() == 0).await });
@@ -478,7 +478,7 @@ async fn go_wrong(
 ) -> Result<Returned, HookError> {
     match trouble {
         Trouble::Fails => {
-            let message = "made to fail by the rehearsal".to_owned();
+            let message = "fails, as the rehearsal demands".to_owned();
             Err(HookError::Raised {
                 message,
                 backtrace: String::new(),

@@ -79,7 +79,7 @@ fn named(ask: &Ask) -> String {
     match ask {
         Ask::Effect { effect, .. } => effect.to_string(),
         Ask::Query(query) => query.to_string(),
-        Ask::Log { .. } => "a line of log".to_owned(),
+        Ask::Log { .. } => "a log line".to_owned(),
         Ask::Sleep { .. } => "a sleep".to_owned(),
         Ask::StateGet { .. } | Ask::StateSet { .. } => "its state".to_owned(),
     }
@@ -243,7 +243,7 @@ impl<'a, H: Host + 'static> RunRequests<'a, H> {
         });
         if let Line::Drop(said) = self.hook.log_quota(bytes, clock::now()) {
             if let Some(lines) = said {
-                warn!(%vhost, %hook, lines, "Drops log lines of a hook that logs more than its quota");
+                warn!(%vhost, %hook, lines, "Dropping log lines of a hook that logs more than its quota");
             }
             return;
         }

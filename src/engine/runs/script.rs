@@ -129,7 +129,7 @@ impl Script {
             ..line
         };
         let shown = line.argv.join(" ");
-        info!(vhost = %event.instance.name, script = shown, "Runs a script");
+        info!(vhost = %event.instance.name, script = shown, "Running a script");
         let turn = event.instance.name.to_string();
         let run = async {
             self.helper()
@@ -221,11 +221,11 @@ fn judge(vhost: &Name, script: &str, output: &CommandOutput) -> Result<Returned,
         let text = String::from_utf8_lossy(bytes);
         let mut lines = text.lines();
         for line in lines.by_ref().take(LINES_MAX) {
-            info!(%vhost, stream, line, "A script wrote");
+            info!(%vhost, stream, line, "Script output");
         }
         let more = lines.count();
         if more > 0 {
-            info!(%vhost, stream, more, "A script wrote more than is logged");
+            info!(%vhost, stream, more, "Script output beyond the limit was not logged");
         }
     }
     match output.status {
@@ -240,7 +240,7 @@ fn judge(vhost: &Name, script: &str, output: &CommandOutput) -> Result<Returned,
 fn could_not(vhost: &Name, script: &str, error: HostError, limit: Duration) -> HookError {
     match error.errno {
         Some(libc::ETIMEDOUT) => {
-            warn!(%vhost, script, %error, "Ended a script that ran too long");
+            warn!(%vhost, script, %error, "Killed a script that ran too long");
             HookError::TimedOut(limit)
         }
         Some(libc::ECANCELED) => HookError::Superseded,

@@ -383,7 +383,7 @@ impl Scripted {
     /// Its clock; not after an error, which left the machine in the middle of something.
     fn resume(&mut self) -> Result<Virtual, String> {
         let clock = self.clock.take().map(Paused::resume);
-        clock.ok_or_else(|| "what happened before has not ended on this host".to_owned())
+        clock.ok_or_else(|| "what happened before has not finished on this host".to_owned())
     }
 
     async fn go_on(&mut self, clock: Virtual, wait: bool) -> Result<(), String> {
@@ -415,7 +415,7 @@ impl Scripted {
     async fn settle(&mut self, clock: &Virtual) -> Result<(), String> {
         let patience = self.patience;
         let mut settling = Instant { play: self, clock };
-        let stuck = |Endless| "a hook works on, and does not end".to_owned();
+        let stuck = |Endless| "a hook keeps running and does not end".to_owned();
         settle(&mut settling, patience).await.map_err(stuck)
     }
 

@@ -92,7 +92,7 @@ impl Verdict {
             },
             Ok(Returned::Done) => Self {
                 demotion: health.demotion,
-                reason: "it gave back nothing".to_owned(),
+                reason: "it returned nothing".to_owned(),
             },
             Err(error) => Self {
                 demotion: health.demotion,

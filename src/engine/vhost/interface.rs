@@ -67,7 +67,7 @@ impl Wire for Ethernet {
             .map_err(|source| OpenError { step, source })?;
         for mac in groups {
             if let Err(error) = socket.accept(*mac) {
-                warn!(index, group = %mac, %error, "Could not ask the network card for a group");
+                warn!(index, group = %mac, %error, "Could not add a multicast address to the network card");
             }
         }
         Ok(socket)
@@ -78,7 +78,7 @@ impl Wire for Ethernet {
         for group in groups {
             // The packet socket hears the group all the same unless a switch snoops.
             if let Err(error) = membership.join(*group) {
-                warn!(index, %group, %error, "Could not report a group to the switches");
+                warn!(index, %group, %error, "Could not join a multicast group: switches may not forward it");
             }
         }
         Some(membership)
@@ -357,7 +357,7 @@ impl<W: Wire> Interface<W> {
         match self.wire.open(self.id, index, &groups) {
             Ok(socket) => {
                 self.socket = Some(Rc::new(socket));
-                info!(interface = %self.name, index, "Listens");
+                info!(interface = %self.name, index, "Listening");
             }
             Err(error) => warn!(interface = %self.name, %error, "Cannot listen"),
         }

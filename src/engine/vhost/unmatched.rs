@@ -36,14 +36,14 @@ impl Kin {
     pub(in crate::engine) fn likely_cause(&self) -> String {
         match self {
             Self::None => {
-                "another group of hosts, or a peer with another vhid, password and addresses"
+                "another group of hosts, or a peer with a different vhid, password and addresses"
                     .to_owned()
             }
             Self::Signs(vhost) => format!(
-                "it has the password and the addresses of {vhost}, so one of the two vhids is wrong"
+                "it has the password and addresses of {vhost}, so one of the two vhids is wrong"
             ),
             Self::Group(vhost) => {
-                format!("{vhost} has this vhid, and advertises to another multicast group")
+                format!("{vhost} has this vhid, but advertises to another multicast group")
             }
         }
     }

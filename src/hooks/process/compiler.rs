@@ -145,7 +145,7 @@ async fn converse(
         .map_err(dead)?
     else {
         return Err(LoadError::Runner(
-            "the compiler spoke out of turn".to_owned(),
+            "the compiler sent something unexpected".to_owned(),
         ));
     };
     let lacking = sandbox::lacking(&confinement);
@@ -166,7 +166,7 @@ async fn converse(
         Report::Done(code) if code.len() <= MAX_CODE => Ok(code),
         Report::Refused(why) => Err(LoadError::Code(why)),
         Report::Done(_) | Report::Ready { .. } => Err(LoadError::Runner(
-            "the compiler spoke out of turn".to_owned(),
+            "the compiler sent something unexpected".to_owned(),
         )),
     }
 }

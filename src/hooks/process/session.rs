@@ -469,7 +469,7 @@ pub(in crate::hooks) fn dead(err: &FrameError) -> LoadError {
 }
 
 pub(in crate::hooks) fn out_of_turn() -> FrameError {
-    std::io::Error::new(ErrorKind::InvalidData, "it spoke out of turn").into()
+    std::io::Error::new(ErrorKind::InvalidData, "it sent something unexpected").into()
 }
 
 impl Turn<'_> {

@@ -25,7 +25,7 @@ struct Clean {
 pub fn give_back() {
     match own_mappings() {
         Ok(clean) => clean.iter().for_each(forget),
-        Err(err) => debug!(%err, "Cannot see its own memory"),
+        Err(err) => debug!(%err, "Cannot read the process's own memory map"),
     }
     #[cfg(target_env = "gnu")]
     // SAFETY: no argument but a number; it only touches what the allocator holds as free.
@@ -89,7 +89,7 @@ fn forget(mapping: &Clean) {
     // thread, so it is still that mapping.
     let result = unsafe { libc::madvise(start, mapping.length, libc::MADV_DONTNEED) };
     if result != 0 {
-        debug!(err = %io::Error::last_os_error(), "Cannot give back a part of the program");
+        debug!(err = %io::Error::last_os_error(), "Cannot release part of the program's memory");
     }
 }
 

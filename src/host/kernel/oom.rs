@@ -1,4 +1,4 @@
-//! Whom the kernel has killed for lack of memory, as its log says.
+//! Whom the kernel has killed because memory ran out, as its log says.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read as _};
@@ -14,8 +14,8 @@ const RECORD_MAX: usize = 8192;
 /// The most records that are read: more than the log has room for.
 const RECORDS_MAX: usize = 1 << 18;
 
-/// How long ago the kernel killed one of these processes of ours for lack of memory, at most so long
-/// ago. `None` also where its log may not be read, or where it counts processes otherwise.
+/// How long ago the kernel killed one of these processes of ours because memory ran out, at most so
+/// long ago. `None` also where its log may not be read, or where it counts processes otherwise.
 #[must_use]
 pub fn killed_for_memory(pids: &[u32], at_most: Duration) -> Option<Duration> {
     let now = clock::awake()?;

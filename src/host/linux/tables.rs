@@ -32,7 +32,7 @@ impl LinuxHost {
             return read(&reader);
         }
         let late = |_| HostError {
-            message: "others who read the kernel's tables have not ended in time".to_owned(),
+            message: "other reads of the kernel's tables have not finished in time".to_owned(),
             errno: Some(libc::ETIMEDOUT),
         };
         let place = timeout(limit, Arc::clone(&self.readers).acquire_owned())

@@ -76,7 +76,7 @@ pub enum SpawnError {
         source: io::Error,
     },
     /// It was ended by force, with all of its group.
-    #[error("{program} had not ended after {:.1} s and was {}{}", limit.as_secs_f64(), ending(*.status), said(output))]
+    #[error("{program} did not finish within {:.1} s and was {}{}", limit.as_secs_f64(), ending(*.status), said(output))]
     Overran {
         /// As given.
         program: String,

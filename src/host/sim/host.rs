@@ -136,7 +136,7 @@ impl Host for SimHost {
             Some(Happens::Takes(_) | Happens::Hangs) => {
                 clock::sleep(limit).await;
                 HostError {
-                    message: format!("{effect} did not end within {limit:?}{RAISE_TIMEOUT}"),
+                    message: format!("{effect} did not finish within {limit:?}{RAISE_TIMEOUT}"),
                     errno: Some(libc::ETIMEDOUT),
                 }
             }

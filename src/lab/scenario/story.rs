@@ -449,7 +449,7 @@ fn carpd_line(line: &str) -> Option<String> {
                 text("outcome")
             ))
         }
-        "Did an effect" => Some(format!("{}: {}", text("effect"), text("outcome"))),
+        "Applied an effect" => Some(format!("{}: {}", text("effect"), text("outcome"))),
         "Ready" => Some("carpd is ready".to_owned()),
         _ => match text("level").as_str() {
             level @ ("WARN" | "ERROR") => {

@@ -230,10 +230,10 @@ impl Running {
                     .collect();
                 let route = effects
                     .iter()
-                    .rfind(|line| of(&line.text, "Did an effect", "effect", "route"));
+                    .rfind(|line| of(&line.text, "Applied an effect", "effect", "route"));
                 let service = effects
                     .iter()
-                    .rfind(|line| of(&line.text, "Did an effect", "effect", "service"));
+                    .rfind(|line| of(&line.text, "Applied an effect", "effect", "service"));
                 let (route, service) = route
                     .zip(service)
                     .ok_or("the hook's effects are not in the log")?;

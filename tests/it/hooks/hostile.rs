@@ -195,7 +195,7 @@ fn nonsense_ends_the_session() {
     );
     assert!(
         died(|runner| runner.say(&FromRunner::Loaded(Err(LoadError::Code("x".into())))))
-            .contains("out of turn")
+            .contains("something unexpected")
     );
     assert!(died(|_| ()).contains("closed the socket"));
     // A frame's length counts, not what a message claims of its parts: a text of 4 GiB in 8 bytes.

@@ -204,7 +204,7 @@ fn what_the_file_does_not_grant_is_refused_whoever_asks() {
             assert!(
                 no_bus
                     .message
-                    .starts_with("could not reach systemd by D-Bus: "),
+                    .starts_with("could not reach systemd over D-Bus: "),
                 "{no_bus}"
             );
             call(&client, write(&directory.join("writable"), "x"))

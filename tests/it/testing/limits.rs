@@ -24,7 +24,7 @@ fn a_test_has_so_many_processes_at_a_time() {
         let greedy = place(hook, "", &case("'greedy'", &each(waits)));
         let ran = test(greedy.path(), &[]);
         assert!(
-            ran.code == 1 && ran.stdout.contains("more than 64 processes at a time"),
+            ran.code == 1 && ran.stdout.contains("more than 64 processes at once"),
             "{}",
             ran.stdout
         );

@@ -244,7 +244,10 @@ impl Member {
             "/run/lab/h.lua"
         };
         self.host.write(path, 0o644, &broken)?;
-        let refused = self.wait_says(&["Keeps the last good version of a hook", "Reloaded"], SOON);
+        let refused = self.wait_says(
+            &["Keeping the last good version of a hook", "Reloaded"],
+            SOON,
+        );
         self.write(lab)?;
         if refused?.says("Reloaded") {
             Err("a hook that does not load was taken".into())

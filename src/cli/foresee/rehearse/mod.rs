@@ -169,9 +169,7 @@ fn nodes(words: &[String]) -> Result<Vec<NodeConfig>, Failure> {
         }
         if nodes.iter().any(|node| node.name == name) {
             let failure = Failure::new(Exit::Usage, format!("two nodes are called {name}"));
-            return Err(
-                failure.hint("put names in front: a=/srv/a/carpd.toml b=/srv/b/carpd.toml")
-            );
+            return Err(failure.hint("put names in front: a=/srv/a/carpd.toml b=/srv/b/carpd.toml"));
         }
         nodes.push(NodeConfig { name, path, config });
     }

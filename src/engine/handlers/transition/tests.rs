@@ -76,7 +76,7 @@ fn an_order_to_hand_over_without_a_peer_is_refused_or_tells_for_how_long_nobody_
         let seq = engine.first().last.as_ref().unwrap().seq;
         let mut answer = order(&mut engine, false);
         let second = order(&mut engine, false).await.unwrap();
-        assert_eq!(second, Err("web is being handed over already".to_owned()));
+        assert_eq!(second, Err("web is already being handed over".to_owned()));
         let began = clock::now();
         let refused = loop {
             step(&mut engine, &clock);

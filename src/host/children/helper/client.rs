@@ -136,7 +136,7 @@ impl HelperClient {
         };
         let late = |_| HostError {
             message: format!(
-                "the helper process had too much else to do for {:.1} s",
+                "the helper process was too busy for {:.1} s",
                 limit.as_secs_f64()
             ),
             errno: Some(libc::ETIMEDOUT),
@@ -168,7 +168,7 @@ impl HelperClient {
             )),
             Err(_) => Err(HostError {
                 message: format!(
-                    "the helper process gave no answer for {:.1} s",
+                    "the helper process did not answer for {:.1} s",
                     limit.as_secs_f64()
                 ),
                 errno: Some(libc::ETIMEDOUT),

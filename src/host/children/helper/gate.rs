@@ -305,7 +305,9 @@ fn refused(op: &HelperOp) -> HostError {
             format!("reading the file {path:?}")
         }
         HelperOp::WriteFile { path, .. } => format!("writing the file {path:?}"),
-        HelperOp::RestoreFile { path, .. } => format!("putting back this file {path:?}"),
+        HelperOp::RestoreFile { path, .. } => {
+            format!("restoring the file {path:?} to this content")
+        }
         HelperOp::RemoveFile { path } => format!("removing the file {path:?}"),
         HelperOp::Run { .. } => "running this command line".to_owned(),
         HelperOp::Script { .. } => "running this script".to_owned(),
@@ -314,9 +316,8 @@ fn refused(op: &HelperOp) -> HostError {
         }
         HelperOp::ServiceStatus { unit, .. } => format!("asking for the service {unit:?}"),
     };
-    let message = format!(
-        "the helper process refuses {what}: no hook is granted it in the configuration that it goes by"
-    );
+    let message =
+        format!("the helper process refuses {what}: in its configuration no hook is granted this");
     HostError {
         message,
         errno: Some(libc::EPERM),

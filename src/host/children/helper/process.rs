@@ -54,7 +54,7 @@ pub fn main(terms: Option<Terms>) -> ExitCode {
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
-            tracing::error!(%err, "The helper process ends");
+            tracing::error!(%err, "The helper process stopped");
             ExitCode::FAILURE
         }
     }
@@ -103,7 +103,7 @@ async fn serve(stream: UnixStream, mut gate: Gate) -> io::Result<()> {
     else {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
-            "the engine spoke out of turn",
+            "the engine sent something unexpected",
         ));
     };
     if let (Gate::Open, Some(records)) = (&gate, undo) {
@@ -217,10 +217,7 @@ async fn receive(
 fn confine() -> io::Result<()> {
     let confinement = privilege::confine_helper().map_err(|err| io::Error::other(err.message))?;
     for missing in &confinement.missing {
-        tracing::warn!(
-            missing,
-            "The helper process keeps more rights than it needs"
-        );
+        tracing::warn!(missing, "The helper process has more rights than it needs");
     }
     Ok(())
 }
@@ -440,7 +437,7 @@ fn running(state: UnitState) -> Result<Value, HostError> {
             Ok(Value::Running(false))
         }
         UnitState::Unknown => Err(HostError {
-            message: "it cannot be told whether it runs".to_owned(),
+            message: "it cannot be determined whether it runs".to_owned(),
             errno: None,
         }),
     }
@@ -499,7 +496,7 @@ async fn blocking<T: Send + 'static>(
         }),
         Err(_) => Err(HostError {
             message: format!(
-                "the file system gave no answer for {:.1} s",
+                "the file system did not respond for {:.1} s",
                 limit.as_secs_f64()
             ),
             errno: Some(libc::ETIMEDOUT),

@@ -103,7 +103,7 @@ impl Records {
             values.remove(1);
         }
         if let Err(error) = write(&self.directory, &file, &self.values) {
-            warn!(path = %file.display(), error, "Could not write down what was there before: after a crash it cannot be put back");
+            warn!(path = %file.display(), error, "Could not record the previous value: after a crash it cannot be restored");
         }
     }
 
@@ -126,10 +126,10 @@ impl Records {
             if (is_old || place >= FILES_MAX) && !is_own(&file) && !referred(&file) {
                 match fs::remove_file(&file) {
                     Ok(()) => {
-                        debug!(path = %file.display(), "Removed what a daemon of long ago wrote down");
+                        debug!(path = %file.display(), "Removed the records of an old daemon");
                     }
                     Err(error) => {
-                        warn!(path = %file.display(), %error, "Could not remove what a daemon of long ago wrote down");
+                        warn!(path = %file.display(), %error, "Could not remove the records of an old daemon");
                     }
                 }
             }
@@ -197,7 +197,7 @@ fn by_age(directory: &Path) -> Vec<(SystemTime, PathBuf)> {
 /// What cannot be read, is damaged or could be another user's work counts as nothing.
 fn read(file: &Path) -> Values {
     let bytes = whole::read(file, MAGIC, LIMIT)
-        .inspect_err(|error| warn!(%error, "Ignores what was written down"));
+        .inspect_err(|error| warn!(%error, "Ignoring a record of a previous value"));
     bytes
         .ok()
         .flatten()

@@ -188,9 +188,9 @@ impl Couriers {
         let report = frame::next(&mut stream, &mut Inbox::default(), MESSAGE_MAX).await;
         report.map_err(|err| match err {
             FrameError::Closed | FrameError::Truncated => {
-                io::Error::other("the courier ended without an answer")
+                io::Error::other("the HTTP worker ended without an answer")
             }
-            err => io::Error::other(format!("the courier's answer cannot be read: {err}")),
+            err => io::Error::other(format!("the HTTP worker's answer cannot be read: {err}")),
         })
     }
 }

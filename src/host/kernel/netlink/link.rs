@@ -114,7 +114,7 @@ impl Netlink {
             .iter()
             .find_map(|message| Some((link_of(message)?, forwards_ipv6(message))));
         found.ok_or_else(|| HostError {
-            message: format!("the kernel said nothing readable about {dev}"),
+            message: format!("the kernel's answer about {dev} is not readable"),
             errno: None,
         })
     }

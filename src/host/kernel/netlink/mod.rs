@@ -246,7 +246,7 @@ impl Netlink {
             if deadline.is_some_and(|deadline| deadline.left().is_zero()) {
                 return Err(Refusal {
                     errno: Errno::ETIMEDOUT,
-                    words: Some("the table was not read to its end in time".to_owned()),
+                    words: Some("the table could not be read completely in time".to_owned()),
                 });
             }
             picked.extend(pick(part));

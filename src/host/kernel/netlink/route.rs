@@ -102,9 +102,7 @@ impl Netlink {
     /// [`HostError`] with the kernel's words.
     pub fn restore_route(&self, found: &FoundRoute) -> Result<Outcome, HostError> {
         let mut message = RouteMessage::parse(&found.form).map_err(|err| HostError {
-            message: format!(
-                "putting back the route {found}: what was noted of it cannot be read: {err}"
-            ),
+            message: format!("restoring the route {found}: its record cannot be read: {err}"),
             errno: Some(libc::EINVAL),
         })?;
         if let Some(dev) = &found.route.dev {
@@ -120,7 +118,7 @@ impl Netlink {
             RouteNetlinkMessage::NewRoute(message),
             NLM_F_CREATE | NLM_F_REPLACE,
         )
-        .map_err(|refusal| refusal.while_doing(format_args!("putting back the route {found}")))?;
+        .map_err(|refusal| refusal.while_doing(format_args!("restoring the route {found}")))?;
         Ok(Outcome::Changed)
     }
 

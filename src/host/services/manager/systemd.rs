@@ -134,7 +134,7 @@ impl Systemd {
             None => zbus::connection::Builder::system(),
         };
         let failed = |said: String| HostError {
-            message: format!("could not reach systemd by D-Bus: {said}"),
+            message: format!("could not reach systemd over D-Bus: {said}"),
             errno: None,
         };
         let built = timeout(QUESTION, builder.build()).await;
@@ -292,7 +292,7 @@ impl Job {
                 .await),
             Err(_) => {
                 let what = format!(
-                    "had not ended after {:.1} s and was cancelled",
+                    "did not finish within {:.1} s and was cancelled",
                     limit.as_secs_f64()
                 );
                 let error = self
