@@ -1,5 +1,6 @@
-//! Says which build this is, for [`carpd::programs::BUILD`]: a digest of all that the programs are made
-//! of. The same sources with the same features give the same one, whenever and wherever they are built.
+//! Says which build this is, for [`carpd::programs::BUILD`]: a digest of all that the programs are
+//! made of. The same sources with the same features give the same one, whenever and wherever they
+//! are built.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
@@ -15,7 +16,8 @@ fn main() -> io::Result<()> {
             add(&mut digest, &root, &path)?;
         }
     }
-    // Messages have parts that exist in some builds alone, and numbers that are as wide as addresses.
+    // Messages have parts that exist in some builds alone, and numbers that are as wide as
+    // addresses.
     let mut settings: Vec<String> = env::vars()
         .filter(|(name, _)| {
             name.starts_with("CARGO_FEATURE_")

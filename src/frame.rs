@@ -37,7 +37,7 @@ pub enum FrameError {
         limit: usize,
     },
     /// The bytes are no such message.
-    #[error("a message makes no sense: {0}")]
+    #[error("a message is invalid: {0}")]
     Garbage(#[from] postcard::Error),
     /// The socket failed.
     #[error(transparent)]

@@ -129,8 +129,8 @@ fn fields() -> impl for<'w> FormatFields<'w> + Send + Sync {
     .delimited(" ")
 }
 
-/// A value of a field, quoted where a reader of logfmt would take it for more than one. A text comes
-/// in the quotes of `Debug`, which are the same.
+/// A value of a field, quoted where a reader of logfmt would take it for more than one. A text
+/// comes in the quotes of `Debug`, which are the same.
 fn logfmt(value: &str) -> String {
     let text = value
         .strip_prefix('"')

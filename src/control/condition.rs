@@ -157,8 +157,8 @@ impl Daemon {
     }
 }
 
-/// The engine is well, and waits for a process that its keeper does not start: for a reload it needs
-/// some.
+/// The engine is well, and waits for a process that its keeper does not start: for a reload it
+/// needs some.
 fn waits_for(keeper: &Process) -> Trouble {
     let Process { pid, state, .. } = keeper;
     Trouble {

@@ -85,8 +85,8 @@ pub fn bind(path: &Path) -> io::Result<Bound> {
     })
 }
 
-/// Is it the socket that was just made? Whoever may make names in the directory, as an engine with a
-/// user of its own, could have put root's file in its place.
+/// Is it the socket that was just made? Whoever may make names in the directory, as an engine with
+/// a user of its own, could have put root's file in its place.
 fn is_own_socket(there: &Metadata) -> bool {
     there.file_type().is_socket()
         && there.nlink() == 1

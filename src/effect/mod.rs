@@ -25,7 +25,9 @@ pub use grant::{
     AddrGrant, Capability, CarpVerb, CommandGrant, Denied, FileGrant, FileVerb, Granted, Grants,
     Hole, LinkGrant, LinkVerb, Own, RouteGrant, RuleGrant, ServiceGrant, SysctlGrant, toml_string,
 };
-pub use outgoing::{Endpoint, Errand, HttpGrant, HttpRequest, HttpResponse, HttpVerb, Url};
+pub use outgoing::{
+    Endpoint, HttpGrant, HttpRequest, HttpResponse, HttpVerb, OutgoingRequest, Url,
+};
 pub use resource::{Resource, Value, plain_metric};
 pub use spec::{
     AddressTarget, CommandOutput, FoundFile, FoundRoute, Link, Route, RouteTarget, Rule,

@@ -71,8 +71,8 @@ fn take_own_uid(estate: &Estate<'_>) -> Result<(), String> {
     taken
 }
 
-/// Can the present user write what the engine has to write? On a file system that is read-only nobody
-/// can, and who owns the files can still read them.
+/// Can the present user write what the engine has to write? On a file system that is read-only
+/// nobody can, and who owns the files can still read them.
 fn can_work(estate: &Estate<'_>) -> Result<(), String> {
     let look = AccessFlags::R_OK | AccessFlags::X_OK;
     for directory in estate.needed() {

@@ -22,7 +22,7 @@ use super::reload::load;
 use super::rights;
 use super::runs::helper::{self, HelperSupervisor};
 use super::runs::helper_rights::terms;
-use super::runs::http_worker::couriers;
+use super::runs::http_worker::http_workers;
 use super::runs::shared::{DaemonLimits, Shared};
 use super::vhost::interface::{Ethernet, Interfaces};
 use super::vhost::table::Nodes;
@@ -170,7 +170,7 @@ async fn start(
     // The keeper tells them whose certificates to believe.
     executor
         .host()
-        .set_couriers(couriers(keeper.clone(), sandbox_policy(config), None));
+        .set_http_workers(http_workers(keeper.clone(), sandbox_policy(config), None));
     let granted = terms(config, config_path).duty();
     let duty = start_helper(granted.max(for_recovery), &keeper, executor.host()).await?;
     let predecessor = exits.take_predecessor().or(killed);

@@ -42,8 +42,8 @@ pub fn now() -> Timestamp {
     Timestamp::from_nanos(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// The time since the boot without that in which the machine slept: the kernel's log counts so. `None`
-/// where the system does not say.
+/// The time since the boot without that in which the machine slept: the kernel's log counts so.
+/// `None` where the system does not say.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is where it is read")]
 pub fn awake() -> Option<Duration> {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 
 use super::children::helper::{Duty, HelperClient, HelperOp, HelperReply};
-use super::children::http_worker::Couriers;
+use super::children::http_worker::HttpWorkers;
 use super::kernel::announce::Announcer;
 use super::kernel::hostname;
 use super::kernel::netlink::{AddressOptions, Netlink, index_of};
@@ -43,7 +43,7 @@ pub struct Options {
 /// This machine, in the network namespace of the thread that made it.
 ///
 /// Host name, files, command lines and init scripts need the helper: see [`Self::set_helper`].
-/// Requests to other hosts need couriers: see [`Self::set_couriers`].
+/// Requests to other hosts need HTTP workers: see [`Self::set_http_workers`].
 #[derive(Debug)]
 pub struct LinuxHost {
     netlink: Netlink,
@@ -53,7 +53,7 @@ pub struct LinuxHost {
     services: Services,
     helper: RefCell<Option<Rc<HelperClient>>>,
     helped_again: Notify,
-    couriers: RefCell<Option<Couriers>>,
+    http_workers: RefCell<Option<HttpWorkers>>,
     readers: Arc<Semaphore>,
     patient: bool,
 }
@@ -89,7 +89,7 @@ impl LinuxHost {
             services,
             helper: RefCell::default(),
             helped_again: Notify::new(),
-            couriers: RefCell::default(),
+            http_workers: RefCell::default(),
             readers: Arc::new(Semaphore::new(tables::READ_AT_ONCE)),
             patient: options.patient,
         })
@@ -136,14 +136,18 @@ impl LinuxHost {
     }
 
     /// Who goes out for a hook's requests to other hosts.
-    pub fn set_couriers(&self, couriers: Couriers) {
-        *self.couriers.borrow_mut() = Some(couriers);
+    pub fn set_http_workers(&self, http_workers: HttpWorkers) {
+        *self.http_workers.borrow_mut() = Some(http_workers);
     }
 
-    async fn send_out(&self, errand: Errand, limit: Duration) -> Result<Reply, HostError> {
-        let couriers = self.couriers.borrow().clone();
-        match couriers {
-            Some(couriers) => couriers.send(errand, limit).await,
+    async fn send_out(
+        &self,
+        request: OutgoingRequest,
+        limit: Duration,
+    ) -> Result<Reply, HostError> {
+        let http_workers = self.http_workers.borrow().clone();
+        match http_workers {
+            Some(http_workers) => http_workers.send(request, limit).await,
             None => Err(HostError {
                 message: "no HTTP workers are available here".to_owned(),
                 errno: Some(libc::ENOSYS),
@@ -447,7 +451,10 @@ impl Host for LinuxHost {
                     Err(helped::unexpected(&reply))
                 }
             }
-            Effect::HttpSend(request) => self.send_out(Errand::Http(request.clone()), limit).await,
+            Effect::HttpSend(request) => {
+                self.send_out(OutgoingRequest::Http(request.clone()), limit)
+                    .await
+            }
             Effect::AddressAdd { .. }
             | Effect::AddressDelete { .. }
             | Effect::RouteReplace(_)
@@ -479,16 +486,19 @@ impl Host for LinuxHost {
             ),
             Query::Addresses { dev: None } => self.addresses(limit).await?,
             Query::Routes { table } => self.routes(*table, limit).await?,
-            Query::HttpGet(request) => self.send_out(Errand::Http(request.clone()), limit).await?,
+            Query::HttpGet(request) => {
+                self.send_out(OutgoingRequest::Http(request.clone()), limit)
+                    .await?
+            }
             Query::TcpConnect {
                 endpoint,
                 timeout_ms,
             } => {
-                let errand = Errand::Connect {
+                let request = OutgoingRequest::Connect {
                     endpoint: endpoint.clone(),
                     timeout_ms: *timeout_ms,
                 };
-                self.send_out(errand, limit).await?
+                self.send_out(request, limit).await?
             }
             Query::CarpState => {
                 return Err(HostError {

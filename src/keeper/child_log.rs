@@ -1,8 +1,8 @@
 //! The children's log: packets on sockets that they have as standard error.
 //!
 //! There are two sockets and not one for each child, since there may be thousands of children; the
-//! kernel says who sent a packet. Children that handle what others wrote share one socket, all others
-//! share the second: a full socket loses what is sent to it, whoever filled it.
+//! kernel says who sent a packet. Children that handle what others wrote share one socket, all
+//! others share the second: a full socket loses what is sent to it, whoever filled it.
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -112,8 +112,8 @@ fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> nix::Result<(usize, Option<Pi
     Ok((received.bytes, sender))
 }
 
-/// Logs a child's entry. Processes that handle what others wrote have a callsite of their own, so that
-/// a flood of theirs does not suppress what the others log; and they cannot choose the level.
+/// Logs a child's entry. Processes that handle what others wrote have a callsite of their own, so
+/// that a flood of theirs does not suppress what the others log; and they cannot choose the level.
 fn log(role: Option<Role>, entry: &LogEntry) {
     let LogEntry {
         level,

@@ -53,9 +53,9 @@ fn release_by(
     }
 }
 
-/// Removes the addresses of one virtual host. True if all are gone: while one is left there must be no
-/// bow-out, which would call a successor. The kernel's lease removes that address before a successor
-/// comes by itself.
+/// Removes the addresses of one virtual host. True if all are gone: while one is left there must be
+/// no bow-out, which would call a successor. The kernel's lease removes that address before a
+/// successor comes by itself.
 fn release(
     entry: &FailSafe,
     remove: &impl Fn(&FailSafe, VirtualAddress) -> Result<(), HostError>,

@@ -74,8 +74,9 @@ impl Client {
     }
 
     /// For a process without a keeper, such as `carpd check`: starts one from the daemon's program,
-    /// which is beside this one unless a test says where. It ends with the last clone of the client. Call it from the main thread
-    /// or one that lives as long: the keeper ends with the thread that started it.
+    /// which is beside this one unless a test says where. It ends with the last clone of the
+    /// client. Call it from the main thread or one that lives as long: the keeper ends with the
+    /// thread that started it.
     ///
     /// # Errors
     /// The program could not be started.
@@ -211,21 +212,22 @@ impl Client {
         answer
     }
 
-    /// Gives the keeper the failsafe, for the case that we crash: [`super::failsafe::Writer::create`].
+    /// Gives the keeper the failsafe, for the case that we crash:
+    /// [`super::failsafe::Writer::create`].
     pub fn publish(&self, failsafe: OwnedFd) {
         // Without a keeper there is nobody to read it.
         let _ = self.orders.send(Order::FailSafe(failsafe));
     }
 
-    /// Tells the keeper that a reload which began with a [`Role::NewReader`] is still being prepared,
-    /// every [`super::PREPARING_EVERY`].
+    /// Tells the keeper that a reload which began with a [`Role::NewReader`] is still being
+    /// prepared, every [`super::PREPARING_EVERY`].
     pub fn preparing(&self) {
         // Without a keeper nobody waits for it.
         let _ = self.orders.send(Order::Preparing);
     }
 
-    /// Tells the keeper how a reload ended that began with a [`Role::NewReader`]. The keeper ends the
-    /// children of the configuration that is not in use.
+    /// Tells the keeper how a reload ended that began with a [`Role::NewReader`]. The keeper ends
+    /// the children of the configuration that is not in use.
     pub fn reloaded(&self, accepted: bool) {
         // Without a keeper there are no helpers and readers.
         let _ = self.orders.send(Order::Reloaded(accepted));

@@ -2,8 +2,8 @@
 //!
 //! The file may change at any time, and has no effect until a reload takes it into use. So the
 //! keeper copies it when an engine starts and when a reload begins. A child that is started in
-//! between reads the copy in use. A compromised engine can claim that a reload failed, but it cannot
-//! make its helpers read another file.
+//! between reads the copy in use. A compromised engine can claim that a reload failed, but it
+//! cannot make its helpers read another file.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -27,11 +27,11 @@ const BYTES_MAX: u64 = (1 << 20) + 1;
 /// How long reading the file may take. After that there is no copy: each process reads the file
 /// itself and reports what is wrong with it.
 const READ_MAX: Duration = Duration::from_secs(1);
-/// If the engine has not said for so long that it still prepares a reload, nor how that ended, the new
-/// copy counts as in use.
+/// If the engine has not said for so long that it still prepares a reload, nor how that ended, the
+/// new copy counts as in use.
 pub(super) const SILENCE_MAX: Duration = Duration::from_mins(1);
-/// So it does after this time, whatever the engine says: one that somebody has taken over must not keep
-/// the grants of both configurations for ever.
+/// So it does after this time, whatever the engine says: one that somebody has taken over must not
+/// keep the grants of both configurations for ever.
 pub(super) const UNDECIDED_MAX: Duration = Duration::from_hours(24);
 
 /// The content of the file at one time.
@@ -60,7 +60,8 @@ impl ConfigCopy {
         }
     }
 
-    /// What `read` makes of the copy, or of the file if there is none; `None` if that takes too long.
+    /// What `read` makes of the copy, or of the file if there is none; `None` if that takes too
+    /// long.
     pub(super) fn ask<T: Send + 'static>(
         &self,
         read: impl FnOnce(Option<File>) -> Option<T> + Send + 'static,
@@ -166,10 +167,10 @@ impl ConfigCopies {
         }
     }
 
-    /// An engine starts. The first one takes the file as it is. One that follows a crash goes on with
-    /// the copy in use: what was edited since then has no effect without a reload. But if the one
-    /// before `died_young`, the copy itself may be why, and only the file can mend that: it is taken
-    /// again if it can be read.
+    /// An engine starts. The first one takes the file as it is. One that follows a crash goes on
+    /// with the copy in use: what was edited since then has no effect without a reload. But if the
+    /// one before `died_young`, the copy itself may be why, and only the file can mend that: it is
+    /// taken again if it can be read.
     pub(super) fn engine_starts(&mut self, file: &Path, died_young: bool) {
         (self.next, self.former, self.since) = (None, None, None);
         let used = self.in_use.as_ref().filter(|copy| copy.text.is_some());
@@ -184,8 +185,8 @@ impl ConfigCopies {
         }
     }
 
-    /// A reload begins: gives the copy that it is about, which is the one in use if the file has not
-    /// changed.
+    /// A reload begins: gives the copy that it is about, which is the one in use if the file has
+    /// not changed.
     pub(super) fn reload_begins(&mut self, file: &Path, now: Timestamp) -> Option<&ConfigCopy> {
         let next = ConfigCopy::of(self.last + 1, file);
         if self

@@ -1,10 +1,11 @@
-//! The failsafe: what the keeper must do if the engine crashes, written by the engine while it runs.
+//! The failsafe: what the keeper must do if the engine crashes, written by the engine while it
+//! runs.
 //!
-//! It is a memory file that both have open. The engine writes an entry for each virtual host whenever
-//! something about it changes, and a heartbeat; the keeper reads them when it has to. Each slot has
-//! two halves that are written in turn, each with its sequence number at both ends, so that a crash in
-//! the middle of a write leaves the previous content intact. These are plain file calls without a
-//! mapping: nothing here is unsafe, and a write takes about a microsecond.
+//! It is a memory file that both have open. The engine writes an entry for each virtual host
+//! whenever something about it changes, and a heartbeat; the keeper reads them when it has to. Each
+//! slot has two halves that are written in turn, each with its sequence number at both ends, so
+//! that a crash in the middle of a write leaves the previous content intact. These are plain file
+//! calls without a mapping: nothing here is unsafe, and a write takes about a microsecond.
 
 use std::fs::File;
 use std::io;
@@ -19,8 +20,8 @@ use crate::types::{IfName, Timestamp, VirtualAddress};
 
 /// Name of the memory file, as `/proc` shows it.
 pub const FILE_NAME: &str = "carpd-failsafe";
-/// Bytes of half a slot: room for as many addresses as a virtual host may have, and for both bow-outs.
-/// Only what is written uses memory.
+/// Bytes of half a slot: room for as many addresses as a virtual host may have, and for both
+/// bow-outs. Only what is written uses memory.
 const HALF: u64 = 16 << 10;
 /// Bytes before and after the content: a sequence number, a length, the sequence number again.
 const FRAME: usize = 8 + 4 + 8;
@@ -80,8 +81,8 @@ pub struct ActivityWriter {
 }
 
 impl ActivityWriter {
-    /// Records the present activity, which holds until the next call. An empty text means nothing in
-    /// particular.
+    /// Records the present activity, which holds until the next call. An empty text means nothing
+    /// in particular.
     pub fn note(&self, what: &str) {
         let text = what
             .get(..what.floor_char_boundary(ACTIVITY_MAX))
@@ -152,8 +153,8 @@ impl Writer {
         let Some(sequence) = self.sequence.get_mut(slot) else {
             return Ok(());
         };
-        // Each slot has its own count, so that its halves are written in turn whatever happens to the
-        // other slots.
+        // Each slot has its own count, so that its halves are written in turn whatever happens to
+        // the other slots.
         *sequence += 1;
         let mark = sequence.to_le_bytes();
         let bytes = [&mark[..], &length.to_le_bytes(), &content, &mark].concat();
@@ -176,8 +177,8 @@ impl Reader {
         self.newest(HEARTBEAT)
     }
 
-    /// The activity that the engine recorded last; a part of the text may come from a hook. `None` if
-    /// it was nothing in particular.
+    /// The activity that the engine recorded last; a part of the text may come from a hook. `None`
+    /// if it was nothing in particular.
     #[must_use]
     pub fn activity(&self) -> Option<String> {
         let mut bytes = [0; 1 + ACTIVITY_MAX];
@@ -187,7 +188,8 @@ impl Reader {
         (!text.is_empty()).then(|| String::from_utf8_lossy(text).escape_debug().to_string())
     }
 
-    /// Every virtual host's entry. Empty and damaged slots are skipped: there is nobody left to ask.
+    /// Every virtual host's entry. Empty and damaged slots are skipped: there is nobody left to
+    /// ask.
     #[must_use]
     pub fn entries(&self) -> Vec<FailSafe> {
         let length = self.file.metadata().map_or(0, |metadata| metadata.len());

@@ -38,7 +38,8 @@ pub enum Role {
     Compiler,
     /// Runs the test of one hook and ends.
     Tester,
-    /// Does what needs more capabilities than the engine has, as the configuration in use grants it.
+    /// Does what needs more capabilities than the engine has, as the configuration in use grants
+    /// it.
     Helper,
     /// A helper for a reload: it reads the configuration that the reload is about.
     NewHelper,
@@ -47,7 +48,7 @@ pub enum Role {
     /// A reader for the configuration as it is now: with it a reload begins.
     NewReader,
     /// Makes one request of a hook to another host.
-    Courier,
+    HttpWorker,
 }
 
 impl Role {
@@ -60,14 +61,14 @@ impl Role {
             Self::Tester => "carpd-tester",
             Self::Helper | Self::NewHelper => "carpd-helper",
             Self::Reader | Self::NewReader => "carpd-reader",
-            Self::Courier => "carpd-courier",
+            Self::HttpWorker => "carpd-http",
         }
     }
 
     /// Which program plays it.
     pub(super) const fn program(self) -> Program {
         match self {
-            Self::Runner { .. } | Self::WasmRunner { .. } | Self::Compiler | Self::Courier => {
+            Self::Runner { .. } | Self::WasmRunner { .. } | Self::Compiler | Self::HttpWorker => {
                 Program::Worker
             }
             Self::Tester => Program::Carpd,
@@ -83,7 +84,7 @@ impl Role {
             | Self::WasmRunner { .. }
             | Self::Compiler
             | Self::Tester
-            | Self::Courier => false,
+            | Self::HttpWorker => false,
         }
     }
 
@@ -95,7 +96,7 @@ impl Role {
             Self::Tester => message::TESTER_ROLE,
             Self::Helper | Self::NewHelper => HELPER_ROLE,
             Self::Reader | Self::NewReader => READER,
-            Self::Courier => http_worker::ROLE,
+            Self::HttpWorker => http_worker::ROLE,
         }
     }
 
@@ -112,7 +113,7 @@ impl Role {
             | Self::NewHelper
             | Self::Reader
             | Self::NewReader
-            | Self::Courier => Vec::new(),
+            | Self::HttpWorker => Vec::new(),
         }
     }
 }

@@ -49,7 +49,7 @@ pub const PREPARING_EVERY: Duration = Duration::from_secs(10);
 /// against no engine.
 const OVERSLEPT: Duration = Duration::from_secs(1);
 
-/// What helpers, readers and couriers are started with. The engine has no say in it.
+/// What helpers, readers and HTTP workers are started with. The engine has no say in it.
 #[derive(Clone, Copy)]
 pub struct ChildSettings<'a> {
     /// Arguments of helpers and readers: where they read what they may do.
@@ -60,17 +60,17 @@ pub struct ChildSettings<'a> {
     /// A descriptor that the engine, helpers and readers inherit under the same number; no other
     /// child does.
     pub inherited: Option<&'a OwnedFd>,
-    /// The file of certificates that a configuration names: given the configuration's path and a copy
-    /// of it, if there is one. Called before each start of an engine, on a thread of its own, whose
-    /// result is dropped if it takes too long.
+    /// The file of certificates that a configuration names: given the configuration's path and a
+    /// copy of it, if there is one. Called before each start of an engine, on a thread of its own,
+    /// whose result is dropped if it takes too long.
     pub ca_file: fn(&Path, Option<File>) -> Option<PathBuf>,
 }
 
 /// The whole life of the keeper process: starts the engine (`__engine` and `arguments`) with a
 /// socket as its standard input, forwards TERM, INT, HUP, USR1 and USR2 to it, serves its requests,
 /// and kills the remaining children when it ends. An engine that crashed is restarted, with growing
-/// pauses. The exit status is the engine's, or 70 (`EX_SOFTWARE`) if the engine crashed while it was
-/// stopping.
+/// pauses. The exit status is the engine's, or 70 (`EX_SOFTWARE`) if the engine crashed while it
+/// was stopping.
 #[must_use]
 pub fn run(programs: &Programs, arguments: &[OsString], settings: &ChildSettings<'_>) -> ExitCode {
     finish(supervise::run(programs, arguments, settings))

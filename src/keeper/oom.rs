@@ -98,7 +98,8 @@ fn source(root: &Path, groups: &str) -> Option<PathBuf> {
 }
 
 fn nearest(root: &Path, group: &str, name: &str) -> Option<PathBuf> {
-    // In a container the path may be that of the host, while the mounted groups are the container's.
+    // In a container the path may be that of the host, while the mounted groups are the
+    // container's.
     root.join(group.trim_start_matches('/'))
         .ancestors()
         .take_while(|directory| directory.starts_with(root))

@@ -1,4 +1,5 @@
-//! Starts a child: one of the programs, with a socket as its standard input and nothing else of ours.
+//! Starts a child: one of the programs, with a socket as its standard input and nothing else of
+//! ours.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -16,9 +17,9 @@ use tracing::debug;
 use super::message::Role;
 use crate::programs::{Opened, Programs, role};
 
-/// Signals that an operator or a terminal sends to a whole process group. The keeper reads them from
-/// a descriptor; its children inherit them blocked, so that none is lost, and none ends a child that
-/// is not ready for it.
+/// Signals that an operator or a terminal sends to a whole process group. The keeper reads them
+/// from a descriptor; its children inherit them blocked, so that none is lost, and none ends a
+/// child that is not ready for it.
 pub(super) fn group_signals() -> SigSet {
     [
         Signal::SIGTERM,
@@ -60,8 +61,8 @@ pub(super) struct ChildArguments<'a> {
     pub(super) of_helpers: &'a [OsString],
     /// A descriptor that the engine, helpers and readers inherit.
     pub(super) inherited: Option<BorrowedFd<'a>>,
-    /// Arguments of couriers, after the role.
-    pub(super) of_couriers: Vec<OsString>,
+    /// Arguments of HTTP workers, after the role.
+    pub(super) of_http_workers: Vec<OsString>,
 }
 
 impl ChildArguments<'_> {
@@ -70,7 +71,7 @@ impl ChildArguments<'_> {
             Role::Helper | Role::NewHelper | Role::Reader | Role::NewReader => {
                 (self.of_helpers, self.inherited)
             }
-            Role::Courier => (&self.of_couriers, None),
+            Role::HttpWorker => (&self.of_http_workers, None),
             Role::Runner { .. } | Role::WasmRunner { .. } | Role::Compiler | Role::Tester => {
                 (&[], None)
             }
@@ -78,9 +79,9 @@ impl ChildArguments<'_> {
     }
 }
 
-/// Starts a child, which logs to `stderr`, and gives our end of its socket. `text` is the copy of the
-/// configuration that a helper or reader reads: the child inherits it, and the descriptor's number
-/// follows the other arguments.
+/// Starts a child, which logs to `stderr`, and gives our end of its socket. `text` is the copy of
+/// the configuration that a helper or reader reads: the child inherits it, and the descriptor's
+/// number follows the other arguments.
 pub(super) fn child(
     programs: &Programs,
     role: Role,
@@ -122,7 +123,7 @@ pub(super) fn child(
         | Role::WasmRunner { .. }
         | Role::Compiler
         | Role::Tester
-        | Role::Courier => None,
+        | Role::HttpWorker => None,
     };
     command.envs(variable.and_then(|name| Some((name, std::env::var_os(name)?))));
     let all: Vec<_> = by_number.into_iter().chain(inherited).collect();
@@ -147,8 +148,8 @@ pub(super) fn engine(
     Ok(engine)
 }
 
-/// Hooks, and whatever else runs on this machine, must not hold up the protocol. Only root may raise
-/// a priority; without that right the engine has the priority of any process.
+/// Hooks, and whatever else runs on this machine, must not hold up the protocol. Only root may
+/// raise a priority; without that right the engine has the priority of any process.
 fn prioritise(engine: Pid) {
     let Some(pid) = rustix::process::Pid::from_raw(engine.as_raw()) else {
         return;

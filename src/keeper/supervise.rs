@@ -129,7 +129,7 @@ pub(super) fn run(
     let for_children = ChildArguments {
         of_helpers: settings.arguments,
         inherited: settings.inherited.map(AsFd::as_fd),
-        of_couriers: Vec::new(),
+        of_http_workers: Vec::new(),
     };
     let mut keeper = Keeper::new(programs, prepare()?, None, for_children)?;
     keeper.config_file = settings.config_file;
@@ -155,7 +155,7 @@ pub(super) fn run(
             keeper.arguments.inherited,
         )?;
         keeper.engine = Some(engine);
-        keeper.arguments.of_couriers = courier_arguments(ca_file);
+        keeper.arguments.of_http_workers = http_worker_arguments(ca_file);
         keeper.socket = Some(ours);
         // This process parsed the command line and the configuration; from here on it only waits.
         memory::give_back();
@@ -197,15 +197,16 @@ pub(super) fn run(
     }
 }
 
-/// Reading a configuration takes a parser and a file system: neither may hold up the keeper, or end it.
+/// Reading a configuration takes a parser and a file system: neither may hold up the keeper, or end
+/// it.
 fn ca_file(settings: &ChildSettings<'_>, copy: &ConfigCopy) -> Option<PathBuf> {
     let (path, ca_file) = (settings.config_file?.to_owned(), settings.ca_file);
     copy.ask(move |text| ca_file(&path, text))
 }
 
-/// The arguments of couriers. They trust the certificates that the configuration names, not what the
-/// engine asks for.
-fn courier_arguments(ca_file: Option<PathBuf>) -> Vec<OsString> {
+/// The arguments of HTTP workers. They trust the certificates that the configuration names, not
+/// what the engine asks for.
+fn http_worker_arguments(ca_file: Option<PathBuf>) -> Vec<OsString> {
     let file = ca_file.map(PathBuf::into_os_string);
     std::iter::once(http_worker::OF_DAEMON.into())
         .chain(file)

@@ -62,7 +62,7 @@ pub enum LabError {
         message: String,
     },
     /// Something awaited did not happen.
-    #[error("waited {} ms in vain for {what}", after.as_millis())]
+    #[error("waited {} ms for {what}, but it did not happen", after.as_millis())]
     Timeout {
         /// What was awaited.
         what: String,

@@ -205,8 +205,8 @@ impl Log {
     }
 
     /// Applies what the file says, if it speaks of this boot and this network namespace (or
-    /// outlives them). What cannot be read is put aside, not overwritten; what may not be read stays
-    /// where it is.
+    /// outlives them). What cannot be read is put aside, not overwritten; what may not be read
+    /// stays where it is.
     fn read(&mut self, claims: &mut Claims) -> Result<(), Unread> {
         let path = self.path();
         if !is_there(&path).map_err(|err| self.refused(&err))? {
@@ -489,8 +489,8 @@ pub(super) fn is_there(path: &Path) -> io::Result<bool> {
 /// How many unreadable ledgers are kept.
 const ASIDE_MAX: u32 = 8;
 
-/// Where an unreadable ledger is kept: `ledger.unreadable`, then `ledger.unreadable.2` and so on. The
-/// first ones stay, as they say most about what went wrong; the last name is used again.
+/// Where an unreadable ledger is kept: `ledger.unreadable`, then `ledger.unreadable.2` and so on.
+/// The first ones stay, as they say most about what went wrong; the last name is used again.
 fn free_name(path: &Path) -> PathBuf {
     let first = path.with_extension("unreadable");
     let later = (2..=ASIDE_MAX).map(|number| first.with_added_extension(number.to_string()));

@@ -336,7 +336,8 @@ impl Instance {
         Ok(())
     }
 
-    /// What another user has to give us so that we may look at this lock and what it is the lock of.
+    /// What another user has to give us so that we may look at this lock and what it is the lock
+    /// of.
     fn to_give(&self, lock: &Path) -> Vec<PathBuf> {
         if !lock.starts_with(&self.run) {
             return vec![lock.to_owned()];

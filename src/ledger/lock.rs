@@ -1,7 +1,7 @@
 //! A file that a process has locked, and which process that is.
 //!
-//! Locks are the kernel's (`flock`): they end with the process, however it ends. One that is dying is
-//! waited for; who lives is named.
+//! Locks are the kernel's (`flock`): they end with the process, however it ends. One that is dying
+//! is waited for; who lives is named.
 
 use std::fmt;
 use std::fs::{self, File, TryLockError};
@@ -18,8 +18,8 @@ use super::instance::LOCK_FILE;
 use crate::process::{self, Patience, Process};
 use crate::resolve::{self, Place};
 
-/// Of a lock: whoever can open it can lock it, and keep carpd from starting. The kernel tells others
-/// who has it.
+/// Of a lock: whoever can open it can lock it, and keep carpd from starting. The kernel tells
+/// others who has it.
 const LOCK_MODE: u32 = 0o600;
 /// Of the directories that locks are in.
 pub(super) const DIRECTORY_MODE: u32 = 0o755;
@@ -265,8 +265,8 @@ pub(super) fn try_lock_unless(
     }
 }
 
-/// Removes a lock while we have it; whoever has opened it meanwhile sees that it is another file than
-/// the one that is there by then.
+/// Removes a lock while we have it; whoever has opened it meanwhile sees that it is another file
+/// than the one that is there by then.
 pub(super) fn unlock(path: &Path, file: &File) {
     let Ok(place) = resolve::own(path) else {
         return;

@@ -84,7 +84,7 @@ impl Reject {
             }
             Self::Version(_) | Self::VrrpV2 => "VRRP on the same link",
             Self::NotCarp => "another protocol",
-            Self::NotRunning => "this node takes no part at present",
+            Self::NotRunning => "this node is not taking part at present",
             Self::Own => "a loop in the network",
         }
     }

@@ -95,7 +95,7 @@ impl fmt::Display for Cause {
             Self::MasterDown { silent } => {
                 write!(f, "no advertisement for {} ms", silent.as_millis())
             }
-            Self::Late { by } => write!(f, "woke {} ms too late", by.as_millis()),
+            Self::Late { by } => write!(f, "woke up {} ms too late", by.as_millis()),
             Self::Asked(reason) => reason.fmt(f),
             Self::Startup => f.write_str("start"),
             Self::Preempt => f.write_str("preempting a worse master"),

@@ -84,7 +84,7 @@ impl Client {
         answer.map_err(|err| match err.kind() {
             io::ErrorKind::WouldBlock => io::Error::new(
                 io::ErrorKind::TimedOut,
-                "the reader process gives no answer",
+                "the reader process does not answer",
             ),
             _ => err,
         })
@@ -161,7 +161,7 @@ fn gone() -> io::Error {
 fn senseless() -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidData,
-        "the reader process's answer makes no sense",
+        "the reader process's answer is invalid",
     )
 }
 

@@ -6,8 +6,8 @@
 //! taken over gets no other file from it. It also watches the hooks' files for changes, which takes
 //! rights to the directories on the way.
 //!
-//! What it reads is the keeper's copy of the file: the one in use, or the one that a reload is about,
-//! which starts another reader.
+//! What it reads is the keeper's copy of the file: the one in use, or the one that a reload is
+//! about, which starts another reader.
 
 mod client;
 mod names;

@@ -40,8 +40,8 @@ pub(super) enum Right {
 }
 
 impl Names {
-    /// In this file, or in a copy of it. What is wrong with it is told to whoever opens it; it names
-    /// what it names.
+    /// In this file, or in a copy of it. What is wrong with it is told to whoever opens it; it
+    /// names what it names.
     #[must_use]
     pub fn read(config: &Path, copy: Option<Arc<Snapshot>>) -> Self {
         let sources = Sources::of_daemon().with_snapshot(copy.clone());

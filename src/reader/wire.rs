@@ -167,7 +167,7 @@ impl From<Failure> for io::Error {
             Failure::Refused { path, count } => {
                 let path = PathBuf::from(path);
                 let why = format!(
-                    "the reader process refuses {}: the configuration that it goes by does not name it \
+                    "the reader process refuses {}: its configuration does not name it \
                      ({count} refused so far)",
                     path.display()
                 );

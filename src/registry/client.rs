@@ -254,16 +254,15 @@ impl Client {
         let (kind, rest) = challenge.split_once(' ').unwrap_or((challenge, ""));
         if kind.eq_ignore_ascii_case("basic") {
             let login = self.login.as_ref().ok_or_else(|| {
-                unknown("it wants a login, and there is none for it in ~/.docker/config.json")
+                unknown("it requires a login, and ~/.docker/config.json has none for it")
             });
             return login.map(|login| format!("Basic {login}"));
         }
         let parameter = |name: &str| parameter(rest, name);
         let realm = parameter("realm").filter(|_| kind.eq_ignore_ascii_case("bearer"));
-        let realm =
-            realm.ok_or_else(|| unknown("it asks for a login in a way that is not known here"))?;
+        let realm = realm.ok_or_else(|| unknown("it asks for a login in an unknown way"))?;
         if self.secure && !realm.starts_with("https://") {
-            return Err(unknown("it wants the login to be sent unencrypted"));
+            return Err(unknown("it wants the login sent unencrypted"));
         }
         let asked = ["service", "scope"]
             .into_iter()

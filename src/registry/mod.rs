@@ -175,12 +175,12 @@ pub fn pull(
         same(&format!("the manifest of {reference}"), wanted, digest)?;
     }
     let manifest: Manifest = serde_json::from_slice(&bytes)
-        .map_err(|err| no_plugin(format!("its manifest makes no sense: {err}")))?;
+        .map_err(|err| no_plugin(format!("its manifest is invalid: {err}")))?;
     let layer = plugin_layer(&manifest, limit).map_err(no_plugin)?;
     let wanted: Digest = layer
         .digest
         .parse()
-        .map_err(|_| no_plugin(format!("{:?} is a digest of an unknown kind", layer.digest)))?;
+        .map_err(|_| no_plugin(format!("{:?} is an unknown kind of digest", layer.digest)))?;
     let component = client.get(&format!("blobs/{wanted}"), "*/*", layer.size, progress)?;
     same(
         &format!("the component of {reference}"),
@@ -206,7 +206,7 @@ fn signature(annotation: &str) -> Result<String, String> {
         return Err(format!("its signature is larger than {FILE_MAX} bytes"));
     }
     let text = trust::decode_base64(annotation).and_then(|bytes| String::from_utf8(bytes).ok());
-    text.ok_or_else(|| format!("its annotation {SIGNATURE} is not a file of minisign in base64"))
+    text.ok_or_else(|| format!("its annotation {SIGNATURE} is not a minisign file in base64"))
 }
 
 fn same(what: &str, wanted: Digest, found: Digest) -> Result<(), RegistryError> {
@@ -224,11 +224,14 @@ fn same(what: &str, wanted: Digest, found: Digest) -> Result<(), RegistryError> 
 /// The one layer of a component.
 fn plugin_layer(manifest: &Manifest, limit: u64) -> Result<&Descriptor, String> {
     if manifest.schema_version != 2 || manifest.media_type != MANIFEST {
-        return Err(format!("it is no image of OCI but {}", manifest.media_type));
+        return Err(format!(
+            "it is not an OCI image but {}",
+            manifest.media_type
+        ));
     }
     if manifest.config.media_type != CONFIG {
         return Err(format!(
-            "it holds no component but {}",
+            "it does not contain a component but {}",
             manifest.config.media_type
         ));
     }
@@ -237,7 +240,7 @@ fn plugin_layer(manifest: &Manifest, limit: u64) -> Result<&Descriptor, String> 
     };
     if layer.media_type != WASM {
         return Err(format!(
-            "its layer is no component but {}",
+            "its layer is not a component but {}",
             layer.media_type
         ));
     }

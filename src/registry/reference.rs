@@ -27,7 +27,9 @@ pub enum Version {
 
 /// A text that names nothing in a registry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} names nothing in a registry: it should be HOST/NAME:TAG or HOST/NAME@sha256:...")]
+#[error(
+    "{0:?} is not a reference to a registry: it should be HOST/NAME:TAG or HOST/NAME@sha256:..."
+)]
 pub struct BadReference(String);
 
 impl Reference {

@@ -166,7 +166,7 @@ fn what_is_no_plugin_is_refused_unread() {
         ("it has 1001 bytes; a plugin has at most 1000", |m| {
             m.layers[0].size = 1001;
         }),
-        ("is a digest of an unknown kind", |m| {
+        ("is an unknown kind of digest", |m| {
             m.layers[0].digest = "sha512:00".to_owned();
         }),
     ];
@@ -185,7 +185,7 @@ fn what_is_no_plugin_is_refused_unread() {
             .pull(":1")
             .unwrap_err()
             .to_string()
-            .contains("makes no sense")
+            .contains("is invalid")
     );
 }
 
@@ -319,7 +319,7 @@ fn a_signature_that_is_none_is_told() {
     };
     for odd in ["untrusted comment: x", "//79", "\n"] {
         assert!(
-            with(odd).contains("is not a file of minisign in base64"),
+            with(odd).contains("is not a minisign file in base64"),
             "{odd}"
         );
     }

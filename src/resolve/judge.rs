@@ -95,18 +95,18 @@ impl fmt::Display for Why {
                 )
             }
             Self::Listed => f.write_str("can be written to by others, by its access control list"),
-            Self::Link => f.write_str("is a symbolic link, and none is followed here"),
+            Self::Link => f.write_str("is a symbolic link, and those are not followed here"),
             Self::LinkOf(uid) => write!(
                 f,
-                "is a symbolic link of user {uid}, and only those of root are followed here"
+                "is a symbolic link owned by user {uid}, and only root's are followed here"
             ),
             Self::LinkAmongOthers => {
                 f.write_str("is a symbolic link in a directory that others can write to")
             }
             Self::TooManyLinks => f.write_str("leads through too many symbolic links"),
-            Self::TooDeep => f.write_str("lies too deep"),
+            Self::TooDeep => f.write_str("is nested too deeply"),
             Self::ForeignName => f.write_str(
-                "is a second name of somebody else's file, in a directory that others can write to",
+                "is a hard link to someone else's file, in a directory that others can write to",
             ),
         }
     }

@@ -264,7 +264,7 @@ impl Place {
         if (opened.dev(), opened.ino()) != (there.dev(), there.ino()) {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                "it was exchanged while it was opened",
+                "it was replaced while it was being opened",
             ));
         }
         Ok(Some(file))

@@ -69,8 +69,8 @@ impl Sources {
         }
     }
 
-    /// With a copy of one of the files, which is read in its place. Who could write to the file itself
-    /// is noted all the same.
+    /// With a copy of one of the files, which is read in its place. Who could write to the file
+    /// itself is noted all the same.
     #[must_use]
     pub fn with_snapshot(self, copy: Option<Arc<Snapshot>>) -> Self {
         Self { copy, ..self }

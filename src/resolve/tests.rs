@@ -168,7 +168,7 @@ fn whoever_could_write_is_named_with_what_mends_it() {
         let told = objections(&at("a/it's"));
         assert_eq!(told.len(), 1);
         assert!(
-            told[0].contains("is a symbolic link of user 1234")
+            told[0].contains("is a symbolic link owned by user 1234")
                 && told[0].contains("; chown -h root '"),
             "{told:?}"
         );

@@ -38,7 +38,7 @@ pub(super) fn apply(kind: Kind) -> Result<(), String> {
     install(&filter(kind).map_err(|err| err.to_string())?)
 }
 
-/// The second filter of a courier. The first one holds as well: the stricter answer wins.
+/// The second filter of an HTTP worker. The first one holds as well: the stricter answer wins.
 pub(super) fn no_more_names() -> Result<(), String> {
     install(&speaking().map_err(|err| err.to_string())?)
 }
@@ -163,7 +163,7 @@ fn filter(kind: Kind) -> Result<BpfProgram, seccompiler::BackendError> {
     }
     match kind {
         Kind::Lua => {}
-        Kind::Courier { .. } => return naming(),
+        Kind::HttpWorker { .. } => return naming(),
         // The C library's own heaps grow so.
         #[cfg(feature = "wasm")]
         Kind::Compiler => {

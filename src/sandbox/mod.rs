@@ -86,7 +86,7 @@ pub enum Kind {
     #[cfg(feature = "wasm")]
     Compiler,
     /// Speaks with one server, at this port; see [`no_more_names`].
-    Courier {
+    HttpWorker {
         /// 1..=65535.
         port: u16,
     },
@@ -100,7 +100,7 @@ impl Kind {
             Self::Wasm => SPARE_BYTES_WASM,
             #[cfg(feature = "wasm")]
             Self::Compiler => SPARE_BYTES,
-            Self::Courier { .. } => SPARE_BYTES,
+            Self::HttpWorker { .. } => SPARE_BYTES,
         }
     }
 }
@@ -135,12 +135,12 @@ pub fn confine(kind: Kind, memory_bytes: u64, warm_up: impl FnOnce()) -> Confine
     let mut notes = Notes::default();
     // Another uid may not say so of itself any more.
     notes.note(measure::FIRST_TO_GO, first_to_go());
-    let courier = if let Kind::Courier { port } = kind {
+    let http_worker = if let Kind::HttpWorker { port } = kind {
         Some(port)
     } else {
         None
     };
-    if courier.is_none() {
+    if http_worker.is_none() {
         notes.note(measure::NETWORK, empty_network());
     }
     let bounding = caps::clear(None, CapSet::Bounding);
@@ -157,7 +157,7 @@ pub fn confine(kind: Kind, memory_bytes: u64, warm_up: impl FnOnce()) -> Confine
     );
     notes.note(
         measure::LANDLOCK,
-        courier.map_or_else(no_files, only_names_and),
+        http_worker.map_or_else(no_files, only_names_and),
     );
     notes.note(measure::CPU_LIMIT, limit(Resource::RLIMIT_CPU, CPU_SECONDS));
     notes.note(measure::LIMITS, limits(kind, memory_bytes));
@@ -209,8 +209,8 @@ fn tester_limits(is_alone: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// No file is written to but `/dev/null`, and in `/proc`, where a runner says that it is to be killed
-/// first.
+/// No file is written to but `/dev/null`, and in `/proc`, where a runner says that it is to be
+/// killed first.
 fn no_writing() -> Result<(), String> {
     let abi = ABI::V6;
     let write = AccessFs::from_write(abi);
@@ -230,8 +230,8 @@ fn no_writing() -> Result<(), String> {
     enforced(&status.ruleset)
 }
 
-/// For a courier that knows the address: from here on it can open no file and load no code, and it
-/// dies if it tries.
+/// For an HTTP worker that knows the address: from here on it can open no file and load no code,
+/// and it dies if it tries.
 ///
 /// # Errors
 /// The system's words.
@@ -381,7 +381,7 @@ fn limits(kind: Kind, memory_bytes: u64) -> Result<(), String> {
     // Looking up a name opens files and sockets.
     limit(
         Resource::RLIMIT_NOFILE,
-        if matches!(kind, Kind::Courier { .. }) {
+        if matches!(kind, Kind::HttpWorker { .. }) {
             64
         } else {
             4

@@ -1,7 +1,8 @@
 //! The filter of a process of our own code: engine, helper, reader.
 //!
-//! What is not on its list fails with an error instead of killing the process. The lists are of what
-//! the C library, the async runtime and the D-Bus client call (glibc and musl, x86_64 and aarch64).
+//! What is not on its list fails with an error instead of killing the process. The lists are of
+//! what the C library, the async runtime and the D-Bus client call (glibc and musl, x86_64 and
+//! aarch64).
 
 use std::collections::BTreeMap;
 
@@ -57,8 +58,8 @@ impl OwnFilter {
     }
 }
 
-/// Whether clone3 makes a thread or a process stands in memory, where no filter looks. The C library
-/// takes clone where there is none.
+/// Whether clone3 makes a thread or a process stands in memory, where no filter looks. The C
+/// library takes clone where there is none.
 fn no_clone3() -> Result<BpfProgram, BackendError> {
     let calls = [(libc::SYS_clone3, vec![])].into();
     let none = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());

@@ -1,8 +1,9 @@
 //! The log of the keeper's children. They have no right to open one: each line that they log is one
 //! packet on their standard error, and the keeper writes it into the daemon's log.
 //!
-//! Some of them handle what others wrote, so a packet is not trusted more than its sender: it has a level
-//! and a text, and the keeper bounds the text, makes it one line and adds which process it was.
+//! Some of them handle what others wrote, so a packet is not trusted more than its sender: it has a
+//! level and a text, and the keeper bounds the text, makes it one line and adds which process it
+//! was.
 
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
@@ -46,8 +47,8 @@ pub fn start() -> Result<(), SetGlobalDefaultError> {
     tracing::subscriber::set_global_default(Registry::default().with(ToKeeper))
 }
 
-/// The entries of a packet. Text that was not logged by our code (a panic, a message of the C library
-/// before it aborts) becomes one warning for each line.
+/// The entries of a packet. Text that was not logged by our code (a panic, a message of the C
+/// library before it aborts) becomes one warning for each line.
 #[must_use]
 pub fn read(packet: &[u8]) -> Vec<LogEntry> {
     let text = String::from_utf8_lossy(packet);

@@ -2,7 +2,8 @@
 //!
 //! Whoever reads it may have stopped: a pager, a full pipe, a frozen container runtime. The engine
 //! must not miss an advertisement for that, nor the keeper a dead engine. So what finds no room is
-//! kept, within a limit, and written at the next opportunity; beyond the limit it is lost and counted.
+//! kept, within a limit, and written at the next opportunity; beyond the limit it is lost and
+//! counted.
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -80,9 +81,9 @@ fn lock() -> MutexGuard<'static, Option<Pending>> {
     STDERR.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Opened anew, a pipe or terminal has a mode of its own, and does not wait; whoever else has it open
-/// still does. A socket cannot be opened like that, nor what another user made: these are asked before
-/// each write. A file never waits, and its position is everybody's.
+/// Opened anew, a pipe or terminal has a mode of its own, and does not wait; whoever else has it
+/// open still does. A socket cannot be opened like that, nor what another user made: these are
+/// asked before each write. A file never waits, and its position is everybody's.
 fn reopened(stderr: &io::Stderr) -> io::Result<File> {
     let same = File::from(stderr.as_fd().try_clone_to_owned()?);
     if same.metadata()?.is_file() {

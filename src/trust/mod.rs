@@ -194,7 +194,7 @@ pub struct Signer {
 pub enum Distrust {
     /// Other bytes than those that somebody looked at.
     #[error(
-        "it is not the file that is pinned: its digest is {found}, and the configuration has digest = \"{pinned}\"; if the new one \
+        "it is not the pinned file: its digest is {found}, and the configuration has digest = \"{pinned}\"; if the new one \
          is wanted, look at it (carpd plugin inspect) and pin it"
     )]
     Pin {
@@ -213,7 +213,7 @@ pub enum Distrust {
     Malformed,
     /// A signature over the file itself and not over its hash: what minisign did before 0.10.
     #[error(
-        "this is a signature of the legacy kind, which is not taken; sign the file again, without -l: minisign -S"
+        "this is a signature of the legacy kind, which is not accepted; sign the file again, without -l: minisign -S"
     )]
     Legacy,
     /// Nobody whom we know.
@@ -227,7 +227,7 @@ pub enum Distrust {
     /// The file, the signature or its trusted comment is not what it was when it was signed.
     #[error(
         "the signature does not fit: the file, its signature or the trusted comment in it was changed after it was signed with \
-         the key {0}; get both again from who ships them"
+         the key {0}; get both again from their distributor"
     )]
     Broken(KeyId),
 }

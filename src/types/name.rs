@@ -138,6 +138,6 @@ fn check_name(value: &str) -> Result<(), &'static str> {
     {
         Ok(())
     } else {
-        Err("only letters, digits, '-', '_' and '.' may stand in it")
+        Err("only letters, digits, '-', '_' and '.' are allowed in it")
     }
 }

@@ -341,8 +341,8 @@ fn wrong_arguments_are_named() {
     failover.lua:2: hostname.set: takes at most 2 arguments, not 3
     failover.lua:2: carp.demote: argument 1 (by) must be a whole number from 0 to 240, not 241
     failover.lua:2: log.info: argument 2 (fields) ["a"] must be text, a number or a boolean, not a table
-    failover.lua:2: state.set: argument 2 (value) a function cannot be kept
-    failover.lua:2: state.set: a table nested deeper than 16 cannot be handed over
+    failover.lua:2: state.set: argument 2 (value) a function cannot be stored
+    failover.lua:2: state.set: a table nested deeper than 16 cannot be passed
     failover.lua:2: command.run: a table must have text as keys, or be a list, not both
     "#);
 }
@@ -565,7 +565,7 @@ fn hooks_that_cannot_work_are_refused_at_load() {
     insta::assert_snapshot!(messages.join("\n"), @r#"
     failover.lua:1: Expected identifier when parsing variable name, got 'end'
     hooks/failover.lua defines no entry point: it needs at least one of before_master, on_master, before_backup, on_backup, on_peer_claim, health, on_stop
-    failover.lua: on_mastr is no entry point; did you mean on_master?
+    failover.lua: on_mastr is not an entry point; did you mean on_master?
     failover.lua:1: addr.add: not while the file is loaded; call it in an entry point
     failover.lua:1: at the top
     ran longer than its budget of 300ms

@@ -155,7 +155,7 @@ fn a_program_of_another_build_says_so_and_does_nothing() {
         (DAEMON, "__keeper"),
         (DAEMON, "__reader"),
         (WORKER, "__compiler"),
-        (WORKER, "__courier"),
+        (WORKER, "__http-worker"),
         (WORKER, "__runner"),
     ] {
         for build in [&["0123456789abcdef"][..], &[]] {

@@ -14,8 +14,6 @@ mod check;
 mod cli;
 #[cfg(feature = "daemon")]
 mod config;
-#[cfg(feature = "lua")]
-mod couriers;
 #[cfg(all(feature = "wasm", feature = "lua"))]
 mod examples;
 #[cfg(all(feature = "wasm", feature = "lua"))]
@@ -26,6 +24,8 @@ mod guide;
 mod hooks;
 #[cfg(feature = "daemon")]
 mod host;
+#[cfg(feature = "lua")]
+mod http_workers;
 #[cfg(feature = "daemon")]
 mod limit;
 #[cfg(feature = "wasm")]

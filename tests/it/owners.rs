@@ -69,7 +69,7 @@ fn check_names_the_link_that_redirects_a_granted_file() {
     let link = at("link");
     let link = link.display();
     assert!(
-        said.contains(&format!("{link} is a symbolic link of user {OTHER}")),
+        said.contains(&format!("{link} is a symbolic link owned by user {OTHER}")),
         "{said}"
     );
     assert!(said.contains(&format!("chown -h root {link}")), "{said}");

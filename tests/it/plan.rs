@@ -411,7 +411,7 @@ fn check_foresees_what_grants_and_entry_points_refuse() {
         (
             "function health()\n  service.start(\"httpd\")\nend",
             "error",
-            "failover.lua:2: service.start: health may only look, and this changes something",
+            "failover.lua:2: service.start: health is read-only, and this changes something",
         ),
         (
             "function on_master()\n  hostname.set(\"x\")\nend",

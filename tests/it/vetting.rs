@@ -393,7 +393,7 @@ fn a_pin_holds_against_a_signed_other_version() {
     site.refused(
         "another version",
         &[
-            "failover.lua: it is not the file that is pinned: its digest is sha256:",
+            "failover.lua: it is not the pinned file: its digest is sha256:",
             "carpd plugin inspect",
         ],
     );
@@ -412,7 +412,7 @@ fn an_unsigned_module_cannot_be_required() {
     site.sign("failover.lua", "team");
     site.refused(
         "an unsigned module",
-        &["this module is withheld from the hook: part.lua: it is not signed"],
+        &["this module may not be used by the hook: part.lua: it is not signed"],
     );
     site.sign("part.lua", "team");
     assert_eq!(site.check().code, 0, "{}", site.check().stderr);

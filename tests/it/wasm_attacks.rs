@@ -399,7 +399,7 @@ fn a_component_that_takes_much_memory_to_compile_meets_the_limit() {
         )
         .await;
         let why = result.map(|code| code.len()).unwrap_err().to_string();
-        assert!(why.contains("512 MiB of memory do not suffice"), "{why}");
+        assert!(why.contains("512 MiB of memory are not enough"), "{why}");
         assert!(exits.next().await.is_some(), "and the compiler is gone");
     });
 }

@@ -199,8 +199,8 @@ fn keeper() -> Outcome {
 }
 
 /// Waits until the kernel has taken the address of node a away, whose processes stand still since
-/// then, and nobody answers. `None` if a busy machine made the kernel so late that the peer may have
-/// answered before.
+/// then, and nobody answers. `None` if a busy machine made the kernel so late that the peer may
+/// have answered before.
 fn expires(lab: &Lab, watch: &mut Watch, since: Timestamp) -> Result<Option<Timestamp>, Failed> {
     lets_go(lab, "a")?;
     if now().since(since) > LEASE + EXPIRY_LATE {

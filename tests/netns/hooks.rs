@@ -372,8 +372,8 @@ fn group_signal() -> Outcome {
     b.stop()
 }
 
-/// `[daemon] ca-file` from the file of the configuration to the handshake, through a courier that
-/// is confined.
+/// `[daemon] ca-file` from the file of the configuration to the handshake, through an HTTP worker
+/// that is confined.
 fn tls() -> Outcome {
     const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls");
     let lab = lan(&["a"])?;

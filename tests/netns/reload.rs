@@ -424,7 +424,7 @@ fn foreseen() -> Outcome {
         "function on_master() log.info('two') end\nfunction health()\n  service.start('httpd')\nend",
     )?;
     let refused = daemon.wait_says("Keeping the last good version of a hook", SOON)?;
-    let says = "h.lua:3: service.start: health may only look";
+    let says = "h.lua:3: service.start: health is read-only";
     assert!(refused.text("error").contains(says), "{refused:?}");
     let (said, code) = carpd(&lab, "reload")?;
     assert!(code == "3" && said.contains(says), "{code}: {said}");

@@ -1,5 +1,5 @@
-//! The `carpd-worker` binary: the processes that handle what others wrote. They have no rights; what is read,
-//! compiled or run here is run nowhere else.
+//! The `carpd-worker` binary: the processes that handle what others wrote. They have no rights;
+//! what is read, compiled or run here is run nowhere else.
 
 #[cfg(feature = "wasm")]
 mod compiler;
@@ -37,7 +37,7 @@ const ROLES: &[Role] = &[
     ),
     Role::new(
         carpd::host::children::http_worker::ROLE,
-        c"carpd-courier",
+        c"carpd-http",
         Log::Keeper,
         http_worker::main,
     ),
@@ -45,7 +45,7 @@ const ROLES: &[Role] = &[
 
 fn main() -> ExitCode {
     role::play(ROLES).unwrap_or_else(|| {
-        let failure = Failure::new(Exit::Usage, "carpd-worker is started by the daemon alone");
-        output::report(&failure.hint("carpd is what people call: see carpd --help")).into()
+        let failure = Failure::new(Exit::Usage, "carpd-worker is started only by the daemon");
+        output::report(&failure.hint("run carpd instead: see carpd --help")).into()
     })
 }

@@ -1,8 +1,8 @@
 //! The runner process: confines itself, loads one hook, serves calls until its socket closes.
 //!
-//! It is started as `carpd-worker __runner MEMORY_BYTES LANGUAGE` with its socket as standard input, by
-//! the keeper, with TERM, INT and HUP blocked: a signal to the whole process group must not end a
-//! hook that is taking services down.
+//! It is started as `carpd-worker __runner MEMORY_BYTES LANGUAGE` with its socket as standard
+//! input, by the keeper, with TERM, INT and HUP blocked: a signal to the whole process group must
+//! not end a hook that is taking services down.
 
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -62,7 +62,7 @@ impl TestHost for Link {
         let sent = self.send(&FromRunner::Test(call));
         match sent.and_then(|()| self.receive()) {
             Ok(ToRunner::TestAnswer(answer)) => answer,
-            Ok(_) => Err("whoever runs the test is confused".to_owned()),
+            Ok(_) => Err("unexpected message while running the test".to_owned()),
             Err(err) => Err(err.to_string()),
         }
     }

@@ -183,7 +183,7 @@ impl HttpResponse {
 
 /// Something that a process of its own does for a hook, out on the network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Errand {
+pub enum OutgoingRequest {
     /// An HTTP request.
     Http(HttpRequest),
     /// A TCP connection, closed as soon as it stands.
@@ -195,7 +195,7 @@ pub enum Errand {
     },
 }
 
-impl Errand {
+impl OutgoingRequest {
     /// Who is asked.
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {

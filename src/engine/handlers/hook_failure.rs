@@ -2,10 +2,10 @@
 //! ever more seldom.
 //!
 //! With `resign` the node hands over at once and says that it is as unfit as can be. If the same
-//! happens again, it goes by what [`Escalation`] says: others get another chance, or it stays master
-//! and tries the hook again. Where the operator does not want it to stay (`keep-degraded = false`),
-//! or where it was `before_master` that failed, it takes no part for a while instead, each time for
-//! longer.
+//! happens again, it goes by what [`Escalation`] says: others get another chance, or it stays
+//! master and tries the hook again. Where the operator does not want it to stay (`keep-degraded =
+//! false`), or where it was `before_master` that failed, it takes no part for a while instead, each
+//! time for longer.
 
 use tracing::{info, warn};
 

@@ -1,10 +1,10 @@
 //! What follows when the kernel refuses an address to a master.
 //!
 //! Another node shall have all of them, so at first it hands over, and is unfit for a while, the
-//! longer the oftener. If it fails again, it goes by what [`Escalation`] says: it hands over again, or
-//! nobody can hold them all. Then some addresses are better than none: it holds those that it can,
-//! says which it cannot, and tries these again. As after any silence it is the best node that gets
-//! there first.
+//! longer the oftener. If it fails again, it goes by what [`Escalation`] says: it hands over again,
+//! or nobody can hold them all. Then some addresses are better than none: it holds those that it
+//! can, says which it cannot, and tries these again. As after any silence it is the best node that
+//! gets there first.
 
 use std::time::Duration;
 

@@ -27,8 +27,8 @@ use crate::keeper::PREPARING_EVERY;
 use crate::proto::{self, Gate};
 use crate::types::{Name, Timestamp, shown};
 
-/// Prepares a reload, and lets the keeper know that it goes on: loading and testing hooks takes as long
-/// as it takes.
+/// Prepares a reload, and lets the keeper know that it goes on: loading and testing hooks takes as
+/// long as it takes.
 async fn with_signs_of_life(job: Job) -> Prepared {
     let (keeper, is_whole) = (job.keeper.clone(), job.scope.is_whole());
     let mut prepared = std::pin::pin!(job.run());

@@ -455,8 +455,8 @@ impl<E: Environment> Engine<E> {
     }
 }
 
-/// Has it only just taken over from a worse master, which may not have heard of that yet? Then all is
-/// in order.
+/// Has it only just taken over from a worse master, which may not have heard of that yet? Then all
+/// is in order.
 fn has_just_preempted<H>(node: &Node<H>, now: Timestamp) -> bool {
     let cause = node.last.as_ref().map(|last| &last.cause);
     matches!(cause, Some(Cause::Preempt | Cause::PeerDemoted))

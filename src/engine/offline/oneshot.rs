@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::config;
 use crate::effect::Grants;
 use crate::engine::reload::artifact::Artifact;
-use crate::engine::runs::http_worker::couriers;
+use crate::engine::runs::http_worker::http_workers;
 use crate::engine::runs::observer::{Asker, Fate, Observer};
 use crate::engine::runs::outcome::HookOutcome;
 use crate::engine::runs::pool::{Pool, limits};
@@ -102,7 +102,7 @@ impl OneShot {
             host.set_helper(stream, Duty::Commands)
                 .map_err(|error| failed("reach the helper", &error))?;
         }
-        host.set_couriers(couriers(keeper.clone(), job.policy, job.ca_file));
+        host.set_http_workers(http_workers(keeper.clone(), job.policy, job.ca_file));
         let spec = config::Hook {
             limits: limits(job.budget),
             config_json: job.source.config_json.clone(),

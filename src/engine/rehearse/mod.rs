@@ -1,9 +1,9 @@
 //! Rehearsals: real configurations and real hooks on virtual machines, in virtual time.
 //!
-//! Each node is the engine itself in another `Environment`: what decides is the code of the daemon. Its
-//! hooks run in real runners before the real gate; behind it stands a host in memory. Time moves
-//! only when nobody has anything left to do, so a day passes in a second, and the same seed gives
-//! the same rehearsal.
+//! Each node is the engine itself in another `Environment`: what decides is the code of the daemon.
+//! Its hooks run in real runners before the real gate; behind it stands a host in memory. Time
+//! moves only when nobody has anything left to do, so a day passes in a second, and the same seed
+//! gives the same rehearsal.
 
 mod inject;
 mod lan;

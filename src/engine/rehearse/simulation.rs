@@ -311,7 +311,8 @@ impl Settling for Simulation {
         let mut told = false;
         let now = clock::now();
         for (number, machine) in self.machines.iter_mut().enumerate() {
-            // Before the outcomes are taken: an engine that stops has heard all when its end is there.
+            // Before the outcomes are taken: an engine that stops has heard all when its end is
+            // there.
             let ended = machine.has_stopped();
             for outcome in machine.outcomes() {
                 told = true;

@@ -136,8 +136,8 @@ pub(in crate::engine) fn access(client: Option<&Arc<Client>>) -> Access {
 }
 
 /// In the place of a reader that is being started again. With the engine's own rights a file would
-/// seem to be forbidden; this says what is wrong, and passes: the next one tells that files may have
-/// changed, so they are read again.
+/// seem to be forbidden; this says what is wrong, and passes: the next one tells that files may
+/// have changed, so they are read again.
 #[derive(Debug)]
 struct Gone;
 

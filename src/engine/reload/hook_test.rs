@@ -205,7 +205,8 @@ async fn examine(keeper: &Client, exam: &HookTest) -> Result<Answer, LoadError> 
     }
 }
 
-/// What a tester answers: how the test went, and which measures of its confinement are missing here.
+/// What a tester answers: how the test went, and which measures of its confinement are missing
+/// here.
 type Answer = (Verdict, Vec<String>);
 
 async fn converse(stream: StdStream, exam: &HookTest) -> Result<Answer, FrameError> {

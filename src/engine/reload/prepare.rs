@@ -102,8 +102,8 @@ impl Job {
             .problems
             .extend(descriptors.err().map(|error| error.to_string()));
         let now = terms(&found.config, &path);
-        // Each goes by its copy of the file, and the keeper ends those of a copy that is not in use any
-        // more. One that nothing granted needs may still have something to put back.
+        // Each goes by its copy of the file, and the keeper ends those of a copy that is not in use
+        // any more. One that nothing granted needs may still have something to put back.
         let role = if scope.is_whole() {
             Role::NewHelper
         } else {

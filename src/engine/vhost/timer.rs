@@ -1,5 +1,6 @@
 //! What a virtual host waits for, each by name: whoever adds a deadline must say when it comes and
-//! what is done then, or it does not compile ([ADR 0046](../../../docs/adr/0046-rooms-and-deadlines.md)).
+//! what is done then, or it does not compile ([ADR
+//! 0046](../../../docs/adr/0046-rooms-and-deadlines.md)).
 
 use super::node::Node;
 use crate::engine::vhost::handover::Handover;

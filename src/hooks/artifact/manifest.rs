@@ -77,7 +77,7 @@ pub fn abilities(component: &[u8]) -> Result<Abilities, PluginError> {
     let decoded = wit_component::decode(component).map_err(|err| broken(&err))?;
     let DecodedWasm::Component(resolve, world) = decoded else {
         return Err(PluginError::Component(
-            "this is a WIT package and holds no code".to_owned(),
+            "this is a WIT package and contains no code".to_owned(),
         ));
     };
     let world = resolve
@@ -135,7 +135,7 @@ pub fn interfaces(component: &[u8]) -> Result<(Vec<String>, Vec<String>), Plugin
         wit_component::decode(component).map_err(|err| broken(&err))?
     else {
         return Err(PluginError::Component(
-            "this is a WIT package and holds no code".to_owned(),
+            "this is a WIT package and contains no code".to_owned(),
         ));
     };
     let world = resolve

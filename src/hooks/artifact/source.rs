@@ -339,7 +339,7 @@ impl Walk<'_> {
             self.entries += 1;
             if self.entries > MAX_ENTRIES {
                 let what = format!(
-                    "more than {MAX_ENTRIES} files and directories beside and below the hook; give it a directory of its own"
+                    "more than {MAX_ENTRIES} files and directories next to and below the hook; give it its own directory"
                 );
                 return Err(Unlisted {
                     path: self.root.to_owned(),
@@ -381,7 +381,7 @@ impl Walk<'_> {
         };
         if self.keys.len() >= MAX_MODULES {
             return Err(too_much(format!(
-                "more than {MAX_MODULES} modules beside the hook; give it a directory of its own"
+                "more than {MAX_MODULES} modules next to the hook; give it its own directory"
             )));
         }
         if key.len() > MAX_KEY {

@@ -78,7 +78,7 @@ pub enum VetError {
     },
     /// A signature is required, and there is none.
     #[error(
-        "{}: it is not signed: there is no {}; sign it (carpd plugin sign, or minisign -S), or get the signature from who ships it",
+        "{}: it is not signed: there is no {}; sign it (carpd plugin sign, or minisign -S), or get the signature from its distributor",
         path.display(), signature.display()
     )]
     Unsigned {
@@ -260,7 +260,7 @@ impl Signed<'_> {
 fn withheld(why: &VetError) -> Vec<u8> {
     format!(
         "error({:?}, 0)",
-        format!("this module is withheld from the hook: {why}")
+        format!("this module may not be used by the hook: {why}")
     )
     .into_bytes()
 }
@@ -408,9 +408,7 @@ JPrmdh8A3jsqU3oganaYUJ8sxPETlRNVTqQtkfCqJ1m4m9xfeW13yiybh9z3ITjl8vIJc6SfVJMgJGuT
         );
         let why = vet(&hook(&[]), pin(other)).unwrap_err();
         assert!(
-            why.starts_with(
-                "h.lua: it is not the file that is pinned: its digest is sha256:5891b5"
-            ),
+            why.starts_with("h.lua: it is not the pinned file: its digest is sha256:5891b5"),
             "{why}"
         );
         // A pin is no signature.
@@ -443,7 +441,7 @@ JPrmdh8A3jsqU3oganaYUJ8sxPETlRNVTqQtkfCqJ1m4m9xfeW13yiybh9z3ITjl8vIJc6SfVJMgJGuT
         assert_eq!(source.modules["good.lua"], b"hello\n");
         let stub = String::from_utf8(source.modules["plain.lua"].clone()).unwrap();
         assert!(
-            stub.starts_with("error(\"this module is withheld from the hook: "),
+            stub.starts_with("error(\"this module may not be used by the hook: "),
             "{stub}"
         );
         assert!(stub.contains("plain.lua.minisig; sign it"), "{stub}");

@@ -89,9 +89,10 @@ pub enum AskError {
 }
 
 impl AskError {
-    /// The answer to an effect where [`EntryPoint::may_change`](super::EntryPoint::may_change) says no.
+    /// The answer to an effect where [`EntryPoint::may_change`](super::EntryPoint::may_change) says
+    /// no.
     #[must_use]
     pub fn only_looks() -> Self {
-        Self::Invalid("health may only look: it cannot change the host".to_owned())
+        Self::Invalid("health is read-only: it cannot change the host".to_owned())
     }
 }

@@ -49,7 +49,7 @@ pub enum LoadError {
     )]
     Sandbox(String),
     /// The compiler ended while it worked on the component: how.
-    #[error("the compiler ended while it worked on it: {0}")]
+    #[error("the compiler died while compiling it: {0}")]
     Compiler(String),
     /// The runner could not be started, or died while loading.
     #[error("{0}")]

@@ -34,7 +34,8 @@ pub struct Native {
     /// wasmtime's own format, native code in it.
     #[serde(with = "bytes")]
     pub code: Vec<u8>,
-    /// The host functions (`group.name`) that the grants allow in some form; see [`allowed`](super::api::allowed).
+    /// The host functions (`group.name`) that the grants allow in some form; see
+    /// [`allowed`](super::api::allowed).
     pub allowed: Vec<String>,
 }
 

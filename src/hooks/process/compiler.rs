@@ -63,9 +63,9 @@ pub fn check_preamble(bytes: &[u8]) -> Result<(), String> {
     match bytes {
         [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => Ok(()),
         [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => {
-            Err("this is a core module, and a hook must be a component: carpd plugin build makes one of it".to_owned())
+            Err("this is a core module, and a hook must be a component: carpd plugin build turns it into one".to_owned())
         }
-        _ => Err("this is no WebAssembly component".to_owned()),
+        _ => Err("this is not a WebAssembly component".to_owned()),
     }
 }
 
@@ -107,7 +107,7 @@ fn meaning(how: &str) -> String {
         // it dies of.
         how if how.contains("SIGABRT") || how.contains("SIGXFSZ") => {
             format!(
-                ", as it does when its {} MiB of memory do not suffice",
+                ", as it does when its {} MiB of memory are not enough",
                 MEMORY >> 20
             )
         }
@@ -115,7 +115,7 @@ fn meaning(how: &str) -> String {
             ", as at the end of its CPU time".to_owned()
         }
         how if how.contains("SIGSEGV") || how.contains("SIGBUS") => {
-            ", as when its stack does not suffice".to_owned()
+            ", as when its stack is not large enough".to_owned()
         }
         how if how.contains("status 101") => ", which is a panic".to_owned(),
         _ => String::new(),
@@ -129,7 +129,7 @@ async fn converse(
 ) -> Result<Vec<u8>, LoadError> {
     let dead = |err: FrameError| match err {
         FrameError::Closed | FrameError::Truncated => {
-            LoadError::Compiler("without a word".to_owned())
+            LoadError::Compiler("it gave no reason".to_owned())
         }
         FrameError::Io(err) if err.kind() == std::io::ErrorKind::BrokenPipe => {
             LoadError::Compiler(err.to_string())

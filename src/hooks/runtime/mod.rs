@@ -1,5 +1,5 @@
-//! What a language must be able to do: it compiles a hook and runs its entry points, in the runner's
-//! process. Both are in `carpd-worker`.
+//! What a language must be able to do: it compiles a hook and runs its entry points, in the
+//! runner's process. Both are in `carpd-worker`.
 
 #[cfg(feature = "lua")]
 pub mod lua;

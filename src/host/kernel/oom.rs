@@ -45,8 +45,8 @@ pub fn killed_for_memory(pids: &[u32], at_most: Duration) -> Option<Duration> {
 }
 
 /// When since boot, and whom, if the record tells of one of our processes: `3,1432,9876543,-;Memory
-/// cgroup out of memory: Killed process 4711 (carpd-engine) total-vm:...`. What programs write into that
-/// log has another facility.
+/// cgroup out of memory: Killed process 4711 (carpd-engine) total-vm:...`. What programs write into
+/// that log has another facility.
 fn killed(record: &str) -> Option<(Duration, u32)> {
     let (head, text) = record.split_once(';')?;
     let mut head = head.split(',');

@@ -112,7 +112,8 @@ fn only_advertisements_pass_the_filter() {
                     "one's own frames are not received"
                 );
 
-                // For another host: a card in promiscuous mode shows it, and it must not even wake us.
+                // For another host: a card in promiscuous mode shows it, and it must not even wake
+                // us.
                 let mut foreign = frame(v4, 23, 112, 12);
                 foreign[..6].copy_from_slice(&[2, 0, 0, 0, 0, 0x99]);
                 sender.send(&foreign).unwrap();

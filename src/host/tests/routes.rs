@@ -281,8 +281,8 @@ fn the_route_at_its_place_is_found_whatever_else_leads_there() {
             ip("-6 rule add to 2001:db8:9::/48 lookup 4000 priority 10");
             ip("link set lo up");
             let others = [
-                // Narrower, wider, of another metric, in another table, for one kind of service, and
-                // what is no way at all.
+                // Narrower, wider, of another metric, in another table, for one kind of service,
+                // and what is no way at all.
                 "10.9.0.0/17 via 192.168.32.1",
                 "10.9.0.0/32 via 192.168.32.1",
                 "10.8.0.0/15 via 192.168.32.1",
@@ -397,7 +397,8 @@ fn a_table_is_read_beside_everything_else() {
             let host = host();
             let taken = route("10.9.0.0/16 via 192.168.32.1");
             ip("route add 10.9.0.0/16 via 192.168.32.2");
-            // The one thread beside the loop is busy, so that nothing that is read there comes in time.
+            // The one thread beside the loop is busy, so that nothing that is read there comes in
+            // time.
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .max_blocking_threads(1)

@@ -60,8 +60,8 @@ impl Interest {
         (inner.directories, inner.names, inner.own) = (directories, names, own);
     }
 
-    /// What somebody is in the middle of writing. What has been written to for long enough counts as
-    /// it is.
+    /// What somebody is in the middle of writing. What has been written to for long enough counts
+    /// as it is.
     pub(super) fn unfinished(&self) -> Unfinished {
         let mut inner = self.lock();
         inner.writers.give_up();

@@ -3,9 +3,9 @@
 //! Directories are watched rather than files: editors write a new file and move it over the old
 //! one. Watched is everything that a hook's path consists of, so that a link that is pointed
 //! elsewhere, or a directory that takes another's place, is a change wherever it stands on the way.
-//! What cannot be watched is polled. What somebody is still writing is told with every change, so that
-//! it holds up nobody else. Looking at all this takes as long as the disk takes, so
-//! another thread does it; and there may be any number of directories, so there is a limit.
+//! What cannot be watched is polled. What somebody is still writing is told with every change, so
+//! that it holds up nobody else. Looking at all this takes as long as the disk takes, so another
+//! thread does it; and there may be any number of directories, so there is a limit.
 
 mod events;
 mod places;
@@ -233,7 +233,7 @@ struct Watched {
     files: Vec<PathBuf>,
     hint: mpsc::Sender<()>,
     interest: Interest,
-    /// For a test: as where the kernel gives no watches.
+    /// For a test: as where no kernel watches are available.
     by_kernel: bool,
     watcher: Option<RecommendedWatcher>,
     /// Directories, and the files themselves, with device and inode.
@@ -326,7 +326,7 @@ impl Watched {
             return None;
         }
         if !self.by_kernel {
-            return Some("the kernel gives no watches".to_owned());
+            return Some("no kernel watches are available".to_owned());
         }
         let (hint, interest) = (self.hint.clone(), self.interest.clone());
         let on_event = move |event: notify::Result<notify::Event>| {
@@ -340,7 +340,7 @@ impl Watched {
                 self.watcher = Some(watcher);
                 None
             }
-            Err(error) => Some(format!("the kernel gives no watches: {error}")),
+            Err(error) => Some(format!("no kernel watches are available: {error}")),
         }
     }
 

@@ -80,8 +80,8 @@ impl Way {
         roots
     }
 
-    /// What is this hook's and no other's, wherever it is: its file, or a link to it; its signature,
-    /// its test.
+    /// What is this hook's and no other's, wherever it is: its file, or a link to it; its
+    /// signature, its test.
     pub(super) fn own(&self, file: &Path) -> BTreeSet<PathBuf> {
         let mut own = BTreeSet::from([self.end.clone()]);
         for root in self.roots(file) {
@@ -260,7 +260,7 @@ impl Mounts {
             .max_by_key(|(point, _)| point.components().count());
         let (_, kind) = of_end
             .filter(|(_, kind)| FOREIGN.contains(&kind.as_str()) || kind.starts_with("fuse"))?;
-        Some(format!("it is on {kind}, where others may change it"))
+        Some(format!("it is on {kind}, where others can change it"))
     }
 }
 
@@ -405,7 +405,7 @@ mod tests {
         };
         assert_eq!(
             mounts.objection(&linked).unwrap(),
-            "it is on nfs4, where others may change it"
+            "it is on nfs4, where others can change it"
         );
     }
 

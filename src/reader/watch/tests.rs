@@ -300,7 +300,7 @@ fn what_cannot_be_watched_is_polled_and_said_to_be() {
     watching(&hook, false, async |seer| {
         assert_eq!(
             seer.how.first().unwrap().1.to_string(),
-            "polled every 2s: the kernel gives no watches"
+            "polled every 2s: no kernel watches are available"
         );
         fs::write(&hook, "another").unwrap();
         seer.change().await;

@@ -122,7 +122,8 @@ fn what_the_file_does_not_grant_is_refused_whoever_asks() {
         async |directory| {
             fs::write(directory.join("removable"), "before").unwrap();
             nix::unistd::sethostname("before").unwrap();
-            // It asks for the rights of one that runs command lines: it gets those of what is granted.
+            // It asks for the rights of one that runs command lines: it gets those of what is
+            // granted.
             let (client, child) = helper(directory, Duty::Commands);
             let other = directory.join("other");
             refused(&client, write(&other, "x")).await;

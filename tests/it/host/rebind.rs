@@ -10,9 +10,9 @@ use std::time::Duration;
 use carpd::effect::Reply;
 
 use super::namespace::{block_on, dev, isolated};
-use crate::couriers::{LIMIT, connect, couriers, get, hear};
+use crate::http_workers::{LIMIT, connect, get, hear, http_workers};
 
-/// Where the granted server is: another host, for all that a courier knows.
+/// Where the granted server is: another host, for all that an HTTP worker knows.
 const GRANTED: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const PORT: u16 = 8080;
 
@@ -124,8 +124,8 @@ fn a_name_that_was_granted_cannot_be_pointed_at_this_machine() {
             web_server(Ipv4Addr::LOCALHOST, "the machine's own");
             let url = format!("http://granted.example:{PORT}/");
             block_on(async {
-                let (couriers, _exits) = couriers();
-                let reply = couriers.send(get(&url), LIMIT).await;
+                let (http_workers, _exits) = http_workers();
+                let reply = http_workers.send(get(&url), LIMIT).await;
                 assert!(
                     matches!(&reply, Ok(Reply::Http(answer)) if answer.body == b"granted"),
                     "{reply:?}"
@@ -140,8 +140,8 @@ fn a_name_that_was_granted_cannot_be_pointed_at_this_machine() {
                 ] {
                     *answers.lock().unwrap() = vec![address.parse().unwrap()];
                     let began = tokio::time::Instant::now();
-                    for errand in [get(&url), connect(&format!("granted.example:{PORT}"))] {
-                        let refused = couriers.send(errand, LIMIT).await.unwrap_err().message;
+                    for request in [get(&url), connect(&format!("granted.example:{PORT}"))] {
+                        let refused = http_workers.send(request, LIMIT).await.unwrap_err().message;
                         assert!(
                             refused.contains(&format!("it leads to {address}")),
                             "{refused}"
@@ -153,11 +153,11 @@ fn a_name_that_was_granted_cannot_be_pointed_at_this_machine() {
                         began.elapsed()
                     );
                 }
-                // First the one, then the other: what is judged is what is used, and nothing is looked
-                // up twice.
-                for errand in [get(&url), connect(&format!("granted.example:{PORT}"))] {
+                // First the one, then the other: what is judged is what is used, and nothing is
+                // looked up twice.
+                for request in [get(&url), connect(&format!("granted.example:{PORT}"))] {
                     *answers.lock().unwrap() = vec![GRANTED, Ipv4Addr::LOCALHOST];
-                    couriers.send(errand, LIMIT).await.unwrap();
+                    http_workers.send(request, LIMIT).await.unwrap();
                     assert_eq!(
                         *answers.lock().unwrap(),
                         [Ipv4Addr::LOCALHOST],
@@ -170,7 +170,7 @@ fn a_name_that_was_granted_cannot_be_pointed_at_this_machine() {
                     else {
                         continue;
                     };
-                    let refused = couriers
+                    let refused = http_workers
                         .send(get(&url.to_string()), LIMIT)
                         .await
                         .unwrap_err()

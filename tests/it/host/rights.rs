@@ -137,7 +137,8 @@ fn an_engine_that_asks_for_more_is_refused_by_the_kernel() {
                 .open("/proc/sys/net/ipv4/conf/all/log_martians");
             assert!(parameter.is_ok(), "{parameter:?}");
 
-            // Connections are for couriers. Where there is no loopback, there is nothing to refuse.
+            // Connections are for HTTP workers. Where there is no loopback, there is nothing to
+            // refuse.
             if let Ok(address) = listener.and_then(|listener| listener.local_addr()) {
                 is_kept_out("a connection", TcpStream::connect(address));
             }

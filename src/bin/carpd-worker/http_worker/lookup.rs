@@ -42,7 +42,7 @@ fn judged(endpoint: &Endpoint, found: &[SocketAddr]) -> Result<Vec<SocketAddr>, 
     let why = bad.map_or_else(
         || "it has no address".to_owned(),
         |(ip, what)| {
-            format!("it leads to {ip}, which is {what}; if that is meant, grant the address itself")
+            format!("it resolves to {ip}, which is {what}; if that is intended, grant the address itself")
         },
     );
     Err(Trouble::Name.error(endpoint, &why))
@@ -58,7 +58,7 @@ fn is_localhost(host: &str) -> bool {
 /// itself alone, or answers whoever is on the link (as the metadata of a cloud do), was not granted
 /// with it.
 fn barred(ip: IpAddr) -> Option<&'static str> {
-    let (this_machine, link, nobody) = ("this machine", "an address of this link alone", "no host");
+    let (this_machine, link, nobody) = ("this machine", "a link-local address", "no host");
     match plain(ip) {
         IpAddr::V4(ip) if ip.is_loopback() || ip.octets()[0] == 0 => Some(this_machine),
         IpAddr::V4(ip) if ip.is_link_local() => Some(link),
@@ -120,7 +120,7 @@ mod tests {
         ] {
             let refused = judge("granted.example:80", &[bad]).unwrap_err();
             assert!(
-                refused.starts_with("name: granted.example:80: it leads to ")
+                refused.starts_with("name: granted.example:80: it resolves to ")
                     && refused.contains("grant the address"),
                 "{refused}"
             );

@@ -1,4 +1,4 @@
-//! The courier's own process: takes its order, confines itself for it, goes, reports, and ends.
+//! The HTTP worker's own process: takes its order, confines itself for it, goes, reports, and ends.
 
 mod lookup;
 mod talk;
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use carpd::effect::outgoing::{Errand, Scheme};
+use carpd::effect::outgoing::{OutgoingRequest, Scheme};
 use carpd::frame::{self, FrameError, Inbox};
 use carpd::host::HostError;
 use carpd::host::children::http_worker::{
@@ -28,7 +28,7 @@ use self::talk::Trust;
 /// What it may have beside what is mapped at its start, in bytes; the sandbox adds its own room.
 const MEMORY: u64 = 8 << 20;
 
-/// The whole life of a courier. Exit status 2: it was not started as one.
+/// The whole life of an HTTP worker. Exit status 2: it was not started as one.
 #[must_use]
 pub(crate) fn main() -> ExitCode {
     let Ok(stream) = io::stdin()
@@ -86,24 +86,24 @@ fn serve(stream: &UnixStream, told: &Told) -> Result<(), FrameError> {
 fn run(order: Order, told: &Told) -> Report {
     let Order {
         confined,
-        errand,
+        request,
         limit,
         ca_file,
     } = order;
-    let endpoint = errand.endpoint();
+    let endpoint = request.endpoint();
     // Whom system and operator trust is read while files are in reach.
-    let trust = match (&errand, told.ca_file(ca_file)) {
-        (Errand::Http(request), ca_file) if request.url.scheme() == Scheme::Https => {
+    let trust = match (&request, told.ca_file(ca_file)) {
+        (OutgoingRequest::Http(request), ca_file) if request.url.scheme() == Scheme::Https => {
             let more = ca_file.map_or_else(|| Ok(Vec::new()), |path| certificates(&path));
             Trust::of_the_system().and(
                 &more.map_err(|why| Trouble::Tls.error(&endpoint, &format!("ca-file: {why}")))?,
             )
         }
-        (Errand::Http(_) | Errand::Connect { .. }, _) => Trust::nobody(),
+        (OutgoingRequest::Http(_) | OutgoingRequest::Connect { .. }, _) => Trust::nobody(),
     };
     sandbox::measure_address_space();
     let confinement = sandbox::confine(
-        Kind::Courier {
+        Kind::HttpWorker {
             port: endpoint.port(),
         },
         MEMORY,
@@ -129,12 +129,17 @@ fn run(order: Order, told: &Told) -> Report {
             errno: Some(libc::EPERM),
         });
     }
-    go(&errand, &addresses, &trust, limit)
+    go(&request, &addresses, &trust, limit)
 }
 
-fn go(errand: &Errand, addresses: &[SocketAddr], trust: &Trust, limit: Duration) -> Report {
-    match errand {
-        Errand::Http(request) => talk::ask(request, addresses, trust, limit),
-        Errand::Connect { endpoint, .. } => talk::connect(endpoint, addresses, limit),
+fn go(
+    request: &OutgoingRequest,
+    addresses: &[SocketAddr],
+    trust: &Trust,
+    limit: Duration,
+) -> Report {
+    match request {
+        OutgoingRequest::Http(request) => talk::ask(request, addresses, trust, limit),
+        OutgoingRequest::Connect { endpoint, .. } => talk::connect(endpoint, addresses, limit),
     }
 }

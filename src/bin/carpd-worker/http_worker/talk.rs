@@ -190,7 +190,7 @@ pub(super) fn connect(endpoint: &Endpoint, addresses: &[SocketAddr], limit: Dura
         let left = limit.saturating_sub(now().saturating_sub(began));
         let share = left / u32::try_from(addresses.len() - tried).unwrap_or(1).max(1);
         if share.is_zero() {
-            return Err(Trouble::Timeout.error(endpoint, "no connection in time"));
+            return Err(Trouble::Timeout.error(endpoint, "could not connect in time"));
         }
         match TcpStream::connect_timeout(address, share) {
             Ok(_) => return Ok(Brought::Connected(now().saturating_sub(began))),

@@ -187,7 +187,7 @@ impl HookRuntime for LuaRuntime {
         let defined = loaded.map_err(|err| LoadError::Code(err.to_string()))?;
         if let Some((given, meant)) = defined.mistyped {
             return Err(LoadError::Code(format!(
-                "{}: {given} is no entry point; did you mean {meant}?",
+                "{}: {given} is not an entry point; did you mean {meant}?",
                 code.file
             )));
         }
@@ -255,7 +255,7 @@ impl Hook for LuaHook {
             let returned = protected(call, run.main(glue), Value::Nil)?.0;
             let function = lookup(lua, &returned, entry).ok_or_else(|| {
                 raised_text(format!(
-                    "{}: {} is gone: it was there when the hook was loaded",
+                    "{}: {} is gone: it existed when the hook was loaded",
                     code.file,
                     entry.as_str()
                 ))
@@ -294,7 +294,7 @@ impl Code {
             .unwrap_or(&source.path)
             .to_owned();
         let config = serde_json::from_str(&source.config_json).map_err(|err| {
-            LoadError::Code(format!("{file}: the hook's config is no JSON: {err}"))
+            LoadError::Code(format!("{file}: the hook's config is not JSON: {err}"))
         })?;
         let counted = kind == Kind::Hook { coverage: true };
         let compile_as = |counted: bool, name: &str, text: &[u8]| {
@@ -724,7 +724,7 @@ fn round_to_micros(time: Duration) -> Duration {
 fn unknown(table: Option<&str>, name: &str, kind: Kind) -> Option<String> {
     match table {
         None if kind == Kind::Test && api::groups().any(|group| group == name) => Some(format!(
-            "a test does not call {name} itself: make a host and let something happen, as in h:become(\"master\")"
+            "a test does not call {name} itself: make a host and make something happen, as in h:become(\"master\")"
         )),
         None => Some(api::unknown_global(name)),
         Some(table @ ("event" | "event.instance")) => api::unknown_field(table, name),

@@ -38,7 +38,7 @@ impl TestFile {
         let cases: Vec<String> = names.map_err(|err| LoadError::Code(err.to_string()))?;
         if cases.is_empty() {
             return Err(LoadError::Code(format!(
-                "{}: it has no case: write test.case(\"name\", function() ... end)",
+                "{}: it has no cases: write test.case(\"name\", function() ... end)",
                 code.file
             )));
         }
@@ -87,7 +87,7 @@ fn begin(run: &Run<'_>, glue: &Glue) -> Result<Table, HookError> {
     protected(&glue.call, run.main(glue), Value::Nil)?;
     glue.cases
         .clone()
-        .ok_or_else(|| raised_text("this is no test file".to_owned()))
+        .ok_or_else(|| raised_text("this is not a test file".to_owned()))
 }
 
 /// The prelude with the module `test` written out.

@@ -27,12 +27,11 @@ struct Left {
 impl Left {
     fn take(&mut self, bytes: usize) -> Result<(), String> {
         let values = self.values.checked_sub(1);
-        self.values = values.ok_or_else(|| {
-            format!("a table with more than {VALUES} values cannot be handed over")
-        })?;
+        self.values = values
+            .ok_or_else(|| format!("a table with more than {VALUES} values cannot be passed"))?;
         let bytes = self.bytes.checked_sub(bytes);
-        self.bytes = bytes
-            .ok_or_else(|| format!("more than {BYTES} bytes of text cannot be handed over"))?;
+        self.bytes =
+            bytes.ok_or_else(|| format!("more than {BYTES} bytes of text cannot be passed"))?;
         Ok(())
     }
 }
@@ -71,9 +70,9 @@ fn read(value: &Value, depth: usize, left: &mut Left) -> Result<Raw, String> {
         Value::Number(number) => Raw::Number(*number),
         Value::String(text) => Raw::Text(text.as_bytes().to_vec()),
         Value::Table(table) => {
-            let depth = depth.checked_sub(1).ok_or_else(|| {
-                format!("a table nested deeper than {DEPTH} cannot be handed over")
-            })?;
+            let depth = depth
+                .checked_sub(1)
+                .ok_or_else(|| format!("a table nested deeper than {DEPTH} cannot be passed"))?;
             return read_table(table, depth, left);
         }
         Value::Function(_) => Raw::Other("a function"),
@@ -90,9 +89,7 @@ fn read_table(table: &Table, depth: usize, left: &mut Left) -> Result<Raw, Strin
         let value = read(&value, depth, left)?;
         match key {
             Value::String(key) if left.take(key.as_bytes().len()).is_err() => {
-                return Err(format!(
-                    "more than {BYTES} bytes of text cannot be handed over"
-                ));
+                return Err(format!("more than {BYTES} bytes of text cannot be passed"));
             }
             Value::String(key) => map.push((
                 key.to_str()
@@ -126,7 +123,7 @@ pub(super) fn answer(
         | (Gives::Bytes, Answer::Reply(Reply::File(None))) => Value::Nil,
         (Gives::Stored, Answer::State(Some(bytes))) => match serde_json::from_slice(&bytes) {
             Ok(json) => from_json(lua, &json)?,
-            Err(err) => return Ok(Err(format!("the kept value cannot be read: {err}"))),
+            Err(err) => return Ok(Err(format!("the stored value cannot be read: {err}"))),
         },
         // In a plan nothing runs.
         (Gives::Command, Answer::Reply(Reply::Outcome(Outcome::Planned))) => command(
@@ -142,7 +139,7 @@ pub(super) fn answer(
         }
         (_, Answer::Reply(reply)) => from_reply(lua, reply)?,
         (_, Answer::State(_)) => {
-            return Ok(Err("the daemon gave an answer of another kind".to_owned()));
+            return Ok(Err("the daemon gave an unexpected answer".to_owned()));
         }
     };
     Ok(Ok(value))

@@ -49,14 +49,12 @@ pub(super) fn link(
     for (name, import) in component.component_type().imports(engine) {
         let Some((interface, version)) = contract_name(name) else {
             problems.push(format!(
-                "it imports {name}, but a hook can import {PACKAGE} {VERSION} and nothing else"
+                "it imports {name}, but a hook can only import {PACKAGE} {VERSION}"
             ));
             continue;
         };
         let ComponentItem::ComponentInstance(instance) = import.ty else {
-            problems.push(format!(
-                "it imports {name} as something else than an interface"
-            ));
+            problems.push(format!("it imports {name}, but not as an interface"));
             continue;
         };
         let mut into = linker
@@ -128,7 +126,7 @@ fn bind(
 /// Is this function of the type that the entry point has?
 pub(super) fn check_entry_point(entry: EntryPoint, item: &ComponentItem) -> Result<(), String> {
     let ComponentItem::ComponentFunc(ty) = item else {
-        return Err("it is no function".to_owned());
+        return Err("it is not a function".to_owned());
     };
     let wanted = signature(&[("event".to_owned(), event())], Some(&returns(entry)));
     let given = given_signature(ty);
@@ -182,7 +180,7 @@ fn config(
                 Ok(())
             }
             _ => Err(wasmtime::Error::msg(
-                "config get has another type than in the contract",
+                "config get does not have its type from the contract",
             )),
         }
     });
@@ -209,7 +207,7 @@ fn call(
 
 fn serve(run: &mut Run, function: &Function, params: &[Val]) -> wasmtime::Result<Option<Val>> {
     if run.host.is_none() {
-        return Err(wasmtime::Error::msg("nothing may be asked before the run"));
+        return Err(wasmtime::Error::msg("nothing may be called before the run"));
     }
     let refused = |run: &Run, err: AskError| match run.watch.check() {
         // A run that is over gets no further answers.

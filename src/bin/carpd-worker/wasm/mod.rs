@@ -361,7 +361,7 @@ impl WasmHook {
     ) -> wasmtime::Result<Val> {
         let instance = made.map_or_else(|| self.prepared.instantiate(&mut *store), Ok)?;
         let function = instance.get_func(&mut *store, export).ok_or_else(|| {
-            wasmtime::Error::msg("the entry point is gone: it was there when the hook was loaded")
+            wasmtime::Error::msg("the entry point is gone: it existed when the hook was loaded")
         })?;
         let mut results = [Val::Bool(false)];
         function.call(&mut *store, &[values::event(event)], &mut results)?;
@@ -389,17 +389,17 @@ impl WasmHook {
             Ok(Val::Result(Ok(_))) => Ok(Returned::Done),
             Ok(Val::Result(Err(text))) => match text.as_deref() {
                 Some(Val::String(text)) => Err(raised(cut(&format!("{}: {text}", place())))),
-                _ => Err(raised(format!("{}: it failed without a word", place()))),
+                _ => Err(raised(format!("{}: it failed without a message", place()))),
             },
             Ok(_) => Err(raised(format!(
-                "{}: it gave back something else than in the contract",
+                "{}: its result does not match the contract",
                 place()
             ))),
             Err(err) => Err(match err.downcast_ref::<Trap>() {
                 Some(Trap::OutOfFuel) => {
                     let budget = budget.cpu;
                     raised(format!(
-                        "{}: it did more instructions than any machine does in its CPU budget of {budget:?}",
+                        "{}: it executed more instructions than any machine can within its CPU budget of {budget:?}",
                         place()
                     ))
                 }

@@ -18,7 +18,7 @@ pub(super) fn raw(function: &Function, given: &[Val]) -> Result<Vec<Raw>, String
     match values.next().map(some) {
         None | Some(None) => {}
         Some(Some(Val::Record(fields))) => raw.push(Raw::Map(options(function, fields)?)),
-        Some(Some(_)) => return Err("the options are no record".to_owned()),
+        Some(Some(_)) => return Err("the options are not a record".to_owned()),
     }
     // f(x, none) is f(x).
     while raw.last() == Some(&Raw::Nil) {
@@ -75,7 +75,7 @@ fn argument(param: &Param, value: Option<&Val>) -> Result<Raw, String> {
         (Kind::Words, Val::List(list)) => Raw::Map(list.iter().filter_map(pair).collect()),
         _ => {
             return Err(format!(
-                "{} has another type than in the contract",
+                "{} does not have its type from the contract",
                 param.name
             ));
         }
@@ -191,7 +191,7 @@ pub(super) fn answer(gives: Gives, answer: Answer) -> Val {
         (_, Answer::Reply(reply)) if fits(gives, &reply) => Some(from_reply(&reply)),
         _ => {
             return failed(&AskError::Invalid(
-                "the daemon gave an answer of another kind".to_owned(),
+                "the daemon gave an unexpected answer".to_owned(),
             ));
         }
     };
@@ -352,7 +352,8 @@ pub(super) fn event(event: &HookEvent) -> Val {
     ])
 }
 
-/// A component's type without its names, as [`carpd::hooks::contract::api::wit::Wit::structure`] writes them.
+/// A component's type without its names, as [`carpd::hooks::contract::api::wit::Wit::structure`]
+/// writes them.
 pub(super) fn structure(ty: &Type) -> String {
     let optional = |ty: Option<Type>| ty.as_ref().map_or_else(|| "_".to_owned(), structure);
     match ty {

@@ -22,7 +22,7 @@ pub enum Raw {
     List(Vec<Raw>),
     /// A table with text as keys.
     Map(Vec<(String, Raw)>),
-    /// Something that cannot be handed over, by the name of its type.
+    /// Something that cannot be passed, by the name of its type.
     Other(&'static str),
 }
 
@@ -141,7 +141,7 @@ impl Kind {
                 let text = text(raw)?;
                 Arg::Ip(
                     text.parse()
-                        .map_err(|_| parse_error(&format!("{text:?} is none")))?,
+                        .map_err(|_| parse_error(&format!("{text:?} is not one")))?,
                 )
             }
             (Self::Text, raw) => Arg::Text(text(raw)?),
@@ -207,11 +207,10 @@ impl Raw {
                 Some(n) => n.into(),
                 None => serde_json::Number::from_f64(number)
                     .map(Value::Number)
-                    .ok_or_else(|| format!("{number} cannot be kept"))?,
+                    .ok_or_else(|| format!("{number} cannot be stored"))?,
             },
             Self::Text(bytes) => Value::String(
-                String::from_utf8(bytes)
-                    .map_err(|_| "text that is kept must be UTF-8".to_owned())?,
+                String::from_utf8(bytes).map_err(|_| "stored text must be UTF-8".to_owned())?,
             ),
             Self::List(list) => {
                 Value::Array(list.into_iter().map(Self::json).collect::<Result<_, _>>()?)
@@ -222,7 +221,7 @@ impl Raw {
                     .map(|(key, raw)| raw.json().map(|value| (key, value)));
                 Value::Object(pairs.collect::<Result<_, _>>()?)
             }
-            Self::Other(kind) => return Err(format!("{kind} cannot be kept")),
+            Self::Other(kind) => return Err(format!("{kind} cannot be stored")),
         })
     }
 

@@ -272,8 +272,8 @@ pub const TEST_TYPES: &[(&str, &[TestField])] = &[
     ),
 ];
 
-/// Makes the list, and a type for each kind of function, so that one that is in the list and not done
-/// does not compile.
+/// Makes the list, and a type for each kind of function, so that one that is in the list and not
+/// done does not compile.
 macro_rules! functions {
     ($($(#[doc = $about:literal])* $on:ident $kind:ident($calls:ident) {
         $($call:ident = $name:ident($($param:literal: $type:literal),*) -> $gives:literal, $doc:literal, $example:literal;)*

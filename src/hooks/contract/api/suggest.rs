@@ -65,7 +65,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("newproxy", "hooks have no newproxy"),
     (
         "collectgarbage",
-        "hooks have no collectgarbage; each run has a heap of its own",
+        "hooks have no collectgarbage; each run has its own heap",
     ),
     ("unpack", "use table.unpack"),
     (

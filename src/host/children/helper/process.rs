@@ -121,8 +121,9 @@ async fn serve(stream: UnixStream, mut gate: Gate) -> io::Result<()> {
     work(reader, inbox, writer, at_work, retire).await
 }
 
-/// Answers until the other end closes the socket, or `retire` ends: then no order is taken any more.
-/// The other end may be an engine that somebody has taken over, so nothing here waits for it to read.
+/// Answers until the other end closes the socket, or `retire` ends: then no order is taken any
+/// more. The other end may be an engine that somebody has taken over, so nothing here waits for it
+/// to read.
 async fn work(
     reader: OwnedReadHalf,
     inbox: Inbox,

@@ -1,8 +1,9 @@
-//! Couriers: each goes out for one request of a hook, brings back the answer, and ends.
+//! HTTP workers: each makes one request of a hook, returns the answer, and ends.
 //!
 //! What a server answers is as hostile as anything on a wire, and the engine has rights; so another
 //! process speaks with it, one that has none and can reach nothing but a name server and that one
-//! port: that end is in `carpd-worker`. It is told once and answers once: one frame each way. Not waiting any longer is killing it, whatever it was doing. See
+//! port: that end is in `carpd-worker`. It is told once and answers once: one frame each way. Not
+//! waiting any longer is killing it, whatever it was doing. See
 //! docs/adr/0016-a-courier-for-each-request.md.
 
 mod certificates;
@@ -25,12 +26,12 @@ use tokio::time::timeout;
 pub use certificates::certificates;
 
 use crate::effect::outgoing::{BODY_MAX, HEADER_BYTES_MAX};
-use crate::effect::{Errand, HttpResponse, Reply};
+use crate::effect::{HttpResponse, OutgoingRequest, Reply};
 use crate::frame::{self, FrameError, Inbox};
 use crate::host::HostError;
 
-/// The argument that makes the worker a courier.
-pub const ROLE: &str = "__courier";
+/// The argument that makes the worker an HTTP worker.
+pub const ROLE: &str = "__http-worker";
 
 /// The argument after [`ROLE`] that makes it a daemon's: the file of certificates that its
 /// configuration names follows, if it names one, and no other is read.
@@ -39,30 +40,30 @@ pub const OF_DAEMON: &str = "daemon";
 /// The largest message: a body and all headers, with room for what is around them.
 pub const MESSAGE_MAX: usize = BODY_MAX + 4 * HEADER_BYTES_MAX;
 
-/// Couriers at one time; whoever comes later waits, within its own time.
+/// HTTP workers at one time; further requests wait, which counts against their own time.
 const AT_ONCE: usize = 32;
 
-/// Beyond its own limit, what a courier gets to say which step it was that took too long.
+/// The additional time that an HTTP worker gets to report which step took too long.
 const ANSWER_MARGIN: Duration = Duration::from_millis(50);
 
-/// To the courier.
+/// To the HTTP worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Order {
     /// Refuse to go out without a full sandbox.
     pub confined: bool,
     /// What for.
-    pub errand: Errand,
+    pub request: OutgoingRequest,
     /// How long it may take.
     pub limit: Duration,
-    /// Certificates that are believed beside those of the system; a daemon's courier goes by what
-    /// the keeper says instead.
+    /// Certificates that are believed beside those of the system; a daemon's HTTP worker goes by
+    /// what the keeper says instead.
     pub ca_file: Option<PathBuf>,
 }
 
-/// From the courier.
+/// From the HTTP worker.
 pub type Report = Result<Brought, HostError>;
 
-/// What a courier brings back.
+/// What an HTTP worker reports.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Brought {
     /// An answer, whatever it says.
@@ -71,13 +72,13 @@ pub enum Brought {
     Connected(Duration),
 }
 
-/// A courier that has been started and waits for its order.
-pub struct Hired {
+/// An HTTP worker that has been started and waits for its order.
+pub struct HttpWorker {
     stream: StdStream,
     dismiss: Option<Box<dyn FnOnce()>>,
 }
 
-impl Hired {
+impl HttpWorker {
     /// Behind this socket; `dismiss` ends the process and is called once nobody waits for it any
     /// more.
     #[must_use]
@@ -89,15 +90,15 @@ impl Hired {
     }
 }
 
-impl fmt::Debug for Hired {
+impl fmt::Debug for HttpWorker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hired")
+        f.debug_struct("HttpWorker")
             .field("stream", &self.stream)
             .finish_non_exhaustive()
     }
 }
 
-impl Drop for Hired {
+impl Drop for HttpWorker {
     fn drop(&mut self) {
         if let Some(dismiss) = self.dismiss.take() {
             dismiss();
@@ -105,32 +106,32 @@ impl Drop for Hired {
     }
 }
 
-/// Starts a courier.
-pub type Hire = Rc<dyn Fn() -> Pin<Box<dyn Future<Output = io::Result<Hired>>>>>;
+/// Starts an HTTP worker.
+pub type Spawn = Rc<dyn Fn() -> Pin<Box<dyn Future<Output = io::Result<HttpWorker>>>>>;
 
-/// Sends couriers out.
+/// Has requests made by HTTP workers.
 #[derive(Clone)]
-pub struct Couriers {
-    hire: Hire,
+pub struct HttpWorkers {
+    spawn: Spawn,
     confined: bool,
     ca_file: Option<PathBuf>,
     places: Rc<Semaphore>,
 }
 
-impl fmt::Debug for Couriers {
+impl fmt::Debug for HttpWorkers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Couriers")
+        f.debug_struct("HttpWorkers")
             .field("confined", &self.confined)
             .finish_non_exhaustive()
     }
 }
 
-impl Couriers {
+impl HttpWorkers {
     /// That are started so; with `confined` only in a full sandbox.
     #[must_use]
-    pub fn new(hire: Hire, confined: bool) -> Self {
+    pub fn new(spawn: Spawn, confined: bool) -> Self {
         Self {
-            hire,
+            spawn,
             confined,
             ca_file: None,
             places: Rc::new(Semaphore::new(AT_ONCE)),
@@ -138,21 +139,25 @@ impl Couriers {
     }
 
     /// With the certificates of this file, as PEM, beside those that the system trusts. Each
-    /// courier reads it anew.
+    /// HTTP worker reads it anew.
     #[must_use]
     pub fn with_ca_file(self, ca_file: Option<PathBuf>) -> Self {
         Self { ca_file, ..self }
     }
 
-    /// Has something done within `limit` and the errand's own. Dropping the future ends the
-    /// courier.
+    /// Has a request made within `limit` and the request's own limit. Dropping the future ends the
+    /// HTTP worker.
     ///
     /// # Errors
     /// [`HostError`]. Its first word is one of `name`, `refused`, `unreachable`, `timeout`, `tls`,
     /// `too-large`, `protocol`, `lost`, each with a number of errno(3).
-    pub async fn send(&self, errand: Errand, limit: Duration) -> Result<Reply, HostError> {
-        let limit = limit.min(Duration::from_millis(u64::from(errand.timeout_ms())));
-        let endpoint = errand.endpoint();
+    pub async fn send(
+        &self,
+        request: OutgoingRequest,
+        limit: Duration,
+    ) -> Result<Reply, HostError> {
+        let limit = limit.min(Duration::from_millis(u64::from(request.timeout_ms())));
+        let endpoint = request.endpoint();
         let late = |_| {
             Trouble::Timeout.error(
                 &endpoint,
@@ -160,7 +165,7 @@ impl Couriers {
             )
         };
         let lost = |err: io::Error| Trouble::Lost.error(&endpoint, &err.to_string());
-        match timeout(limit + ANSWER_MARGIN, self.exchange(errand, limit))
+        match timeout(limit + ANSWER_MARGIN, self.exchange(request, limit))
             .await
             .map_err(late)?
             .map_err(lost)??
@@ -170,15 +175,15 @@ impl Couriers {
         }
     }
 
-    async fn exchange(&self, errand: Errand, limit: Duration) -> io::Result<Report> {
+    async fn exchange(&self, request: OutgoingRequest, limit: Duration) -> io::Result<Report> {
         let _place = self.places.acquire().await.map_err(io::Error::other)?;
-        let hired = (self.hire)().await?;
-        let stream = hired.stream.try_clone()?;
+        let worker = (self.spawn)().await?;
+        let stream = worker.stream.try_clone()?;
         stream.set_nonblocking(true)?;
         let mut stream = UnixStream::from_std(stream)?;
         let order = Order {
             confined: self.confined,
-            errand,
+            request,
             limit,
             ca_file: self.ca_file.clone(),
         };
@@ -212,7 +217,7 @@ pub enum Trouble {
     TooLarge,
     /// What came is no HTTP.
     Protocol,
-    /// The connection, or the courier, ended early.
+    /// The connection, or the HTTP worker, ended early.
     Lost,
 }
 

@@ -134,7 +134,7 @@ fn wrong(call: &Call, entry: EntryPoint, used: &Use<'_>) -> Vec<(String, Sure)> 
     if !entry.may_change() && call.function.changes() {
         return vec![(
             format!(
-                "{name}: {} may only look, and this changes something",
+                "{name}: {} is read-only, and this changes something",
                 entry.as_str()
             ),
             Sure::Certain,
@@ -177,11 +177,11 @@ fn absent(call: &Call) -> Option<(String, Sure)> {
         .zip(&call.given)
         .find_map(|(param, given)| match given {
             Argument::Absent(why) if param.required => Some((
-                format!("{name}: {} is nothing: {why}", param.name),
+                format!("{name}: {} is invalid: {why}", param.name),
                 Sure::Certain,
             )),
             Argument::Absent(why) => Some((
-                format!("{name}: {} is nothing: {why}", param.name),
+                format!("{name}: {} is invalid: {why}", param.name),
                 Sure::Maybe,
             )),
             _ => None,
@@ -200,7 +200,7 @@ fn absent(call: &Call) -> Option<(String, Sure)> {
                 .iter()
                 .any(|option| option.name == key && option.required);
             Some((
-                format!("{name}: option {key} is nothing: {why}"),
+                format!("{name}: option {key} is invalid: {why}"),
                 if required { Sure::Certain } else { Sure::Maybe },
             ))
         })

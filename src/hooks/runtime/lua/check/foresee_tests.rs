@@ -78,7 +78,7 @@ fn begins(source: &str, expected: &[&str]) {
 
 #[test]
 fn health_may_not_change_anything_however_it_gets_there() {
-    let says = "may only look, and this changes something";
+    let says = "is read-only, and this changes something";
     for (source, certain) in [
         (
             "function health() service.start('httpd') return true end",
@@ -298,12 +298,12 @@ fn modules_are_followed_where_they_are_used() {
     let certain = with("local m = require('m') function health() return m.check() end");
     assert_eq!(
         certain,
-        ["!m.lua:2: service.start: health may only look, and this changes something"]
+        ["!m.lua:2: service.start: health is read-only, and this changes something"]
     );
     let handed = with("local m = require('m') function health() return pcall(m.check) end");
     assert_eq!(
         handed,
-        ["?m.lua:2: service.start: health may only look, and this changes something"]
+        ["?m.lua:2: service.start: health is read-only, and this changes something"]
     );
     assert_eq!(
         with("local m = require('m') function on_master() m.check() end"),

@@ -2,9 +2,9 @@
 //! outage: functions of the API that do not exist, arguments that they do not take, names that
 //! nobody defined.
 //!
-//! It knows the list of host functions ([`FUNCTIONS`](crate::hooks::contract::api::FUNCTIONS)) and Luau's
-//! scopes, and nothing of types: what a variable holds is only known when it runs. So what it says
-//! is certain, and it does not say all (docs/adr/0024).
+//! It knows the list of host functions ([`FUNCTIONS`](crate::hooks::contract::api::FUNCTIONS)) and
+//! Luau's scopes, and nothing of types: what a variable holds is only known when it runs. So what
+//! it says is certain, and it does not say all (docs/adr/0024).
 //!
 //! Given the grants, the configuration and the virtual hosts that a hook is used with, [`foresee`]
 //! also follows what its entry points call, and tells what these refuse (docs/adr/0040).

@@ -1,5 +1,5 @@
-//! Couriers as processes: they go out, bring back, are confined, and end when nobody waits for them
-//! any more.
+//! HTTP workers as processes: they go out, bring back, are confined, and end when nobody waits for
+//! them any more.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use carpd::effect::{Errand, HttpRequest, HttpVerb, Reply};
+use carpd::effect::{HttpRequest, HttpVerb, OutgoingRequest, Reply};
 use carpd::engine::oneshot::{Job, OneShot};
 use carpd::hooks::process::session::SandboxPolicy;
 use carpd::hooks::{Budget, EntryPoint, HookSource, Language};
-use carpd::host::children::http_worker::{Couriers, Hired};
+use carpd::host::children::http_worker::{HttpWorker, HttpWorkers};
 use carpd::host::services::manager::ServiceBackend;
 use carpd::host::{HostError, Options};
 use carpd::keeper::{Client, Exits, HowEnded, Role};
@@ -28,22 +28,22 @@ use crate::hooks::{DAEMON, WORKER, block_on, event};
 const CA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls/ca.pem");
 pub(crate) const LIMIT: Duration = Duration::from_secs(5);
 
-pub(crate) fn couriers() -> (Couriers, Exits) {
+pub(crate) fn http_workers() -> (HttpWorkers, Exits) {
     let (keeper, exits) = Client::start(Some(Path::new(DAEMON))).unwrap();
-    let hire = move || {
+    let spawn = move || {
         let keeper = keeper.clone();
-        let hired = async move {
-            let (id, stream) = keeper.spawn(Role::Courier).await?;
-            Ok(Hired::new(stream, move || keeper.kill(id)))
+        let worker = async move {
+            let (id, stream) = keeper.spawn(Role::HttpWorker).await?;
+            Ok(HttpWorker::new(stream, move || keeper.kill(id)))
         };
-        Box::pin(hired) as Pin<Box<dyn Future<Output = std::io::Result<Hired>>>>
+        Box::pin(worker) as Pin<Box<dyn Future<Output = std::io::Result<HttpWorker>>>>
     };
-    (Couriers::new(Rc::new(hire), true), exits)
+    (HttpWorkers::new(Rc::new(spawn), true), exits)
 }
 
-pub(crate) fn get(url: &str) -> Errand {
+pub(crate) fn get(url: &str) -> OutgoingRequest {
     let url = url.parse().unwrap();
-    Errand::Http(HttpRequest {
+    OutgoingRequest::Http(HttpRequest {
         verb: HttpVerb::Get,
         url,
         headers: Vec::new(),
@@ -52,8 +52,8 @@ pub(crate) fn get(url: &str) -> Errand {
     })
 }
 
-pub(crate) fn connect(endpoint: &str) -> Errand {
-    Errand::Connect {
+pub(crate) fn connect(endpoint: &str) -> OutgoingRequest {
+    OutgoingRequest::Connect {
         endpoint: endpoint.parse().unwrap(),
         timeout_ms: 5000,
     }
@@ -90,14 +90,14 @@ fn answer(stream: &mut (impl Read + Write)) {
     let _ = stream.flush();
 }
 
-/// Confined is part of the order: a courier that cannot be refuses to go.
+/// Confined is part of the order: an HTTP worker that cannot be refuses to go.
 #[test]
-fn a_confined_courier_brings_an_answer_and_ends() {
+fn a_confined_http_worker_brings_an_answer_and_ends() {
     let port = web_server();
     block_on(async {
-        let (couriers, mut exits) = couriers();
+        let (http_workers, mut exits) = http_workers();
         for host in ["127.0.0.1", "localhost"] {
-            let reply = couriers
+            let reply = http_workers
                 .send(get(&format!("http://{host}:{port}/")), LIMIT)
                 .await;
             assert!(
@@ -111,7 +111,7 @@ fn a_confined_courier_brings_an_answer_and_ends() {
                 "{how}"
             );
         }
-        let reply = couriers
+        let reply = http_workers
             .send(connect(&format!("127.0.0.1:{port}")), LIMIT)
             .await;
         assert!(
@@ -170,17 +170,21 @@ fn what_goes_wrong_has_a_word() {
         .local_addr()
         .unwrap();
     block_on(async {
-        let (couriers, _exits) = couriers();
+        let (http_workers, _exits) = http_workers();
         assert_eq!(
-            word(couriers.send(connect(&free.to_string()), LIMIT).await),
+            word(http_workers.send(connect(&free.to_string()), LIMIT).await),
             "refused"
         );
         assert_eq!(
-            word(couriers.send(get(&format!("http://{free}/")), LIMIT).await),
+            word(
+                http_workers
+                    .send(get(&format!("http://{free}/")), LIMIT)
+                    .await
+            ),
             "refused"
         );
         // The system does not know who signed its certificate: found out within the sandbox.
-        let err = couriers
+        let err = http_workers
             .send(get(&format!("https://localhost:{}/", tls_server())), LIMIT)
             .await
             .unwrap_err();
@@ -189,7 +193,7 @@ fn what_goes_wrong_has_a_word() {
             "{err:?}"
         );
         // RFC 2606: nobody has this name. The machine may have no name server at all.
-        let reply = couriers
+        let reply = http_workers
             .send(connect("no-such-host.invalid:80"), Duration::from_secs(1))
             .await;
         assert!(["name", "timeout"].contains(&word(reply).as_str()));
@@ -197,11 +201,11 @@ fn what_goes_wrong_has_a_word() {
 }
 
 #[test]
-fn a_confined_courier_believes_the_operators_own_authority() {
+fn a_confined_http_worker_believes_the_operators_own_authority() {
     let url = format!("https://localhost:{}/", tls_server());
     block_on(async {
-        let (couriers, _exits) = couriers();
-        let believing = |path: &str| couriers.clone().with_ca_file(Some(path.into()));
+        let (http_workers, _exits) = http_workers();
+        let believing = |path: &str| http_workers.clone().with_ca_file(Some(path.into()));
         let reply = believing(CA).send(get(&url), LIMIT).await;
         assert!(
             matches!(&reply, Ok(Reply::Http(answer)) if answer.body == b"ready"),
@@ -228,23 +232,23 @@ fn a_confined_courier_believes_the_operators_own_authority() {
 /// As the keeper of a daemon starts them: an engine that somebody has taken over cannot have them
 /// read what root may read.
 #[test]
-fn a_daemons_courier_reads_no_file_that_the_engine_names() {
+fn a_daemons_http_worker_reads_no_file_that_the_engine_names() {
     let url = format!("https://localhost:{}/", tls_server());
     let of_daemon = |named: Option<&'static str>| {
-        let hire = move || {
-            let hired = async move {
+        let spawn = move || {
+            let worker = async move {
                 let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-                let mut courier = std::process::Command::new(WORKER)
-                    .args(words("__courier"))
+                let mut http_worker = std::process::Command::new(WORKER)
+                    .args(words("__http-worker"))
                     .arg("daemon")
                     .args(named)
                     .stdin(std::os::fd::OwnedFd::from(theirs))
                     .spawn()?;
-                Ok(Hired::new(ours, move || _ = courier.wait()))
+                Ok(HttpWorker::new(ours, move || _ = http_worker.wait()))
             };
-            Box::pin(hired) as Pin<Box<dyn Future<Output = std::io::Result<Hired>>>>
+            Box::pin(worker) as Pin<Box<dyn Future<Output = std::io::Result<HttpWorker>>>>
         };
-        Couriers::new(Rc::new(hire), true)
+        HttpWorkers::new(Rc::new(spawn), true)
     };
     block_on(async {
         for secret in ["/etc/shadow", "/proc/1/environ", CA] {
@@ -303,14 +307,18 @@ fn a_hook_asks_over_tls() {
 
 /// A server that takes the connection and says nothing.
 #[test]
-fn a_courier_ends_when_its_time_is_up_or_nobody_waits() {
+fn an_http_worker_ends_when_its_time_is_up_or_nobody_waits() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", silent.local_addr().unwrap());
     block_on(async {
-        let (couriers, mut exits) = couriers();
+        let (http_workers, mut exits) = http_workers();
         let began = tokio::time::Instant::now();
         assert_eq!(
-            word(couriers.send(get(&url), Duration::from_millis(300)).await),
+            word(
+                http_workers
+                    .send(get(&url), Duration::from_millis(300))
+                    .await
+            ),
             "timeout"
         );
         assert!(
@@ -319,8 +327,8 @@ fn a_courier_ends_when_its_time_is_up_or_nobody_waits() {
             began.elapsed()
         );
         assert!(exits.next().await.is_some());
-        // Superseded: the future is dropped while the courier waits for the server.
-        let waiting = couriers.send(get(&url), LIMIT);
+        // Superseded: the future is dropped while the HTTP worker waits for the server.
+        let waiting = http_workers.send(get(&url), LIMIT);
         let connected = tokio::task::spawn_blocking(move || {
             silent
                 .accept()
@@ -340,9 +348,9 @@ fn a_courier_ends_when_its_time_is_up_or_nobody_waits() {
 }
 
 #[test]
-fn a_courier_is_not_one_without_a_socket() {
+fn an_http_worker_is_not_one_without_a_socket() {
     let status = std::process::Command::new(WORKER)
-        .args(words("__courier"))
+        .args(words("__http-worker"))
         .stdin(std::process::Stdio::null())
         .status()
         .unwrap();
