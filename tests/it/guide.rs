@@ -272,7 +272,7 @@ fn the_guide_to_planning_and_rehearsing_can_be_followed() {
     assert!(
         fs::read_to_string(directory.path().join("rehearsal.html"))
             .unwrap()
-            .contains("made to fail")
+            .contains("as the rehearsal demands")
     );
     // Every event of the table is one that the command takes.
     let rows = page

@@ -333,7 +333,7 @@ fn wrong_arguments_are_named() {
     failover.lua:2: addr.add: argument 1 (cidr) must be an address such as "192.168.32.22/24", not a number
     failover.lua:2: addr.add: argument 1 (cidr) must be an address such as "192.168.32.22/24": "192.168.32.300" is not an IPv4 or IPv6 address
     failover.lua:2: addr.add: argument 1 (cidr) must be an address such as "192.168.32.22/24": "33" is not a prefix length: 0 to 32
-    failover.lua:2: route.replace: option via must be an address such as "192.168.32.254": "gateway" is none
+    failover.lua:2: route.replace: option via must be an address such as "192.168.32.254": "gateway" is not one
     failover.lua:2: route.replace: option metric must be a whole number from 0 to 4294967295, not 1.5
     failover.lua:2: route.replace: option metric must be a whole number from 0 to 4294967295, not -1
     failover.lua:2: route.replace: argument 2 must be a table of options, not text

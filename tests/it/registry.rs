@@ -259,7 +259,7 @@ fn what_is_not_there_or_is_in_the_way_is_told() {
     );
     let ran = registry.plugin(&["push", "failover.wasm", &reference]);
     assert!(
-        ran.stderr.contains("no WebAssembly component"),
+        ran.stderr.contains("not a WebAssembly component"),
         "{}",
         ran.stderr
     );

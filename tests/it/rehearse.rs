@@ -167,7 +167,7 @@ fn hooks_and_services_that_fail_or_hang_lead_to_the_other_node() {
             .collect()
     };
     for (trouble, why) in [
-        ("0s node2 hook failover fails", "made to fail"),
+        ("0s node2 hook failover fails", "as the rehearsal demands"),
         ("0s node2 service httpd fails", "httpd is failed"),
         (
             "0s node2 service httpd hangs",

@@ -622,7 +622,7 @@ fn a_configuration_that_would_be_bad_is_not_written() {
             2,
             "there is no virtual host \"mail\"",
         ),
-        (vec!["failover.lua"], 1, "no WebAssembly component"),
+        (vec!["failover.lua"], 1, "not a WebAssembly component"),
         (vec!["none.wasm"], 1, "could not read none.wasm"),
     ] {
         let ran = add(

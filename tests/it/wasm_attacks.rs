@@ -25,14 +25,14 @@ fn refused(result: Result<Vec<u8>, LoadError>) -> String {
 fn what_is_no_component_or_too_large_is_refused_at_once() {
     block_on(async {
         let (keeper, _exits) = Client::start(Some(Path::new(DAEMON))).unwrap();
-        assert!(refused(compile(&keeper, b"").await).contains("no WebAssembly component"));
+        assert!(refused(compile(&keeper, b"").await).contains("not a WebAssembly component"));
         assert!(
-            refused(compile(&keeper, b"(component)").await).contains("no WebAssembly component")
+            refused(compile(&keeper, b"(component)").await).contains("not a WebAssembly component")
         );
         assert!(refused(compile(&keeper, b"\0asm\x01\0\0\0").await).contains("core module"));
         assert!(
             refused(compile(&keeper, &vec![0; 64 << 20]).await)
-                .contains("no WebAssembly component")
+                .contains("not a WebAssembly component")
         );
         let mut large = FIXTURE.to_vec();
         for megabytes in [9, 64] {

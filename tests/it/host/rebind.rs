@@ -143,7 +143,7 @@ fn a_name_that_was_granted_cannot_be_pointed_at_this_machine() {
                     for request in [get(&url), connect(&format!("granted.example:{PORT}"))] {
                         let refused = http_workers.send(request, LIMIT).await.unwrap_err().message;
                         assert!(
-                            refused.contains(&format!("it leads to {address}")),
+                            refused.contains(&format!("it resolves to {address}")),
                             "{refused}"
                         );
                     }
