@@ -16,7 +16,7 @@ use crate::types::{MacAddr, Vhid};
 /// Bytes of a digest.
 pub const DIGEST_LEN: usize = 20;
 
-/// The shared key: a password of 1 to 20 bytes, filled up with zeros. Wiped when dropped, never
+/// The shared key: a password of 1 to 20 bytes, padded with zeros. Wiped when dropped, never
 /// printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key([u8; Self::LEN]);
@@ -71,8 +71,8 @@ impl fmt::Debug for Key {
     }
 }
 
-/// What is hashed in front of the counter: version, type, lladdr if there is one, vhid, and every
-/// address once: IPv4 ascending, then IPv6 ascending.
+/// What is hashed before the counter: version, type, lladdr if there is one, vhid, and every
+/// address once, first IPv4 in ascending order, then IPv6.
 #[must_use]
 pub fn message_prefix(
     vhid: Vhid,
@@ -109,7 +109,7 @@ pub fn message_prefix(
     message
 }
 
-/// The kernels keep the interface's index in bytes 2 and 3 of a link-local address, and clear them
+/// BSD kernels store the interface's index in bytes 2 and 3 of a link-local address, and clear them
 /// before hashing.
 fn without_scope(address: Ipv6Addr) -> Ipv6Addr {
     if !address.is_unicast_link_local() {
@@ -121,12 +121,12 @@ fn without_scope(address: Ipv6Addr) -> Ipv6Addr {
     Ipv6Addr::from(octets)
 }
 
-/// Signs and verifies for one virtual host. The key and all but the counter are hashed once, at its
-/// birth.
+/// Signs and verifies for one virtual host. The key and everything but the counter are hashed once,
+/// on creation.
 #[derive(Clone)]
 pub struct Authenticator {
     included: Hmac<Sha1>,
-    /// Present if leaving out the link-local addresses makes a difference.
+    /// Present if leaving out link-local addresses makes a difference.
     excluded: Option<Hmac<Sha1>>,
     send: LinkLocal,
 }
@@ -140,7 +140,7 @@ impl fmt::Debug for Authenticator {
 }
 
 impl Authenticator {
-    /// `send` chooses the form that [`Self::sign`] makes; [`Self::verify`] takes both.
+    /// `send` chooses the form that [`Self::sign`] produces; [`Self::verify`] accepts both.
     #[must_use]
     pub fn new(
         key: &Key,
@@ -186,8 +186,8 @@ impl Authenticator {
             .into()
     }
 
-    /// Is this the digest for the counter, with or without link-local addresses? Takes the same
-    /// time whichever byte differs.
+    /// Whether this is the digest for the counter, with or without link-local addresses. Takes
+    /// constant time.
     #[must_use]
     pub fn verify(&self, counter: u64, digest: &[u8; DIGEST_LEN]) -> bool {
         let matches = |mac: &Hmac<Sha1>| {

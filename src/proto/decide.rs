@@ -1,4 +1,4 @@
-//! The table at the heart of CARP: what a virtual host makes of one valid advertisement
+//! The table at the heart of CARP: how a virtual host reacts to one valid advertisement
 //! (docs/protocol.md, section 6).
 //!
 //! ```text
@@ -18,14 +18,14 @@ use super::timer;
 use super::wire::{Advertisement, known};
 use crate::types::{AdvBase, AdvSkew, Family, MacAddr, State};
 
-/// What the table knows of us.
+/// What the table knows about us.
 #[derive(Debug, Clone, Copy)]
 pub struct Own {
     /// Our interval, whole seconds.
     pub advbase: AdvBase,
-    /// Our interval, 1/256 s, with demotion as far as it counts into it.
+    /// Our interval, 1/256 s, including demotion where it counts towards it.
     pub advskew: AdvSkew,
-    /// Our demotion. Looked at with [`Peers::OpenBsd`] only.
+    /// Our demotion. Used only with [`Peers::OpenBsd`].
     pub demote: u8,
     /// How many intervals a master may be silent.
     pub dead_ratio: u32,
@@ -33,27 +33,28 @@ pub struct Own {
     pub source: Option<IpAddr>,
     /// That family.
     pub tie_family: Family,
-    /// The hardware address of our interface: it decides between two without an address.
+    /// The hardware address of our interface: it decides between two nodes without an address.
     pub mac: Option<MacAddr>,
 }
 
-/// What the table knows of the sender.
+/// What the table knows about the sender.
 #[derive(Debug, Clone, Copy)]
 pub struct Theirs {
     /// Its interval, whole seconds.
     pub advbase: AdvBase,
     /// Its interval, 1/256 s.
     pub advskew: AdvSkew,
-    /// Byte 4. Looked at with [`Peers::OpenBsd`] only.
+    /// Byte 4. Used only with [`Peers::OpenBsd`].
     pub demote: u8,
-    /// Where the packet came from.
+    /// The source address of the packet.
     pub source: IpAddr,
-    /// Where its frame came from, if that is known.
+    /// The source hardware address of its frame, if known.
     pub mac: Option<MacAddr>,
 }
 
 impl Theirs {
-    /// What an advertisement from `source` says, whose frame came from `mac`.
+    /// From an advertisement, the source address of its packet and the hardware address of its
+    /// frame.
     #[must_use]
     pub const fn new(ad: &Advertisement, source: IpAddr, mac: Option<MacAddr>) -> Self {
         Self {
@@ -69,11 +70,11 @@ impl Theirs {
 /// The rules of the group.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
-    /// May a backup push a worse master aside?
+    /// Whether a backup may preempt a worse master.
     pub preempt: Preempt,
-    /// Whose rules?
+    /// Whose rules apply.
     pub peers: Peers,
-    /// Who goes on when two masters are equal?
+    /// Which of two equal masters stays master.
     pub tie_break: TieBreak,
 }
 
@@ -82,26 +83,26 @@ pub struct Rules {
 pub enum Verdict {
     /// In state init: nothing.
     Ignore,
-    /// Backup: the master lives; start the master-down time anew.
+    /// Backup: the master is alive; restart the master-down timer.
     Listen,
     /// Backup: become master.
     Claim(Claim),
     /// Master: become backup.
     Yield(Yield),
-    /// Master: go on. The sender will yield to our next advertisement.
+    /// Master: stay master. The sender will yield to our next advertisement.
     Stay,
-    /// Master: the tie is decided by the other family's packet; go on and say nothing.
+    /// Master: the other family's packet decides the tie; stay master and send nothing.
     Undecided,
 }
 
 /// Why a backup becomes master.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
-    /// The master leaves, or will be silent for longer than we wait.
+    /// The master is leaving, or will be silent for longer than we wait.
     Leaving,
-    /// It is worse than we are, and we may preempt.
+    /// It is worse than us, and we may preempt.
     Preempt,
-    /// It says that it is less fit than we are.
+    /// It says that it is less fit than us.
     PeerDemoted,
 }
 
@@ -114,7 +115,7 @@ pub enum Yield {
     Tie,
 }
 
-/// Decides. Pure, total, and without a wildcard arm.
+/// Decides. A pure, total function without a wildcard arm.
 #[must_use]
 pub fn decide(state: State, own: &Own, theirs: &Theirs, rules: Rules) -> Verdict {
     match state {
@@ -125,7 +126,7 @@ pub fn decide(state: State, own: &Own, theirs: &Theirs, rules: Rules) -> Verdict
 }
 
 fn as_backup(own: &Own, theirs: &Theirs, rules: Rules) -> Verdict {
-    // Who leaves must not wait for leave to preempt: first.
+    // First, because a leaving master must be followed even without `preempt`.
     if would_be_silent_too_long(own, theirs, rules.peers) {
         return Verdict::Claim(Claim::Leaving);
     }
@@ -163,7 +164,7 @@ fn break_tie(own: &Own, theirs: &Theirs, rule: TieBreak) -> Verdict {
         };
     }
     let order = match (own.source.and_then(known), known(theirs.source)) {
-        // By whatever rule: who has no address loses.
+        // Under every rule, a node without an address loses.
         (None, Some(_)) => Ordering::Greater,
         (Some(_), None) => Ordering::Less,
         (None, None) => by_hardware(own.mac, theirs.mac),
@@ -179,7 +180,7 @@ fn break_tie(own: &Own, theirs: &Theirs, rule: TieBreak) -> Verdict {
     }
 }
 
-/// Two that say nothing of their hardware both yield, and the race is run again.
+/// If neither hardware address is known, both yield and race again.
 fn by_hardware(own: Option<MacAddr>, theirs: Option<MacAddr>) -> Ordering {
     match (own, theirs) {
         (Some(own), Some(theirs)) => own.cmp(&theirs),
@@ -207,17 +208,18 @@ const fn priority(base: AdvBase, skew: AdvSkew) -> (u8, u8) {
     (base.0, skew.0)
 }
 
-/// Would our master-down time pass before its next advertisement? A bow-out says so of every node:
-/// also of one with an advbase of 86 or more, which the BSDs' arithmetic forgets.
+/// Whether our master-down time would pass before its next advertisement. For a bow-out that is
+/// true on every node, including one with an advbase of 86 or more, which the BSDs' arithmetic
+/// overlooks.
 fn would_be_silent_too_long(own: &Own, theirs: &Theirs, peers: Peers) -> bool {
-    // OpenBSD with advbase 0 does not ask at all.
+    // OpenBSD with advbase 0 does not check this at all.
     if peers == Peers::OpenBsd && own.advbase.0 == 0 {
         return false;
     }
     if (theirs.advbase, theirs.advskew) == Advertisement::BOW_OUT {
         return true;
     }
-    // By all BSDs, OpenBSD too, the ratio multiplies advbase alone here.
+    // On all BSDs, including OpenBSD, the ratio multiplies only advbase here.
     timer::interval(theirs.advbase, theirs.advskew)
         > timer::master_down(own.advbase, own.advskew, own.dead_ratio, Peers::Bsd)
 }

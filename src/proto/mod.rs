@@ -1,8 +1,9 @@
-//! CARP itself, sans-IO: no clock, socket, random source or async.
+//! The CARP protocol itself, sans-IO: no clock, socket, random source or async.
 //!
-//! One [`Vhost`] is the protocol machine of one (interface, vhid). It is fed with [`Input`]s, each
-//! with the time it happened, and drained of [`Output`]s. Time, packets and luck are arguments: a
-//! day of failover runs in a millisecond, and every run repeats from its inputs.
+//! A [`Vhost`] is the protocol state machine for one (interface, vhid). It is fed [`Input`]s, each
+//! with the time at which it happened, and drained of [`Output`]s. Time, packets and randomness are
+//! arguments: a day of failover runs in a millisecond, and every run can be repeated from its
+//! inputs.
 //!
 //! ```text
 //! bytes -> wire::parse_frame -> Vhost::handle -> auth (HMAC) -> decide -> Output
@@ -10,11 +11,10 @@
 //!
 //! # A node
 //!
-//! All that surrounds a [`Vhost`] is a loop: hand in what happened, do what comes out until
-//! [`Output::Idle`], and wait for a packet or for the time that it names. Here the wire is a list
-//! and the clock a number; a real node has a packet socket and a monotonic clock in their places,
-//! and takes its addresses down when it meets a transition *from* master, before it sends what
-//! follows.
+//! All that is needed around a [`Vhost`] is a loop: feed what happened, do what comes out until
+//! [`Output::Idle`], and wait for a packet or for the time given there. Here the wire is a list and
+//! the clock a number; a real node uses a packet socket and a monotonic clock instead, and removes
+//! its addresses when it gets a transition *from* master, before it sends what follows.
 //!
 //! ```
 //! use std::net::Ipv4Addr;
@@ -29,7 +29,7 @@
 //!         let settings = Settings::new(vhid, vec![vip], Key::new(b"gw22").unwrap());
 //!         Self { vhost: Vhost::new(settings, seed), own, wake: None }
 //!     }
-//!     /// Hands in what happened; gives back the packets to send.
+//!     /// Feeds what happened; returns the packets to send.
 //!     fn feed(&mut self, input: Input<'_>, now: Timestamp) -> Vec<[u8; 36]> {
 //!         let mut packets = Vec::new();
 //!         self.vhost.handle(input, now);
@@ -80,9 +80,9 @@
 //! assert_eq!((two.vhost.state(), then.since(last).as_secs()), (State::Master, 3));
 //! ```
 //!
-//! [`sim`] is such a loop for a whole LAN with faults; carpd's own is `carpd::engine`.
+//! [`sim`] is such a loop for a whole LAN with faults; carpd's own loop is `carpd::engine`.
 
-// A new effect, input or verdict must not compile until someone says what follows from it.
+// A new effect, input or verdict must not compile until its consequences are written down.
 #![warn(clippy::wildcard_enum_match_arm)]
 
 pub mod auth;

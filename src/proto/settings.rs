@@ -1,4 +1,4 @@
-//! What an operator decides about one virtual host, as far as the protocol is concerned.
+//! The protocol settings of one virtual host, chosen by the operator.
 
 use std::net::Ipv6Addr;
 
@@ -8,7 +8,7 @@ use super::auth::Key;
 use super::timer;
 use crate::types::{AdvBase, AdvSkew, Family, MacAddr, Vhid, VirtualAddress};
 
-/// May a backup push aside a master that is worse than itself?
+/// Whether a backup may preempt a master that is worse than itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Preempt {
@@ -20,7 +20,7 @@ pub enum Preempt {
 }
 
 impl From<bool> for Preempt {
-    /// As in `preempt = true`.
+    /// [`Self::On`] for true, as in `preempt = true`.
     fn from(on: bool) -> Self {
         if on { Self::On } else { Self::Off }
     }
@@ -41,34 +41,35 @@ pub enum Peers {
     OpenBsd,
 }
 
-/// Which of two masters with equal advbase and advskew goes on (docs/protocol.md, section 6).
+/// Which of two masters with equal advbase and advskew stays master (docs/protocol.md, section 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TieBreak {
-    /// The lower source address stays master: IPv4 if the virtual host has it. Whose source is
-    /// equal to the peer's, yields. By any rule: who has none yields to one that has, and between
-    /// two without one the lower hardware address stays.
+    /// The node with the lower source address stays master; IPv4 is compared if the virtual host
+    /// has it. With equal source addresses, we yield. Under every rule, a node without an address
+    /// yields to one that has one, and of two nodes without an address the one with the lower
+    /// hardware address stays.
     #[default]
     Address,
     /// Always yield, as the BSDs do. Two equal masters may both yield and race again.
     Yield,
-    /// As ucarp on a little-endian machine: the raw network-order words compare as integers, so
-    /// that the last octet counts most. A master that yields sends one last advertisement.
+    /// As ucarp on a little-endian machine: the raw network-order words are compared as integers,
+    /// so that the last octet counts most. A master that yields sends one last advertisement.
     Ucarp,
 }
 
-/// When does a dual-stack backup hold its master for dead?
+/// When a dual-stack backup considers its master dead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FamilyTimers {
     /// When every family is silent.
     #[default]
     All,
-    /// When any one is, as the BSDs do.
+    /// When any family is silent, as on the BSDs.
     Any,
 }
 
-/// Do link-local addresses enter the digest that we send? Both forms are accepted
+/// Whether link-local addresses are included in the digest that we send. Both forms are accepted
 /// (docs/protocol.md, section 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -92,66 +93,66 @@ pub enum Ipv6Checksum {
     PseudoHeader,
 }
 
-/// Must somebody be asked before a worse master is preempted?
+/// Whether the driver must be asked before a worse master is preempted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Gate {
-    /// Nobody.
+    /// No.
     #[default]
     Free,
     /// Yes: a `before-master` hook is defined. See [`super::Output::WantMaster`].
     Ask,
 }
 
-/// Everything that the protocol machine of one virtual host is told at its birth.
+/// All settings of one virtual host's state machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The virtual host id on its interface.
     pub vhid: Vhid,
-    /// The virtual addresses; all of them enter the digest, so all nodes need the same. May be
+    /// The virtual addresses. The digest covers all of them, so all nodes need the same set. May be
     /// empty.
     pub addresses: Vec<VirtualAddress>,
     /// The shared key.
     pub key: Key,
     /// Advertisement interval, whole seconds.
     pub advbase: AdvBase,
-    /// Added to the interval in 1/256 s; the lower, the more preferred.
+    /// Added to the interval, in 1/256 s; a lower value is preferred.
     pub advskew: AdvSkew,
     /// How many intervals a master may be silent, at least 1 (0 counts as 1).
     pub dead_ratio: u32,
-    /// May we push a worse master aside?
+    /// Whether we may preempt a worse master.
     pub preempt: Preempt,
     /// Whose rules the group follows.
     pub peers: Peers,
     /// Who goes on when two masters are equal.
     pub tie_break: TieBreak,
-    /// When is a dual-stack master dead?
+    /// When a dual-stack master is considered dead.
     pub family_timers: FamilyTimers,
-    /// Do link-local addresses enter the digest that we send?
+    /// Whether link-local addresses are included in the digest that we send.
     pub link_local: LinkLocal,
     /// The checksum that we send over IPv6.
     pub ipv6_checksum: Ipv6Checksum,
     /// Where IPv6 advertisements go: part of the checksum with a pseudo-header.
     pub ipv6_destination: Ipv6Addr,
-    /// Cut the advertised advskew at 240, as FreeBSD does. Off in ucarp mode, where it goes out as
+    /// Cap the advertised advskew at 240, as FreeBSD does. Off in ucarp mode, where it is sent as
     /// configured.
     pub clamp_advskew: bool,
-    /// Also say our demotion in OpenBSD's byte 4, for a mixed group. Always so with
+    /// Also send our demotion in OpenBSD's byte 4, for a mixed group. Always done with
     /// [`Peers::OpenBsd`].
     pub send_demote_byte: bool,
-    /// The hardware address that enters the digest, for a group of OpenBSD nodes with a hand-set
-    /// `lladdr`.
+    /// The hardware address that is included in the digest, for a group of OpenBSD nodes with a
+    /// manually set `lladdr`.
     pub openbsd_lladdr: Option<MacAddr>,
-    /// Must somebody be asked before a preemption?
+    /// Whether the driver must be asked before a preemption.
     pub gate: Gate,
 }
 
 impl Settings {
-    /// The group of multicast that carries CARP over IPv6.
+    /// The multicast group that carries CARP over IPv6.
     pub const IPV6_GROUP: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
 
-    /// The defaults: advbase 1, advskew 0, dead-ratio 3, no preemption, and of each choice the
-    /// first.
+    /// The defaults: advbase 1, advskew 0, dead-ratio 3, no preemption, and the first variant of
+    /// each choice.
     #[must_use]
     pub fn new(vhid: Vhid, addresses: Vec<VirtualAddress>, key: Key) -> Self {
         Self {
@@ -175,8 +176,8 @@ impl Settings {
         }
     }
 
-    /// Do we advertise in this family? In each one that has an address; in IPv4 if there is none at
-    /// all.
+    /// Whether we advertise in this family: in each one that has an address; in IPv4 if there is no
+    /// address at all.
     #[must_use]
     pub fn uses(&self, family: Family) -> bool {
         match family {

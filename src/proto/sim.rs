@@ -1,8 +1,8 @@
 //! A virtual LAN: several virtual hosts, a clock that is only a number, and faults drawn from a
 //! seed.
 //!
-//! For tests and for rehearsals: hours pass in milliseconds, and the same seed gives the same run.
-//! Each node does what the engine does, without a host: it hands packets on, answers
+//! For tests and rehearsals: hours pass in milliseconds, and the same seed gives the same run. Each
+//! node does what the engine does, but without a host: it passes packets on, answers
 //! `before_master`, and keeps time.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,7 +15,7 @@ use super::vhost::{Input, Output, Transmit, Vhost};
 use super::wire::{LEN, Received};
 use crate::types::{Family, MacAddr, State, Timestamp};
 
-/// How many packets wait for a node that is paused; the rest is lost, as in a socket's receive
+/// How many packets are queued for a paused node; the rest are lost, as in a socket's receive
 /// buffer.
 const BACKLOG: usize = 64;
 
@@ -23,25 +23,26 @@ const BACKLOG: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(usize);
 
-/// What goes wrong on the wire. Shares are in thousandths.
+/// What goes wrong on the wire. Probabilities are in thousandths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Faults {
-    /// How many packets are lost.
+    /// Probability that a packet is lost.
     pub loss: u16,
-    /// But never more than so many in a row on one way in one family.
+    /// But never more than this many in a row in one direction in one family.
     pub loss_run_max: u32,
-    /// How many come twice.
+    /// Probability that a packet arrives twice.
     pub duplicate: u16,
-    /// How many come back to who sent them.
+    /// Probability that a packet comes back to its sender.
     pub reflect: u16,
-    /// The quickest delivery.
+    /// The shortest delivery time.
     pub delay_min: Duration,
-    /// The slowest one. If far from the quickest, packets overtake each other.
+    /// The longest delivery time. If it is much longer than the shortest, packets overtake each
+    /// other.
     pub delay_max: Duration,
 }
 
 impl Default for Faults {
-    /// None: everything arrives once, after 100 µs.
+    /// No faults: everything arrives once, after 100 µs.
     fn default() -> Self {
         let delay = Duration::from_micros(100);
         Self {
@@ -58,13 +59,13 @@ impl Default for Faults {
 /// How a node answers [`Output::WantMaster`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
-    /// Yes?
+    /// Whether the answer is yes.
     pub approve: bool,
-    /// After so long.
+    /// The delay before the answer.
     pub after: Duration,
 }
 
-/// Something worth telling.
+/// Something worth recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A state changed.
@@ -130,12 +131,12 @@ impl Node {
     }
 }
 
-/// A small generator of luck (xorshift64*): enough for faults, and no dependency.
+/// A small pseudorandom number generator (xorshift64*): good enough for faults, and no dependency.
 #[derive(Debug, Clone)]
 pub struct Luck(u64);
 
 impl Luck {
-    /// The same seed gives the same luck.
+    /// The same seed gives the same sequence.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self(seed | 1 << 63)
@@ -149,12 +150,12 @@ impl Luck {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    /// True in so many of a thousand cases.
+    /// True in this many of a thousand cases.
     pub fn strikes(&mut self, of_thousand: u16) -> bool {
         (self.next() >> 32) % 1_000 < u64::from(of_thousand)
     }
 
-    /// Something between these.
+    /// A duration between these.
     pub fn between(&mut self, min: Duration, max: Duration) -> Duration {
         let spread = u64::try_from(max.saturating_sub(min).as_nanos())
             .unwrap_or(u64::MAX)
@@ -169,7 +170,7 @@ pub struct Lan {
     now: Timestamp,
     nodes: Vec<Node>,
     pending: BTreeMap<(Timestamp, u64), (NodeId, Pending)>,
-    /// Keeps things that happen at the same time in their order.
+    /// Keeps events at the same time in order.
     order: u64,
     luck: Luck,
     /// May be changed at any time.
@@ -198,9 +199,9 @@ impl Lan {
         }
     }
 
-    /// Adds a node with this IPv4 address (its IPv6 address is a link-local one made of it; its
-    /// hardware address is the higher the later it joins) and switches it on. With 0.0.0.0 it has
-    /// none.
+    /// Adds a node with this IPv4 address and switches it on. Its IPv6 address is a link-local one
+    /// derived from it, and hardware addresses are assigned in ascending order. With 0.0.0.0 it has
+    /// no address.
     pub fn join(&mut self, settings: Settings, source4: Ipv4Addr) -> NodeId {
         let id = NodeId(self.nodes.len());
         let vhost = Vhost::new(settings, self.luck.next());
@@ -226,7 +227,7 @@ impl Lan {
         id
     }
 
-    /// Switches a node on, with nothing remembered. Nothing happens if it is on.
+    /// Switches a node on, with no memory of earlier runs. Does nothing if it is on.
     pub fn switch_on(&mut self, id: NodeId) {
         let seed = self.luck.next();
         let Some(node) = self.nodes.get_mut(id.0).filter(|node| !node.on) else {
@@ -252,7 +253,7 @@ impl Lan {
         self.feed(id, Input::LinkUp);
     }
 
-    /// The node gets this IPv4 address in place of the one that it has.
+    /// Replaces the node's IPv4 address.
     pub fn set_address(&mut self, id: NodeId, source4: Ipv4Addr) {
         if let Some(node) = self.nodes.get_mut(id.0) {
             node.source4 = source4;
@@ -266,7 +267,7 @@ impl Lan {
         );
     }
 
-    /// Switches a node off: no word, no packet.
+    /// Switches a node off, without a bow-out.
     pub fn switch_off(&mut self, id: NodeId) {
         if let Some(node) = self.nodes.get_mut(id.0) {
             node.on = false;
@@ -276,13 +277,13 @@ impl Lan {
         self.pending.retain(|_, (to, _)| *to != id);
     }
 
-    /// Stops a node in good order, with a bow-out, and switches it off.
+    /// Stops a node cleanly, with a bow-out, and switches it off.
     pub fn shut_down(&mut self, id: NodeId) {
         self.feed(id, Input::Shutdown);
         self.switch_off(id);
     }
 
-    /// The node does nothing for so long, as if its machine slept; packets wait for it.
+    /// The node does nothing for this long, as if its machine were suspended; packets are queued.
     pub fn pause(&mut self, id: NodeId, length: Duration) {
         if let Some(node) = self
             .nodes
@@ -294,7 +295,7 @@ impl Lan {
         }
     }
 
-    /// From now on nothing gets from one node to the other. The way back is another.
+    /// From now on nothing gets from one node to the other. The opposite direction is not affected.
     pub fn cut(&mut self, from: NodeId, to: NodeId) {
         self.cut.push((from, to));
     }
@@ -308,28 +309,28 @@ impl Lan {
         }
     }
 
-    /// Lets a node's sends fail, or work again.
+    /// Makes a node's sends fail, or work again.
     pub fn set_can_send(&mut self, id: NodeId, can_send: bool) {
         if let Some(node) = self.nodes.get_mut(id.0) {
             node.can_send = can_send;
         }
     }
 
-    /// Lets a node's host refuse the addresses, or take them again.
+    /// Makes a node's host refuse the addresses, or accept them again.
     pub fn set_can_hold(&mut self, id: NodeId, can_hold: bool) {
         if let Some(node) = self.nodes.get_mut(id.0) {
             node.can_hold = can_hold;
         }
     }
 
-    /// How the node will answer when it wants to preempt.
+    /// Sets how the node will answer when it wants to preempt.
     pub fn set_answer(&mut self, id: NodeId, answer: Answer) {
         if let Some(node) = self.nodes.get_mut(id.0) {
             node.answer = answer;
         }
     }
 
-    /// Feeds a node that is on, and does what it then wants.
+    /// Feeds a node that is on, and carries out its outputs.
     pub fn feed(&mut self, id: NodeId, input: Input<'_>) {
         let now = self.now;
         let Some(node) = self.nodes.get_mut(id.0).filter(|node| node.on) else {
@@ -358,13 +359,13 @@ impl Lan {
     /// A node's virtual host.
     ///
     /// # Panics
-    /// If the node is of another LAN.
+    /// If the node belongs to another LAN.
     #[must_use]
     pub fn vhost(&self, id: NodeId) -> &Vhost {
         &self.nodes.get(id.0).expect("a node of this LAN").vhost
     }
 
-    /// Who is master now. A paused master still is; one that is switched off is not.
+    /// The nodes that are master now. A paused master is included; one that is switched off is not.
     #[must_use]
     pub fn masters(&self) -> Vec<NodeId> {
         let masters = self
@@ -375,19 +376,19 @@ impl Lan {
         masters.map(|(at, _)| NodeId(at)).collect()
     }
 
-    /// For how long, all in all, there was more than one master.
+    /// The total time during which there was more than one master.
     #[must_use]
     pub const fn contested(&self) -> Duration {
         self.contested
     }
 
-    /// All that happened, in order.
+    /// Everything that happened, in order.
     #[must_use]
     pub fn records(&self) -> &[Record] {
         &self.records
     }
 
-    /// All changes of state, in order.
+    /// All state changes, in order.
     #[must_use]
     pub fn transitions(&self) -> impl DoubleEndedIterator<Item = (Timestamp, NodeId, &Transition)> {
         self.records
@@ -561,7 +562,7 @@ impl Lan {
         }
     }
 
-    /// How many copies of a packet arrive: none, one, two.
+    /// How many copies of a packet arrive: none, one or two.
     fn copies(&mut self, from: NodeId, to: NodeId, family: Family) -> u8 {
         if self.cut.contains(&(from, to)) {
             return 0;

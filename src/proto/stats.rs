@@ -1,10 +1,10 @@
-//! A counter for every way in which a packet is refused, and for what was sent and heard.
+//! Counters for every reason to refuse a packet, and for what was sent and heard.
 
 use std::fmt;
 
 macro_rules! rejects {
     ($($(#[$doc:meta])* $variant:ident $(($detail:ident))? => $field:ident, $text:literal;)*) => {
-        /// Why a packet was not taken. One counter in [`Stats`] for each.
+        /// Why a packet was refused. Each reason has a counter in [`Stats`].
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
         pub enum Reject {
             $($(#[$doc])* #[error($text)] $variant $((rejects!(@type $detail)))?,)*
@@ -68,7 +68,7 @@ rejects! {
 }
 
 impl Reject {
-    /// What most probably leads to it.
+    /// The most probable cause.
     #[must_use]
     pub const fn likely_cause(self) -> &'static str {
         match self {
@@ -89,7 +89,7 @@ impl Reject {
         }
     }
 
-    /// Ordinary on a shared wire: counted, and not worth a log line.
+    /// Whether this is normal on a shared wire: counted, but not worth a log line.
     #[must_use]
     pub const fn is_silent(self) -> bool {
         matches!(
@@ -99,9 +99,9 @@ impl Reject {
     }
 }
 
-/// What one virtual host has sent, heard and refused. Each counter only grows.
+/// What one virtual host has sent, heard and refused. Counters never decrease.
 ///
-/// The engine keeps one more for the packets that belong to no virtual host.
+/// The engine has one more, for packets that do not belong to any virtual host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stats {
     /// Advertisements handed out for sending, bow-outs not counted; one for each family.
@@ -118,7 +118,7 @@ pub struct Stats {
     pub peer_claims: u64,
     /// How often we became master.
     pub takeovers: u64,
-    /// How often we woke too late to trust what we knew.
+    /// How often we woke up too late to trust what we knew.
     pub late: u64,
     rejected: Rejected,
 }

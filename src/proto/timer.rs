@@ -1,27 +1,27 @@
-//! The deadlines, with their formulas. Whole microseconds: both ends must cut alike, or ties are
-//! not ties.
+//! The deadlines and their formulas, in whole microseconds: both ends must truncate alike, or ties
+//! are not ties.
 
 use std::time::Duration;
 
 use super::settings::Peers;
 use crate::types::{AdvBase, AdvSkew};
 
-/// How many intervals a master may be silent, unless configured (carp(4)).
+/// How many intervals a master may be silent by default (carp(4)).
 pub const DEAD_RATIO: u32 = 3;
 
-/// A backup that is woken this much after its deadline first looks at what came in meanwhile.
+/// A backup that wakes up this much after its deadline first reads what arrived meanwhile.
 pub const LATE_TOLERANCE: Duration = Duration::from_millis(20);
 
-/// How long that look takes, at most.
+/// The time limit for that.
 pub const LATE_GRACE: Duration = Duration::from_millis(5);
 
-/// advskew/256 s, cut to whole microseconds (docs/protocol.md, section 4).
+/// advskew/256 s, truncated to whole microseconds (docs/protocol.md, section 4).
 #[must_use]
 pub fn skew_time(skew: AdvSkew) -> Duration {
     Duration::from_micros(u64::from(skew.0) * 1_000_000 / 256)
 }
 
-/// advbase + advskew/256 s; 1/256 s if both are 0, as OpenBSD has it.
+/// advbase + advskew/256 s; 1/256 s if both are 0, as in OpenBSD.
 #[must_use]
 pub fn interval(base: AdvBase, skew: AdvSkew) -> Duration {
     match (base.0, skew.0) {
@@ -33,8 +33,9 @@ pub fn interval(base: AdvBase, skew: AdvSkew) -> Duration {
 /// How long a master may be silent before a backup takes over.
 ///
 /// dead-ratio × advbase + advskew/256 s; with OpenBSD peers dead-ratio × (advbase + advskew/256) s.
-/// The second one also whenever advbase is 0: by the first one, such a backup would not wait longer
-/// than one interval, and ucarp, which does that, never settles (docs/protocol.md, section 13.2).
+/// The second formula also applies whenever advbase is 0: with the first one, such a backup would
+/// not wait longer than one interval, and ucarp, which does that, never settles (docs/protocol.md,
+/// section 13.2).
 #[must_use]
 pub fn master_down(base: AdvBase, skew: AdvSkew, dead_ratio: u32, peers: Peers) -> Duration {
     let ratio = dead_ratio.max(1);
@@ -46,10 +47,10 @@ pub fn master_down(base: AdvBase, skew: AdvSkew, dead_ratio: u32, peers: Peers) 
     }
 }
 
-/// A master that has sent nothing for so long must take it that a backup has taken over.
+/// A master that has sent nothing for this long must assume that a backup has taken over.
 ///
-/// The least master-down time that a peer with our advbase may have; where that is no longer than
-/// our own interval (dead-ratio 1), twice the interval.
+/// This is the shortest master-down time that a peer with our advbase may have; if that is not
+/// longer than our own interval (dead-ratio 1), it is twice the interval.
 #[must_use]
 pub fn late_after(base: AdvBase, skew: AdvSkew, dead_ratio: u32, peers: Peers) -> Duration {
     let least = if base.0 == 0 { skew } else { AdvSkew(0) };

@@ -1,4 +1,4 @@
-//! The way from one state to the next.
+//! Transitions from one state to another.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::State;
 
-/// Why a virtual host changed its state.
+/// Why a virtual host changed state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
@@ -17,12 +17,12 @@ pub enum Cause {
     Startup,
     /// No advertisement for the master-down time.
     MasterDown {
-        /// How long no advertisement had been heard.
+        /// How long no advertisement has been heard.
         silent: Duration,
     },
     /// We preempt a master that is worse than we are.
     Preempt,
-    /// The master said, by its advertisement, that it is leaving or would time out anyway.
+    /// The master's advertisement said that it is leaving, or that it would time out anyway.
     MasterLeaving,
     /// The peer says it is less fit than we are (`peers = "openbsd"`).
     PeerDemoted,
@@ -30,31 +30,31 @@ pub enum Cause {
     BetterMaster,
     /// An equal master advertised and the tie-break decided for it.
     Tie,
-    /// The link went down, or the interface away.
+    /// The link went down, or the interface disappeared.
     LinkDown,
-    /// We woke later than the master-down time allows and must listen first.
+    /// We woke up later than the master-down time allows, and must listen first.
     Late {
         /// How late.
         by: Duration,
     },
-    /// Whoever drives the machine asked for it.
+    /// The driver of the state machine asked for it.
     Asked(Reason),
-    /// It was stopped in good order.
+    /// It was stopped cleanly.
     Shutdown,
 }
 
-/// Why whoever drives a machine asks it for a change of state, in that program's own words. The
-/// machine hands them on and reads nothing into them.
+/// Why the driver of a state machine asks for a state change, in the driver's own terms. The
+/// machine passes this on without interpreting it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
-    /// A fixed word, in kebab case as those of [`Cause::as_str`].
+    /// A fixed word in kebab case, like those of [`Cause::as_str`].
     pub word: Cow<'static, str>,
     /// A sentence for people.
     pub text: String,
 }
 
 impl Reason {
-    /// A reason of this word and sentence.
+    /// A reason with this word and sentence.
     pub fn new(word: impl Into<Cow<'static, str>>, text: impl Into<String>) -> Self {
         Self {
             word: word.into(),
@@ -70,7 +70,7 @@ impl fmt::Display for Reason {
 }
 
 impl Cause {
-    /// A fixed kebab-case word for logs, metrics and hooks: for what was asked for, the reason's.
+    /// A fixed kebab-case word for logs, metrics and hooks; for [`Self::Asked`], the reason's word.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -109,7 +109,7 @@ impl fmt::Display for Cause {
     }
 }
 
-/// One change of state: all that whoever drives the machine hears of it.
+/// One state change, as it is reported to the driver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transition {
     /// The state before.
@@ -118,8 +118,8 @@ pub struct Transition {
     pub to: State,
     /// Why.
     pub cause: Cause,
-    /// Whose advertisement led to it, if one did.
+    /// The peer whose advertisement led to it, if one did.
     pub peer: Option<IpAddr>,
-    /// Grows by one with each transition of the virtual host; never reused.
+    /// Increases by one with each transition of the virtual host; never reused.
     pub seq: u64,
 }

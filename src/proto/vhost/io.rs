@@ -1,4 +1,4 @@
-//! What goes into a virtual host, and what comes out.
+//! The inputs and outputs of a virtual host.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,16 +8,17 @@ use super::super::transition::{Cause, Reason, Transition};
 use super::super::wire::{Advertisement, LEN, Received};
 use crate::types::{AdvBase, AdvSkew, Demotion, Family, MacAddr, State, Timestamp};
 
-/// Something that happened. Each comes with the time at which it did.
+/// Something that happened. Each input is fed together with the time at which it happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input<'a> {
     /// A packet for this vhid.
     Packet(Received<'a>),
-    /// The deadline of [`Output::Idle`] came, or may have: it is compared with the time given.
+    /// The deadline of [`Output::Idle`] has come, or may have: it is compared with the given time.
     Timer,
-    /// The interface can send and receive. Takes part from now on, as backup.
+    /// The interface can send and receive. The virtual host takes part from now on, as backup.
     LinkUp,
-    /// It cannot. Back to state init, without a word.
+    /// The interface cannot send or receive. The virtual host returns to state init without sending
+    /// anything.
     LinkDown,
     /// Our source address in this family, as the socket will send it; `None` if there is none.
     OwnAddress {
@@ -26,88 +27,88 @@ pub enum Input<'a> {
         /// The address.
         address: Option<IpAddr>,
     },
-    /// The hardware address of our interface, from which we send while we have no IPv4 address.
+    /// The hardware address of our interface, which identifies us while we have no IPv4 address.
     Hardware(MacAddr),
-    /// How unfit tracks and hooks say this node is, all in all. Failed sends are counted here, and
-    /// come on top.
+    /// The total demotion from tracks and hooks. Demotion for failed sends is determined by the
+    /// machine itself, and added.
     Demote(Demotion),
-    /// A packet of [`Output::Transmit`] was handed to the kernel, or was not.
-    /// This input alone may be fed while draining.
+    /// The kernel accepted or refused a packet of [`Output::Transmit`]. This is the only input that
+    /// may be fed while draining.
     Sent {
         /// Its family.
         family: Family,
-        /// Whether the kernel took it.
+        /// Whether the kernel accepted it.
         ok: bool,
     },
-    /// Yes to [`Output::WantMaster`].
+    /// Answers [`Output::WantMaster`] with yes.
     Approve,
-    /// No to it.
+    /// Answers [`Output::WantMaster`] with no.
     Refuse {
-        /// Do not ask again for so long.
+        /// Do not ask again for this long.
         retry_after: Duration,
     },
-    /// Leave mastership with a bow-out and stay backup. Raise the demotion first, or preemption may
-    /// bring us back after one master-down time.
+    /// Give up mastership with a bow-out and stay backup. Raise the demotion first, or preemption
+    /// may bring us back after one master-down time.
     Resign {
-        /// Why, in the words of whoever asks.
+        /// The driver's reason.
         reason: Reason,
-        /// It cannot hold the addresses: for one master-down time a peer's bow-out is no invitation
-        /// either, since its sender may have failed as we did.
+        /// The node cannot hold the addresses: for one master-down time a peer's bow-out is not
+        /// followed either, since its sender may have failed as we did.
         unfit: bool,
     },
-    /// Take no part, without a word, until the next [`Self::LinkUp`]. See
-    /// [`super::Vhost::bow_out_packets`] for the word, once the addresses are gone.
+    /// Stop taking part, without sending anything, until the next [`Self::LinkUp`]. See
+    /// [`super::Vhost::bow_out_packets`] for bow-outs to send once the addresses are gone.
     StandAside(Reason),
-    /// Stop in good order. Whatever comes later is ignored.
+    /// Stop cleanly. Later inputs are ignored.
     Shutdown,
-    /// A master advertises now instead of at its next beat: something begins that counts from the
-    /// last advertisement, and that was too long ago.
+    /// A master is to advertise now rather than at its next interval, because something is about to
+    /// start that is measured from the last advertisement, and that was too long ago.
     Advertise,
-    /// The driver knows that it slept through something. A master lets go; either way we listen for
-    /// one master-down time.
+    /// The driver knows that it overslept. A master gives up mastership; in either state we listen
+    /// for one master-down time.
     Late {
-        /// How late it woke.
+        /// How late it woke up.
         by: Duration,
     },
-    /// An operator says that sending works again: what failed sends did to us ends.
+    /// An operator says that sending works again: demotion for failed sends ends.
     ForgiveSends,
-    /// Whoever plays with what follows from a change of state, as tests of hooks do, wants it so.
-    /// Nothing on the wire leads here. The state may stay as it is: then it is begun anew.
+    /// Forces a state, for simulating the consequences of a state change, as tests of hooks do.
+    /// Nothing on the wire leads here. If the state stays the same, it is entered again.
     Become {
         /// The state from now on.
         to: State,
-        /// Why, as it is told.
+        /// The cause to report.
         cause: Cause,
-        /// By whom, as it is told.
+        /// The peer to report.
         peer: Option<IpAddr>,
     },
-    /// A master asks its backups whether they are there. Those that run carpd answer:
-    /// [`Output::Answered`].
+    /// A master asks which backups are there. Those that run carpd answer: [`Output::Answered`].
     CallRoll,
 }
 
-/// Something to do. Drain [`super::Vhost::poll`] to [`Output::Idle`], in this order, after each
+/// Something to do. Drain [`super::Vhost::poll`] until [`Output::Idle`], in this order, after each
 /// input.
 ///
-/// On becoming master the advertisements come before the transition, on ceasing to be after it: the
-/// driver takes the addresses down when it meets the transition, so that the bow-out goes out when
-/// they are gone.
+/// On becoming master, the advertisements come before the transition; on ceasing to be master,
+/// after it. The driver removes the addresses when it gets the transition, so that the bow-out is
+/// sent when they are gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
     /// Send this now, and report with [`Input::Sent`].
     Transmit(Transmit),
     /// The state changed.
     Transition(Transition),
-    /// May we preempt? ([`super::super::Gate::Ask`].) We stay backup until [`Input::Approve`] or
-    /// [`Input::Refuse`]. Asked once; a [`Output::Transition`] meanwhile withdraws the question.
+    /// Asks whether we may preempt ([`super::super::Gate::Ask`]). We stay backup until
+    /// [`Input::Approve`] or [`Input::Refuse`]. Asked once; an [`Output::Transition`] meanwhile
+    /// withdraws the question.
     WantMaster {
         /// Why we would become master.
         cause: Cause,
-        /// Whose advertisement made us ask.
+        /// The peer whose advertisement made us ask.
         peer: IpAddr,
     },
-    /// A worse master advertised while we are master: tell the neighbours again who holds the
-    /// addresses.
+    /// A worse master advertised while we are master: announce the addresses to the neighbours
+    /// again.
     PeerClaim {
         /// That master.
         peer: IpAddr,
@@ -116,11 +117,11 @@ pub enum Output {
     AnnounceAgain,
     /// A packet was refused and counted.
     Rejected(Reject, IpAddr),
-    /// A backup is there, and this unfit; to [`Input::CallRoll`].
+    /// A backup answered [`Input::CallRoll`], and reported its demotion.
     Answered {
         /// Who.
         peer: IpAddr,
-        /// Tracks, hooks and failed sends together.
+        /// The total of tracks, hooks and failed sends.
         demotion: Demotion,
     },
     /// Nothing more to do. Send [`Input::Timer`] at this time, if any. Always last.
@@ -132,9 +133,9 @@ pub enum Output {
 pub enum Kind {
     /// An ordinary one.
     Advertisement,
-    /// The one by which a leaving master hands over.
+    /// The advertisement by which a leaving master hands over.
     BowOut,
-    /// None at all: a question or an answer between carpd nodes.
+    /// Not an advertisement at all: a question or answer between carpd nodes.
     RollCall,
 }
 
@@ -167,7 +168,7 @@ pub struct Heard {
 }
 
 impl Heard {
-    /// Did the sender say that it was leaving?
+    /// Whether the sender said that it is leaving.
     #[must_use]
     pub fn is_bow_out(&self) -> bool {
         (self.advbase, self.advskew) == Advertisement::BOW_OUT

@@ -1,4 +1,4 @@
-//! The protocol machine of one virtual host.
+//! The protocol state machine of one virtual host.
 
 mod io;
 mod pace;
@@ -26,9 +26,9 @@ use super::timer;
 use super::transition::{Cause, Reason, Transition};
 use crate::types::{AdvSkew, Demotion, Family, MacAddr, State, Timestamp, Vhid};
 
-/// One virtual host. Owns no socket, clock or random source.
+/// One virtual host. It does not own a socket, a clock or a random source.
 ///
-/// Feed [`Self::handle`], then drain [`Self::poll`] to [`Output::Idle`]; do both for every input.
+/// Feed each input to [`Self::handle`], then drain [`Self::poll`] until [`Output::Idle`].
 #[derive(Debug)]
 pub struct Vhost {
     settings: Settings,
@@ -36,37 +36,37 @@ pub struct Vhost {
     phase: Phase,
     counter: Counter,
     source: PerFamily<Option<IpAddr>>,
-    /// We were told that there is none.
+    /// Whether we were told that there is no address.
     nameless: PerFamily<bool>,
     hardware: Option<MacAddr>,
     demotion: Demotion,
     sending: PerFamily<SendHealth>,
     asked: Option<Asked>,
     no_preempt_before: Timestamp,
-    /// An address was refused here: until then a bow-out is no invitation, since its sender may
+    /// An address was refused here: until this time bow-outs are not followed, since the sender may
     /// have failed as we did.
     uninvited_before: Timestamp,
-    /// How often we became master lately.
+    /// How often we recently became master.
     takeovers: Pace,
-    /// How often we began to take part lately.
+    /// How often we recently began to take part.
     arrivals: Pace,
-    /// In state init: the link is there, and we take part from then on.
+    /// In state init with the link up: when we begin to take part.
     arrives: Option<Timestamp>,
     /// The counter of our last roll call.
     called: Option<u64>,
-    /// No roll call is answered before.
+    /// No roll call is answered before this time.
     answers_again: Timestamp,
     heard: Option<Heard>,
-    /// Whom we last took for the master, and when we heard it.
+    /// The peer that we last considered the master, and when we heard it.
     leader: PerFamily<Option<(IpAddr, Timestamp)>>,
-    /// Of the last transition.
+    /// The number of the last transition.
     seq: u64,
     stopped: bool,
     outbox: VecDeque<Output>,
     stats: Stats,
 }
 
-/// A state with what only exists in it.
+/// A state, with the data that exists only in it.
 #[derive(Debug)]
 enum Phase {
     Init,
@@ -79,22 +79,22 @@ enum Phase {
 struct Reign {
     next: Timestamp,
     last: Timestamp,
-    /// Advertisements since the takeover, counted as far as it matters.
+    /// Advertisements since the takeover, counted only as far as it matters.
     sent: u8,
 }
 
-/// What a machine begins with, beside its settings.
+/// What a state machine starts with, besides its settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Birth {
     /// Should be random: counters start from it.
     pub seed: u64,
-    /// The number of the last transition in an earlier life; 0 if there was none. The first here
-    /// has the next one.
+    /// The number of the last transition in an earlier run; 0 if there was none. The first
+    /// transition here has the next number.
     pub seq: u64,
 }
 
 impl From<u64> for Birth {
-    /// A first life.
+    /// A first run.
     fn from(seed: u64) -> Self {
         Self { seed, seq: 0 }
     }
@@ -103,7 +103,7 @@ impl From<u64> for Birth {
 /// We have asked whether we may preempt.
 #[derive(Debug)]
 struct Asked {
-    /// Is the last one heard still worse than we are?
+    /// Whether the last master heard is still worse than us.
     still: bool,
     cause: Cause,
     peer: IpAddr,
@@ -153,7 +153,7 @@ impl Vhost {
         )
     }
 
-    /// Feeds one input that happened at `now`. Times must not run backwards.
+    /// Feeds one input that happened at `now`. Times must not go backwards.
     pub fn handle(&mut self, input: Input<'_>, now: Timestamp) {
         if self.stopped {
             return;
@@ -205,8 +205,8 @@ impl Vhost {
         }
     }
 
-    /// Goes on with other settings, in the same state: a master stays master and advertises by the
-    /// new interval, a backup listens for a whole new master-down time. Neither says a word about
+    /// Continues with other settings in the same state: a master stays master and advertises at the
+    /// new interval, a backup listens for a full new master-down time. Neither sends anything about
     /// it. The vhid must be the same.
     pub fn reconfigure(&mut self, settings: Settings, now: Timestamp) {
         self.auth = Self::authenticator(&settings, settings.vhid);
@@ -237,7 +237,7 @@ impl Vhost {
         }
     }
 
-    /// What it was born with.
+    /// The current settings.
     #[must_use]
     pub const fn settings(&self) -> &Settings {
         &self.settings
@@ -261,7 +261,7 @@ impl Vhost {
         self.demotion.plus(self.send_demotion())
     }
 
-    /// The part of it that failed sends cause.
+    /// The part of the demotion that failed sends cause.
     #[must_use]
     pub const fn send_demotion(&self) -> Demotion {
         self.sending
@@ -270,9 +270,9 @@ impl Vhost {
             .plus(self.sending.of(Family::V6).demotion())
     }
 
-    /// The advskew that we advertise and compare with: the configured one, one more without an
-    /// address of our own, raised by demotion and cut at 240. Among OpenBSD peers demotion travels
-    /// on its own (docs/protocol.md, section 6).
+    /// The advskew that we advertise and compare with: the configured one, plus one if we have no
+    /// address of our own, raised by demotion and capped at 240. Among OpenBSD peers demotion is
+    /// sent separately (docs/protocol.md, section 6).
     #[must_use]
     pub fn effective_advskew(&self) -> AdvSkew {
         let penalty = u8::from(self.is_nameless());
@@ -295,14 +295,14 @@ impl Vhost {
         })
     }
 
-    /// Was it told that it has no address of its own, in the family that decides ties? A source of
-    /// 0.0.0.0 is the lowest of all: peers that compare would let it win.
+    /// Whether it was told that it has no address of its own in the family that decides ties. A
+    /// source of 0.0.0.0 is the lowest of all: peers that compare would let it win.
     #[must_use]
     pub fn is_nameless(&self) -> bool {
         *self.nameless.of(self.settings.tie_family())
     }
 
-    /// The hardware address of its interface, as far as it was told.
+    /// The hardware address of its interface, if it was told.
     #[must_use]
     pub const fn hardware(&self) -> Option<MacAddr> {
         self.hardware
@@ -314,7 +314,7 @@ impl Vhost {
         timer::interval(self.settings.advbase, self.effective_advskew())
     }
 
-    /// How long a master may be silent before we take over. Demotion does not count, as with the
+    /// How long a master may be silent before we take over. Demotion does not count, as on the
     /// BSDs.
     #[must_use]
     pub fn master_down(&self) -> Duration {
@@ -335,14 +335,14 @@ impl Vhost {
         }
     }
 
-    /// The counter of what we sent, or took over from a master, last.
+    /// The last counter that we sent, or took over from a master.
     #[must_use]
     pub const fn counter(&self) -> u64 {
         self.counter.last()
     }
 
-    /// A ready bow-out for each family: for whoever must send it if we no longer can. Changes
-    /// nothing. Their counters are the next ones after so many that we may still use ourselves.
+    /// A complete bow-out for each family, for another process to send if we no longer can. Changes
+    /// nothing. Their counters leave room for those that we may still use ourselves.
     #[must_use]
     pub fn bow_out_packets(&self, ahead: u64) -> Vec<Transmit> {
         let mut counter = self.counter.ahead(ahead);
@@ -352,7 +352,7 @@ impl Vhost {
             .collect()
     }
 
-    /// When it wants to be woken: a master to advertise.
+    /// When it wants to be woken, for example to advertise as master.
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
         match &self.phase {
@@ -483,7 +483,7 @@ impl Vhost {
 
     fn become_init(&mut self, cause: Cause) {
         if !matches!(self.phase, Phase::Init) {
-            // Whoever takes part again begins anew.
+            // A node that takes part again starts afresh.
             self.sending = PerFamily::default();
             self.change(Phase::Init, cause, None);
         }
@@ -495,8 +495,8 @@ impl Vhost {
         self.rest_sends(now);
     }
 
-    /// Becomes master as soon as the pace allows. Who preempts need not be remembered: the worse
-    /// master advertises again.
+    /// Becomes master as soon as the pace allows. A preemption need not be remembered: the worse
+    /// master will advertise again.
     fn take_over(&mut self, cause: Cause, peer: Option<IpAddr>, now: Timestamp) {
         let Err(ready) = self.takeovers.take(now) else {
             return self.become_master(cause, peer, now);
@@ -511,9 +511,9 @@ impl Vhost {
         }
     }
 
-    /// Advertisement first: a master that is still there lets go at once. Its successor comes after
-    /// the configured interval, whatever the demotion, as with the BSDs (docs/protocol.md, section
-    /// 4).
+    /// The advertisement comes first, so that a master that is still there gives up at once. The
+    /// next one follows after the configured interval, whatever the demotion, as on the BSDs
+    /// (docs/protocol.md, section 4).
     fn become_master(&mut self, cause: Cause, peer: Option<IpAddr>, now: Timestamp) {
         self.transmit(Kind::Advertisement);
         self.stats.takeovers += 1;

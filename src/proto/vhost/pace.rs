@@ -1,21 +1,21 @@
-//! A floor under the pace of changes of state, whatever causes them.
+//! Limits the rate of state changes, whatever causes them.
 //!
-//! Every rule of the protocol is meant to settle. Where nodes disagree all the same, about what
-//! they can hold or whose rules they follow, they would pass mastership on as fast as packets
-//! travel. A few changes in a row are as quick as ever; after that each must wait, for less than a
-//! master-down time. Only going up waits: letting go never does.
+//! Every rule of the protocol is meant to converge. If nodes nevertheless disagree, about what they
+//! can hold or whose rules they follow, they would pass mastership back and forth as fast as
+//! packets travel. A few changes in a row are not delayed; after that each must wait, for less than
+//! a master-down time. Only becoming master is delayed, never giving up mastership.
 
 use std::time::Duration;
 
 use crate::types::Timestamp;
 
-/// So many changes may follow each other without a pause.
+/// This many changes may follow each other without delay.
 const BURST: u32 = 5;
 
-/// After that, one in so long.
+/// After that, one change per this time.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// How many changes there were lately.
+/// The number of recent changes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Pace {
     /// When all of them are forgotten.
@@ -26,7 +26,7 @@ impl Pace {
     /// Counts a change.
     ///
     /// # Errors
-    /// It must wait until then, and was not counted.
+    /// The time until which it must wait; the change was not counted.
     pub(super) fn take(&mut self, now: Timestamp) -> Result<(), Timestamp> {
         let remembered = EVERY * (BURST - 1);
         let wait = self.forgotten.since(now).saturating_sub(remembered);

@@ -1,4 +1,4 @@
-//! From a packet to a verdict, and from the verdict to a state.
+//! Receiving: from a packet to a verdict, and from the verdict to a state.
 
 use std::net::IpAddr;
 
@@ -25,8 +25,8 @@ impl Vhost {
         }
     }
 
-    /// Every reason to refuse a packet, in the BSDs' order (docs/protocol.md, section 5); the dear
-    /// one last.
+    /// Checks every reason to refuse a packet, in the BSDs' order (docs/protocol.md, section 5),
+    /// the most expensive check last.
     fn check(&self, packet: &Received<'_>) -> Result<Advertisement, Reject> {
         if packet.ttl != 255 {
             return Err(Reject::Ttl(packet.ttl));
@@ -60,8 +60,7 @@ impl Vhost {
         Ok(ad)
     }
 
-    /// Is an advertisement of another vhid signed as ours would be if that were our vhid: with our
-    /// password and our addresses?
+    /// Whether an advertisement of another vhid is signed with our password and our addresses.
     #[must_use]
     pub fn would_sign(&self, ad: &Advertisement) -> bool {
         let Ok(vhid) = Vhid::new(ad.vhid.into()) else {
@@ -95,18 +94,17 @@ impl Vhost {
             Verdict::Listen => {
                 self.listen_on(family, now);
                 *self.leader.of_mut(family) = Some((from, now));
-                // A master that is better after all: whoever is asking on our behalf need not go
-                // on.
+                // The master is better after all: the question whether we may preempt is withdrawn.
                 self.asked = self.asked.take().map(|asked| Asked {
                     still: false,
                     ..asked
                 });
             }
-            // Who hears a better master need not drive away a worse one, nor take the place of one
-            // that leaves.
+            // While a better master is heard, a worse one need not be preempted, nor a leaving one
+            // followed.
             Verdict::Claim(_) if self.another_leads(from, now) => {}
-            // We could not hold all the addresses a moment ago: one who leaves now may be another
-            // who cannot.
+            // We recently could not hold all the addresses: a node that leaves now may have the
+            // same problem.
             Verdict::Claim(Claim::Leaving) if now < self.uninvited_before => {}
             Verdict::Claim(Claim::Leaving) => self.take_over(Cause::MasterLeaving, Some(from), now),
             Verdict::Claim(Claim::Preempt) => self.preempt(Cause::Preempt, from, now),
@@ -141,8 +139,8 @@ impl Vhost {
         }
     }
 
-    /// Has another than `from` shown lately that it is the master? Then it is of no matter what
-    /// `from` claims, or that it leaves.
+    /// Whether a node other than `from` has recently shown that it is the master. If so, it does
+    /// not matter what `from` claims, or that it leaves.
     fn another_leads(&self, from: IpAddr, now: Timestamp) -> bool {
         let leader = self.leader.of(Family::of(from));
         leader.is_some_and(|(leader, at)| leader != from && now - at < self.master_down())

@@ -1,4 +1,4 @@
-//! Who is there to hand over to? Backups are silent, so a master that is to hand over asks first
+//! The roll call: backups are silent, so a master that is about to hand over asks who is there
 //! (docs/protocol.md, section 14).
 
 use std::time::Duration;
@@ -10,11 +10,11 @@ use super::io::{Kind, Output, Transmit};
 use super::{Phase, Vhost};
 use crate::types::{Family, Timestamp};
 
-/// A backup answers no more often than that, whoever asks.
+/// A backup answers no more often than this, whoever asks.
 const ANSWER_EVERY: Duration = Duration::from_millis(200);
 
 impl Vhost {
-    /// A master asks its backups whether they are there.
+    /// Asks which backups are there.
     pub(super) fn call_roll(&mut self) {
         if !matches!(self.phase, Phase::Master(_)) {
             return;

@@ -1,4 +1,4 @@
-//! What we send: counters, advertisements and bow-outs, and what failing to send does to us.
+//! Sending: counters, advertisements and bow-outs, and the consequences of failing to send.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -15,23 +15,23 @@ use crate::types::{Demotion, Family, Timestamp};
 /// own.
 const ANNOUNCE_AGAIN_AT: u8 = 2;
 
-/// So many failed sends in a row demote us, and so many good ones undo it (docs/protocol.md,
-/// section 7).
+/// This many failed sends in a row demote us, and this many successful ones end that
+/// (docs/protocol.md, section 7).
 const IN_A_ROW: u8 = 3;
 
-/// Mastership is over for so long, at least, when a demotion for failed sends fades.
+/// The least time after the end of mastership until a demotion for failed sends fades.
 const REST: Duration = Duration::from_secs(10);
 
-/// The most doublings of that.
+/// How often that time can double.
 const DOUBLINGS_MAX: u32 = 6;
 
-/// How many of our own counters we remember, to know our packets when a loop in the network brings
+/// How many of our own counters we remember, to recognise our packets when a network loop brings
 /// them back.
 const REMEMBERED: usize = 16;
 
-/// The counter of our advertisements (docs/protocol.md, section 3): starts anywhere, grows by one,
-/// follows what the group's master counts, is never 0 and never just what a peer sent (OpenBSD
-/// takes that for a replay).
+/// The counter of our advertisements (docs/protocol.md, section 3): it starts anywhere, increases
+/// by one, follows the counter of the group's master, is never 0, and never equals what a peer just
+/// sent (OpenBSD takes that for a replay).
 #[derive(Debug, Clone)]
 pub(super) struct Counter {
     last: u64,
@@ -40,7 +40,7 @@ pub(super) struct Counter {
 }
 
 impl Counter {
-    /// `seed` is spread over all bits, so that small seeds do for tests.
+    /// `seed` is spread over all bits, so that small seeds are good enough for tests.
     pub(super) fn new(seed: u64) -> Self {
         let mut mixed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -52,7 +52,7 @@ impl Counter {
         }
     }
 
-    /// Takes over what a peer counted.
+    /// Adopts a peer's counter.
     pub(super) const fn adopt(&mut self, received: u64) {
         self.last = received;
         self.received = Some(received);
@@ -62,7 +62,7 @@ impl Counter {
         self.last
     }
 
-    /// Where it will be after so many.
+    /// The counter after this many advertisements.
     pub(super) fn ahead(&self, by: u64) -> Self {
         Self {
             last: self.last.wrapping_add(by),
@@ -70,7 +70,7 @@ impl Counter {
         }
     }
 
-    /// The next unused one, marked as used.
+    /// The next unused value, which is then marked as used.
     pub(super) fn take(&mut self) -> u64 {
         self.last = self.after(self.last);
         if self.sent.len() == REMEMBERED {
@@ -88,7 +88,7 @@ impl Counter {
         next
     }
 
-    /// Was it one of our last ones?
+    /// Whether we sent this value recently.
     pub(super) fn is_ours(&self, counter: u64) -> bool {
         self.sent.contains(&counter)
     }
@@ -96,23 +96,24 @@ impl Counter {
 
 /// Whether sending works, in one family.
 ///
-/// Only who sends can prove that it works, and a backup does not: so what it failed at as master
-/// fades by time. Then it is on trial: one failure more, and it rests for twice as long.
+/// Only a node that sends can prove that sending works, and a backup does not send. So a demotion
+/// from failures as master fades with time. After that the node is on probation: at the next
+/// failure it is demoted for twice as long.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct SendHealth {
     failed: u8,
     good: u8,
     demoted: bool,
-    /// Mastership is over, and the demotion will be then.
+    /// When the demotion ends, now that mastership has ended.
     fades: Option<Timestamp>,
-    /// The demotion faded, and nothing has proved yet that sending works.
+    /// The demotion faded, but nothing has yet proved that sending works.
     on_trial: bool,
-    /// The rest is doubled so often.
+    /// How often the time has been doubled.
     doublings: u32,
 }
 
 impl SendHealth {
-    /// Notes one result; true if it has just become bad.
+    /// Records one result; true if sending has just been judged to be failing.
     pub(super) fn note(&mut self, ok: bool) -> bool {
         if ok {
             self.failed = 0;
@@ -147,7 +148,7 @@ impl SendHealth {
         }
     }
 
-    /// Mastership is over: from now on the demotion fades, after this time at least.
+    /// Mastership has ended: from now on the demotion fades, after at least this time.
     fn rest(&mut self, now: Timestamp, least: Duration) {
         if self.demoted && self.fades.is_none() {
             self.fades = Some(now + (REST * (1 << self.doublings)).max(least));
@@ -171,8 +172,8 @@ impl SendHealth {
 }
 
 impl Vhost {
-    /// The advertisement that was due then. The next one keeps the beat, unless that would already
-    /// be past.
+    /// Sends the advertisement that was due at this time. The next one keeps the rhythm, unless its
+    /// time has already passed.
     pub(super) fn advertise(&mut self, due: Timestamp, now: Timestamp) {
         self.transmit(Kind::Advertisement);
         let interval = self.interval();
@@ -193,8 +194,8 @@ impl Vhost {
         }
     }
 
-    /// One packet in each family, IPv4 first. Always all: a peer with one timer for each family
-    /// would claim otherwise.
+    /// Sends one packet in each family, IPv4 first. Always in all families: a peer with a timer for
+    /// each family would claim otherwise.
     pub(super) fn transmit(&mut self, kind: Kind) {
         let families: Vec<Family> = self.settings.families().collect();
         for family in families {
@@ -256,7 +257,7 @@ impl Vhost {
         }
     }
 
-    /// With an address of its own it is worth more, without one less: peers hear of it at once.
+    /// A node is preferred if it has its own address, so a change is advertised at once.
     pub(super) fn own_address(&mut self, family: Family, address: Option<IpAddr>, now: Timestamp) {
         let before = self.effective_advskew();
         *self.source.of_mut(family) = address;
@@ -325,7 +326,7 @@ impl Vhost {
         }
     }
 
-    /// Not at the next beat: who is fitter takes over at once.
+    /// Advertises now rather than at the next interval, so that a fitter node takes over at once.
     pub(super) fn advertise_at_once(&mut self, now: Timestamp) {
         if matches!(self.phase, Phase::Master(_)) {
             self.advertise(now, now);

@@ -1,4 +1,4 @@
-//! How long the master has been silent, family by family.
+//! Tracks how long the master has been silent, for each family.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -37,15 +37,15 @@ impl<T> PerFamily<T> {
 /// A backup's master-down timers.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Silence {
-    /// When each family's time is over.
+    /// When each family's time expires.
     ends: PerFamily<Option<Timestamp>>,
-    /// Nothing was heard since.
+    /// Since when nothing has been heard.
     since: Timestamp,
-    /// Woken late, we look at what came in meanwhile, until then.
+    /// After waking up late: until when we read what arrived meanwhile.
     grace: Option<Timestamp>,
-    /// The pace of takeovers allows none before.
+    /// The earliest takeover that the pace allows.
     not_before: Option<Timestamp>,
-    /// The master has left, and said so: we wait for the pace alone.
+    /// The master has left with a bow-out: we wait only for the pace.
     left: Option<IpAddr>,
 }
 
@@ -58,7 +58,7 @@ pub(super) enum Wake {
     MasterDown { silent: Duration },
     /// The master that left can be followed now.
     MasterLeft { peer: IpAddr },
-    /// We slept through more than a whole master-down time and know nothing.
+    /// We slept through more than a full master-down time, and know nothing.
     Overslept { by: Duration },
 }
 
@@ -86,12 +86,12 @@ impl Silence {
         self.left = None;
     }
 
-    /// The master is down, but the pace of takeovers allows none before.
+    /// The master is down, but the pace does not allow a takeover before this time.
     pub(super) const fn wait(&mut self, ready: Timestamp) {
         self.not_before = Some(ready);
     }
 
-    /// The master has left, and the pace of takeovers allows none before.
+    /// The master has left, and the pace does not allow a takeover before this time.
     pub(super) const fn left(&mut self, peer: IpAddr, ready: Timestamp) {
         self.left = Some(peer);
         self.not_before = Some(ready);
@@ -112,8 +112,8 @@ impl Silence {
         end.max(self.grace).filter(|_| silent.is_some())
     }
 
-    /// Judges a wake-up. A backup that wakes a little late has not yet seen what its sockets hold,
-    /// so it gets a moment; one that wakes very late must listen anew.
+    /// Judges a wake-up. A backup that wakes up slightly late has not yet read its sockets, so it
+    /// gets a moment to do so; one that wakes up very late must start listening afresh.
     pub(super) fn wake(
         &mut self,
         rule: FamilyTimers,

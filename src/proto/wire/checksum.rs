@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use super::{LEN, PROTOCOL};
 
-/// Sum of the 16-bit words, an odd last byte counting as the high one.
+/// Sum of the 16-bit words; an odd last byte is the high byte of a word.
 fn sum(bytes: &[u8]) -> u64 {
     let (words, last) = bytes.as_chunks::<2>();
     let words: u64 = words
@@ -21,7 +21,7 @@ fn finish(mut sum: u64) -> u16 {
     !u16::try_from(sum).expect("folded to 16 bits above")
 }
 
-/// The checksum of bytes whose checksum field is zero; 0 if the field is filled in and right.
+/// The checksum of bytes whose checksum field is zero; 0 if the field is filled in correctly.
 #[must_use]
 pub fn checksum(bytes: &[u8]) -> u16 {
     finish(sum(bytes))
@@ -32,8 +32,8 @@ pub(super) fn with_pseudo_header(bytes: &[u8; LEN], src: Ipv6Addr, dst: Ipv6Addr
     finish(sum(bytes) + sum(&src.octets()) + sum(&dst.octets()) + LEN as u64 + u64::from(PROTOCOL))
 }
 
-/// Is the checksum of an advertisement right? Over IPv6 either form will do (docs/protocol.md,
-/// section 1.2).
+/// Whether the checksum of an advertisement is correct. Over IPv6 either form is accepted
+/// (docs/protocol.md, section 1.2).
 #[must_use]
 pub fn is_intact(bytes: &[u8; LEN], src: IpAddr, dst: IpAddr) -> bool {
     if checksum(bytes) == 0 {

@@ -8,17 +8,17 @@ use crate::types::{Family, MacAddr};
 
 const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
 const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
-/// TTL and hop limit of every advertisement: proof that no router stood between.
+/// TTL and hop limit of every advertisement: proof that it was not routed.
 const TTL: u8 = 255;
 
-/// What came from the wire: the IP payload with the addresses and TTL of its packet.
+/// A received packet: the IP payload with the addresses and TTL of its packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Received<'a> {
-    /// Source; `0.0.0.0` is legal.
+    /// Source; `0.0.0.0` is valid.
     pub src: IpAddr,
     /// Destination.
     pub dst: IpAddr,
-    /// The hardware address that its frame came from, if that is known.
+    /// The source hardware address of its frame, if known.
     pub mac: Option<MacAddr>,
     /// TTL, or hop limit.
     pub ttl: u8,
@@ -29,7 +29,7 @@ pub struct Received<'a> {
 /// An IPv4 packet as CARP sends it: 20-byte header, don't-fragment, TTL 255 (docs/protocol.md,
 /// section 1.1).
 ///
-/// `payload` has at most 65,515 bytes; of more, the packet would state a wrong length.
+/// `payload` may have at most 65,515 bytes; otherwise the length in the header would be wrong.
 #[must_use]
 pub fn ipv4_packet(src: Ipv4Addr, dst: Ipv4Addr, tos: u8, id: u16, payload: &[u8]) -> Vec<u8> {
     let total = u16::try_from(payload.len() + 20)
@@ -54,7 +54,7 @@ pub fn ipv4_packet(src: Ipv4Addr, dst: Ipv4Addr, tos: u8, id: u16, payload: &[u8
 /// An IPv6 packet as CARP sends it: hop limit 255, no extension header (docs/protocol.md, section
 /// 1.2).
 ///
-/// `payload` has at most 65,535 bytes; of more, the packet would state a wrong length.
+/// `payload` may have at most 65,535 bytes; otherwise the length in the header would be wrong.
 #[must_use]
 pub fn ipv6_packet(src: Ipv6Addr, dst: Ipv6Addr, traffic_class: u8, payload: &[u8]) -> Vec<u8> {
     let len = u16::try_from(payload.len())
@@ -83,8 +83,8 @@ pub fn ethernet_frame(dst: MacAddr, src: MacAddr, family: Family, packet: &[u8])
     [&dst.0, &src.0, &ethertype[..], packet].concat()
 }
 
-/// The hardware address of a multicast group (RFC 1112, section 6.4; RFC 2464, section 7).
-/// `None` if it is not one: a unicast destination's address is the neighbour table's business.
+/// The hardware address of a multicast group (RFC 1112, section 6.4; RFC 2464, section 7). `None`
+/// if it is not one: unicast destinations are resolved by the neighbour table.
 #[must_use]
 pub fn multicast_mac(group: IpAddr) -> Option<MacAddr> {
     if !group.is_multicast() {
@@ -105,8 +105,8 @@ pub fn multicast_mac(group: IpAddr) -> Option<MacAddr> {
 /// Finds the CARP payload in an Ethernet frame. Padding after the IP packet is left out.
 ///
 /// # Errors
-/// [`Reject::NotCarp`], [`Reject::Truncated`], [`Reject::Fragment`], [`Reject::IpChecksum`]. A VLAN
-/// tag counts as not CARP: what is tagged belongs to the VLAN's own interface.
+/// [`Reject::NotCarp`], [`Reject::Truncated`], [`Reject::Fragment`], [`Reject::IpChecksum`]. A
+/// frame with a VLAN tag counts as not CARP: it belongs to the VLAN's own interface.
 pub fn parse_frame(frame: &[u8]) -> Result<Received<'_>, Reject> {
     let (header, packet) = frame.split_first_chunk::<14>().ok_or(Reject::Truncated)?;
     let [_, _, _, _, _, _, mac @ .., a, b] = *header;

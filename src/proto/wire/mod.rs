@@ -27,16 +27,16 @@ pub const LEN: usize = 36;
 pub const VERSION: u8 = 2;
 /// The only type there is.
 pub const TYPE: u8 = 1;
-/// Counter and digest in 32-bit words. Sent, never checked by anybody.
+/// Counter and digest in 32-bit words. Sent, but never checked by any implementation.
 const AUTHLEN: u8 = 7;
 
 /// The decoded 36 bytes (docs/protocol.md, section 1).
 ///
-/// Only vhid and counter are covered by the digest: who saw one packet can send it again with
-/// another advbase, advskew or demotion.
+/// The digest covers only vhid and counter: anyone who has seen a packet can send it again with a
+/// different advbase, advskew or demotion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Advertisement {
-    /// The virtual host id, as it stands there.
+    /// The virtual host id, unchecked.
     pub vhid: u8,
     /// Interval, whole seconds.
     pub advbase: AdvBase,
@@ -44,7 +44,7 @@ pub struct Advertisement {
     pub advskew: AdvSkew,
     /// OpenBSD's demotion; all others send 0 and ignore it.
     pub demote: u8,
-    /// OpenBSD: a constant cookie. All others: grows by one.
+    /// OpenBSD: a constant cookie. All others: increases by one.
     pub counter: u64,
     /// HMAC-SHA1.
     pub digest: [u8; DIGEST_LEN],
@@ -54,8 +54,7 @@ impl Advertisement {
     /// The advbase and advskew of a bow-out (docs/protocol.md, section 6).
     pub const BOW_OUT: (AdvBase, AdvSkew) = (AdvBase(255), AdvSkew(255));
 
-    /// Reads the first 36 bytes; what follows is ignored. Checksum and digest are the caller's to
-    /// check.
+    /// Decodes the first 36 bytes; the rest is ignored. The caller must check checksum and digest.
     ///
     /// # Errors
     /// [`Reject::Short`], [`Reject::Version`], or [`Reject::VrrpV2`] if it is too short for CARP
@@ -97,7 +96,7 @@ impl Advertisement {
         })
     }
 
-    /// With the checksum over the 36 bytes alone.
+    /// Encodes it with the checksum over the 36 bytes only.
     #[must_use]
     pub fn encode(&self) -> [u8; LEN] {
         let mut bytes = self.without_checksum();
@@ -106,7 +105,7 @@ impl Advertisement {
         bytes
     }
 
-    /// With the checksum as NetBSD wants it over IPv6: pseudo-header included.
+    /// Encodes it with NetBSD's checksum for IPv6, which includes the pseudo-header.
     #[must_use]
     pub fn encode_with_pseudo_header(&self, src: Ipv6Addr, dst: Ipv6Addr) -> [u8; LEN] {
         let mut bytes = self.without_checksum();
@@ -137,7 +136,7 @@ impl Advertisement {
         bytes
     }
 
-    /// Does the sender say that it is leaving?
+    /// Whether the sender says that it is leaving.
     #[must_use]
     pub fn is_bow_out(&self) -> bool {
         (self.advbase, self.advskew) == Self::BOW_OUT
@@ -153,8 +152,8 @@ pub fn peek_vhid(payload: &[u8]) -> Option<u8> {
     }
 }
 
-/// VRRPv2 begins like CARP. Its fourth byte counts its addresses, and so gives its length away: 8
-/// bytes, 4 for each address, 8 of authentication (RFC 3768, section 5.1).
+/// VRRPv2 begins like CARP. Its fourth byte is the number of addresses, from which its length
+/// follows: 8 bytes, 4 for each address, 8 for authentication (RFC 3768, section 5.1).
 fn looks_like_vrrp(payload: &[u8]) -> bool {
     let &[first, _, _, count, authtype, ..] = payload else {
         return false;
@@ -165,7 +164,7 @@ fn looks_like_vrrp(payload: &[u8]) -> bool {
         && payload.len() == 8 + 4 * usize::from(count) + 8
 }
 
-/// The reason to refuse a packet that CARP cannot make sense of, unless VRRPv2 explains it.
+/// The given reason to refuse a packet, unless it is a VRRPv2 packet.
 pub(super) fn vrrp_or(why: Reject, payload: &[u8]) -> Reject {
     if looks_like_vrrp(payload) {
         Reject::VrrpV2
@@ -174,7 +173,7 @@ pub(super) fn vrrp_or(why: Reject, payload: &[u8]) -> Reject {
     }
 }
 
-/// An address that says nothing: `0.0.0.0` or `::`.
+/// The address, unless it is unspecified: `0.0.0.0` or `::`.
 pub(super) fn known(ip: IpAddr) -> Option<IpAddr> {
     (!ip.is_unspecified()).then_some(ip)
 }

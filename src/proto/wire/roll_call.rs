@@ -1,14 +1,14 @@
-//! What carpd nodes say to each other beside CARP: a master asks who is there, and its backups
+//! The messages between carpd nodes besides CARP: a master asks who is there, and its backups
 //! answer.
 //!
-//! The 36 bytes of an advertisement with a version that is no CARP's, so that whoever is not meant
-//! drops them.
+//! They have the 36 bytes of an advertisement, with a version that is not CARP's, so that all other
+//! nodes drop them.
 
 use super::{AUTHLEN, LEN, checksum};
 use crate::proto::auth::DIGEST_LEN;
 use crate::types::Demotion;
 
-/// In place of CARP's version. VRRP has 2 and 3.
+/// Used in place of CARP's version. VRRP has 2 and 3.
 pub(super) const VERSION: u8 = 12;
 
 /// Who speaks.
@@ -29,14 +29,16 @@ pub struct RollCall {
     pub vhid: u8,
     /// How unfit the sender is.
     pub demotion: Demotion,
-    /// Of a call the next one of the sender's advertisements; of an answer that of the call.
+    /// In a call, the next counter of the sender's advertisements; in an answer, the counter of the
+    /// call.
     pub counter: u64,
     /// HMAC-SHA1, as that of an advertisement with this counter.
     pub digest: [u8; DIGEST_LEN],
 }
 
 impl RollCall {
-    /// Reads the first 36 bytes, if they are a word. Checksum and digest are the caller's to check.
+    /// Decodes the first 36 bytes, if they are a roll-call message. The caller must check checksum
+    /// and digest.
     #[must_use]
     pub fn decode(payload: &[u8]) -> Option<Self> {
         let &[
@@ -73,7 +75,7 @@ impl RollCall {
         })
     }
 
-    /// With its checksum.
+    /// Encodes it with its checksum.
     #[must_use]
     pub fn encode(&self) -> [u8; LEN] {
         let word = match self.word {
