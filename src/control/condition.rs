@@ -284,7 +284,7 @@ mod tests {
         assert!(
             trouble
                 .hint
-                .starts_with(&format!("its keeper (pid {k}) kills it")),
+                .starts_with(&format!("its keeper (pid {k}) will kill it")),
             "{trouble:?}"
         );
         signal(k, Signal::SIGSTOP);

@@ -384,7 +384,7 @@ mod tests {
             }
             // They are told why.
             let told = read(idle.swap_remove(0)).await;
-            assert!(told.contains("others wanted the place"), "{told}");
+            assert!(told.contains("others were waiting for a slot"), "{told}");
             // An order of somebody who did not wait for its answer is not carried out; of one who
             // only says no more, it is.
             let mut gone = UnixStream::connect(&path).await.unwrap();

@@ -238,7 +238,7 @@ fn what_cannot_be_read_of_the_file_before_is_left_out_and_said() {
     assert_eq!(contents.entries, alone.entries);
     let why = contents.left_out.expect("it is said");
     assert!(
-        why.contains("journal.1 is no journal of this version"),
+        why.contains("journal.1 is not a journal of this version"),
         "{why}"
     );
 }

@@ -935,7 +935,7 @@ fn what_is_said_to_be_done_opens_the_first_directory_that_is_closed() {
     close(&directory.path().join("above"), 0o600);
     let said = mend();
     assert!(
-        said.starts_with("give another `run-dir` or `state-dir`")
+        said.starts_with("set another `run-dir` or `state-dir`")
             && said.ends_with("above")
             && !said.contains("chmod"),
         "{said}"

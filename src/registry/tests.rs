@@ -149,18 +149,18 @@ fn other_bytes_than_those_of_the_digest_are_refused() {
 fn what_is_no_plugin_is_refused_unread() {
     type Change = fn(&mut Manifest);
     let cases: [(&str, Change); 8] = [
-        ("it is no image of OCI", |m| m.schema_version = 1),
-        ("it is no image of OCI", |m| {
+        ("it is not an OCI image", |m| m.schema_version = 1),
+        ("it is not an OCI image", |m| {
             m.media_type = "application/vnd.docker.distribution.manifest.v2+json".to_owned();
         }),
-        ("it holds no component", |m| {
+        ("it does not contain a component", |m| {
             m.config.media_type = "application/vnd.oci.image.config.v1+json".to_owned();
         }),
         ("it has 2 layers, not one", |m| {
             m.layers.push(Descriptor::of(WASM, b""));
         }),
         ("it has 0 layers, not one", |m| m.layers.clear()),
-        ("its layer is no component", |m| {
+        ("its layer is not a component", |m| {
             m.layers[0].media_type = "application/gzip".to_owned();
         }),
         ("it has 1001 bytes; a plugin has at most 1000", |m| {
@@ -251,7 +251,7 @@ fn refusals_are_told_in_the_registrys_words() {
             .pull(":1")
             .unwrap_err()
             .to_string()
-            .contains("it wants a login")
+            .contains("it requires a login")
     );
     let registry = Registry::start(|_, _, _| {
         (

@@ -675,7 +675,7 @@ fn unreadable() -> Outcome {
     let said_of_hidden = run("hidden")?;
     for words in [
         "/run/lab/hidden/state/",
-        "give another `run-dir` or `state-dir`",
+        "set another `run-dir` or `state-dir`",
         "status 4",
     ] {
         assert!(

@@ -241,7 +241,7 @@ fn what_may_be_right_is_left_alone() {
 
 #[test]
 fn keys_that_the_configuration_does_not_have_are_told() {
-    let gatway = "is nothing: config has no gatway; did you mean gateway?";
+    let gatway = "is invalid: config has no gatway; did you mean gateway?";
     for (call, certain, says) in [
         (
             "route.replace('default', { via = config.gatway, dev = 'eth0' })",
@@ -252,7 +252,7 @@ fn keys_that_the_configuration_does_not_have_are_told() {
         (
             "hostname.set(config.names.mastr)",
             true,
-            "is nothing: config.names has no mastr; did you mean master?",
+            "is invalid: config.names has no mastr; did you mean master?",
         ),
         ("local via = config.gatway hostname.set(via)", true, gatway),
         (
@@ -286,7 +286,7 @@ fn keys_that_the_configuration_does_not_have_are_told() {
         "function on_master() route.replace('default', { via = config.gatway }) end",
         &[
             "!1: route.replace: a route needs via or dev",
-            "?1: route.replace: option via is nothing: config has no gatway",
+            "?1: route.replace: option via is invalid: config has no gatway",
         ],
     );
 }
