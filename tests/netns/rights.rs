@@ -291,11 +291,11 @@ fn children_log() -> Outcome {
         move |entry: &crate::rig::Entry| entry.text("message").starts_with(words)
     };
     if has_users(&lab.host("a"))? {
-        let judged = begins("What is written down here before");
+        let judged = begins("Records of previous values cannot be trusted here");
         let said = daemon.wait("the engine's word", SOON, judged)?;
         assert_eq!(said.text("mend"), "chmod go-w /var/lib/carpd/helper");
     }
-    let failed = begins("Could not write down what was there before");
+    let failed = begins("Could not record the previous value");
     let said = daemon.wait("the helper's word", TAKEOVER, failed)?;
     assert_eq!(said.text("process"), "carpd-helper");
     let details = said.text("details");
@@ -577,7 +577,7 @@ fn stays() -> Outcome {
     // Who may not write to its locks sees them all the same, under the same name and under another.
     sh(&lab, "a", "cp /run/lab/carpd.toml /run/lab/other.toml")?;
     for (toml, says) in [
-        ("carpd", "another carpd already runs"),
+        ("carpd", "another carpd is already running"),
         ("other", "another carpd already has vhid"),
     ] {
         let words = format!(
@@ -588,7 +588,7 @@ fn stays() -> Outcome {
     }
     sh(&lab, "a", "ip addr show eth0 | grep 192.168.32.22")?;
     assert!(
-        !daemon.text().contains("Put back an address"),
+        !daemon.text().contains("Restored an address"),
         "{}",
         daemon.text()
     );
@@ -815,7 +815,7 @@ fn refused() -> Outcome {
         );
         let said = sh(&lab, "a", &words)?.join("\n");
         assert!(
-            said.contains("Permission denied") && said.contains("only root may speak to it"),
+            said.contains("Permission denied") && said.contains("only root may talk to it"),
             "{verb}: {said}"
         );
     }

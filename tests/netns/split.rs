@@ -134,7 +134,7 @@ fn resign() -> Outcome {
     a.wait_state("master", TAKEOVER)?;
     let (said, status) = carpd(&lab, "a", "resign web")?;
     assert!(
-        status == "5" && said.contains("no fit peer was heard"),
+        status == "5" && said.contains("no fit peer answered"),
         "{status}: {said}"
     );
     assert!(
