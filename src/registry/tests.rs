@@ -265,7 +265,7 @@ fn refusals_are_told_in_the_registrys_words() {
             .pull(":1")
             .unwrap_err()
             .to_string()
-            .contains("in a way that is not known here")
+            .contains("in an unknown way")
     );
 }
 

@@ -107,7 +107,7 @@ pub enum Shown {
     Init,
     /// Listens.
     Backup,
-    /// Acquired the addresses.
+    /// Holds the addresses.
     Master,
 }
 
