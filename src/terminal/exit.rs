@@ -58,7 +58,7 @@ impl Exit {
             Self::Cannot => {
                 "it cannot be done here: a privilege, a kernel feature or a program is missing"
             }
-            Self::NoPeer => "nobody is there to hand over to, so nothing was done",
+            Self::NoPeer => "there is no peer to hand over to, so nothing was done",
             Self::Todo => {
                 "what was asked for was written, and something in it is left for you to do"
             }

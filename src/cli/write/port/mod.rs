@@ -1,4 +1,4 @@
-//! `carpd port`: the shell scripts of ucarp or keepalived as a hook.
+//! `carpd port`: turns the shell scripts of ucarp or keepalived into a hook.
 
 mod summary;
 
@@ -12,12 +12,12 @@ use crate::types::Page;
 /// The longest script, in bytes.
 const SCRIPT_MAX: u64 = 1 << 20;
 
-/// Turn the shell scripts of ucarp or keepalived into a hook.
+/// Translate the shell scripts of ucarp or keepalived into a hook.
 ///
-/// Reads the scripts, never runs them, and writes a hook, the rights that it needs and a test. What
-/// cannot be translated stays at its place, marked TODO, and makes the hook fail there: it never
-/// reports success for work that it did not do. Exit status 6 says that there is such a line, or
-/// something else that you have to look at: a guess, a grant or a value to fill in.
+/// Reads the scripts without running them, and writes a hook, the grants that it needs and a test.
+/// Lines that cannot be translated stay where they are, marked TODO, and make the hook fail there:
+/// it never reports success for work that it did not do. The exit status is 6 if there is such a
+/// line, or something else for you to check: a guess, or a grant or value to fill in.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:\n  \
     carpd port master-up.sh master-down.sh\n  \
@@ -26,18 +26,19 @@ const SCRIPT_MAX: u64 = 1 << 20;
     carpd port --from keepalived notify.sh --instance VI_1 --priority 100 -o failover.lua\n  \
     carpd port --from keepalived 'state.sh master' 'state.sh backup' --fault 'state.sh fault'")]
 pub(in crate::cli) struct Args {
-    /// What runs on becoming master; the notify script of keepalived may be for all states.
+    /// The script that runs on becoming master; a notify script of keepalived may be for all
+    /// states.
     ///
-    /// For keepalived with its arguments, as its configuration has them: 'state.sh master'.
+    /// For keepalived, include its arguments as in the configuration: 'state.sh master'.
     #[arg(value_name = "UP")]
     up: PathBuf,
 
-    /// What runs on becoming backup.
+    /// The script that runs on becoming backup.
     #[arg(value_name = "DOWN")]
     down: Option<PathBuf>,
 
-    /// What runs the scripts, and so what their arguments are. Without it scripts are read as
-    /// ucarp's, and what looks like one of keepalived is refused.
+    /// The program that runs the scripts, which determines their arguments. Without this option
+    /// scripts are read as ucarp's, and one that looks like keepalived's is refused.
     #[arg(long, value_enum, value_name = "PROGRAM")]
     from: Option<Program>,
 
@@ -49,11 +50,11 @@ pub(in crate::cli) struct Args {
     #[arg(long)]
     explicit: bool,
 
-    /// The virtual host's interface (ucarp's $1), to write the grants out.
+    /// The virtual host's interface (ucarp's $1), for the grants.
     #[arg(long, value_name = "NAME")]
     interface: Option<String>,
 
-    /// Its address (ucarp's $2), to write the grants out.
+    /// The virtual host's address (ucarp's $2), for the grants.
     #[arg(long, value_name = "ADDRESS")]
     address: Option<String>,
 
@@ -73,11 +74,11 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_name = "NUMBER")]
     priority: Option<u8>,
 
-    /// What keepalived runs as notify_fault; the one for a backup if not given.
+    /// The script that keepalived runs as notify_fault; the one for a backup if not given.
     #[arg(long, value_name = "SCRIPT")]
     fault: Option<PathBuf>,
 
-    /// What keepalived runs as notify_stop; the one for a backup if not given.
+    /// The script that keepalived runs as notify_stop; the one for a backup if not given.
     #[arg(long, value_name = "SCRIPT")]
     stop: Option<PathBuf>,
 
@@ -94,7 +95,7 @@ pub(in crate::cli) struct Args {
     json: bool,
 }
 
-/// What runs the scripts.
+/// The program that runs the scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Program {
     /// Interface, address and --xparam are the arguments.
