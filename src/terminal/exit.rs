@@ -60,7 +60,7 @@ impl Exit {
             }
             Self::NoPeer => "there is no peer to hand over to, so nothing was done",
             Self::Todo => {
-                "what was asked for was written, and something in it is left for you to do"
+                "the output was written, but something in it is left for you to do"
             }
         }
     }

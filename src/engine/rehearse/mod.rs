@@ -107,7 +107,7 @@ pub enum Shown {
     Init,
     /// Listens.
     Backup,
-    /// Holds the addresses.
+    /// Acquired the addresses.
     Master,
 }
 
