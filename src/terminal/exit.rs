@@ -59,9 +59,7 @@ impl Exit {
                 "it cannot be done here: a privilege, a kernel feature or a program is missing"
             }
             Self::NoPeer => "there is no peer to hand over to, so nothing was done",
-            Self::Todo => {
-                "the output was written, but something in it is left for you to do"
-            }
+            Self::Todo => "the output was written, but something in it is left for you to do",
         }
     }
 }
