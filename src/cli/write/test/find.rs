@@ -216,7 +216,7 @@ struct Written {
 }
 
 impl Written {
-    /// Nothing is known but what it may do: the rest is as if it had not been written.
+    /// Only the grants are known; everything else has its default.
     fn granted(name: Name, grants: Grants) -> Self {
         let spec = config::Hook {
             grants,
@@ -292,7 +292,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(|error| failed(error.to_string()))
 }
 
-/// What the operator wrote about the hook, in the first place that says something.
+/// What the operator configured for the hook, from the first place that has something.
 fn written(args: &Args, hook: &Path, plain: &Name) -> Result<Option<Written>, Failure> {
     if let Some(path) = args.config.as_ref().or(args.grants.as_ref()) {
         let found = written_in(path, hook, plain)?;
