@@ -4,7 +4,7 @@
 //! [`Value`]. Undoing it is assigning the value found before. So there is one rule for undoing,
 //! whatever the effect.
 
-// A new effect, input or verdict must not compile until someone says what follows from it.
+// A new effect, input or verdict must not compile until its consequences are written down.
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod grant;

@@ -22,7 +22,8 @@ use super::services::manager::ServiceBackend;
 use super::services::manager::systemd::Systemd;
 use super::{FoundAddress, Host, HostError, Renewal};
 use crate::effect::{
-    Effect, Errand, Granted, Link, Outcome, Query, Reply, Resource, RouteTarget, UnitState, Value,
+    Effect, Granted, Link, Outcome, OutgoingRequest, Query, Reply, Resource, RouteTarget,
+    UnitState, Value,
 };
 use crate::types::{IfName, VirtualAddress};
 

@@ -21,7 +21,7 @@ impl Engine {
         self.keep(name);
         self.rewire(clock::now());
         Ok(format!(
-            "hook {name}: back to version {digest}; the file on disk is not changed, and the next change of it is taken into use"
+            "hook {name}: back to version {digest}; the file on disk is unchanged, and its next change becomes active"
         ))
     }
 
@@ -73,7 +73,7 @@ async fn applied(
 ) -> Result<String, String> {
     if runs.is_empty() {
         let mut said = format!(
-            "hook {name}: no virtual host of it is master here; this version runs at the next transition"
+            "hook {name}: none of its virtual hosts is master here; this version runs at the next transition"
         );
         for vhost in forgiven {
             said += &format!("\n{vhost}: no longer degraded");
@@ -87,7 +87,9 @@ async fn applied(
             Ok(Ok(Undone {
                 settled, failed: 0, ..
             })) => {
-                format!("{vhost}: on_master ran, {settled} undone that it no longer asks for")
+                format!(
+                    "{vhost}: on_master ran, {settled} effects undone that it no longer asks for"
+                )
             }
             Ok(Ok(Undone {
                 settled,
@@ -96,7 +98,7 @@ async fn applied(
             })) => {
                 failed = true;
                 format!(
-                    "{vhost}: on_master ran, {settled} undone that it no longer asks for, {left} could not be: see the log"
+                    "{vhost}: on_master ran, {settled} effects undone that it no longer asks for, {left} could not be undone: see the log"
                 )
             }
             Ok(Err(error)) => {
@@ -105,7 +107,7 @@ async fn applied(
             }
             Err(_) => {
                 failed = true;
-                format!("{vhost}: overtaken by a newer state")
+                format!("{vhost}: superseded by a newer state")
             }
         };
         said.push(format!("hook {name}: {line}"));

@@ -180,7 +180,7 @@ impl Generations {
     }
 }
 
-/// The first digits of a digest: enough for a person.
+/// The first digits of a digest, which are enough for a person.
 pub(in crate::engine) fn short(digest: &str) -> &str {
     digest.get(..12).unwrap_or(digest)
 }

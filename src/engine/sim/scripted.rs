@@ -371,7 +371,7 @@ impl Scripted {
             if next > end {
                 break;
             }
-            let stuck = |Endless| "too much happens at one instant".to_owned();
+            let stuck = |Endless| "too much happens at the same time".to_owned();
             turns.count(now, next).map_err(stuck)?;
             self.turn(&clock, next).await;
         }

@@ -363,7 +363,7 @@ impl Walk<'_> {
                 continue;
             }
             if real.is_dir() {
-                // A link to a directory could be a circle.
+                // A link to a directory could form a loop.
                 if !entry.path().is_symlink() {
                     self.directory(&real, &key, depth)?;
                 }

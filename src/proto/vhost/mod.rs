@@ -255,7 +255,7 @@ impl Vhost {
         self.heard.as_ref()
     }
 
-    /// Tracks, hooks and failed sends together.
+    /// The total of tracks, hooks and failed sends.
     #[must_use]
     pub const fn demotion(&self) -> Demotion {
         self.demotion.plus(self.send_demotion())

@@ -25,7 +25,7 @@ pub enum Word {
 pub struct RollCall {
     /// Who speaks.
     pub word: Word,
-    /// The virtual host id, as it stands there.
+    /// The virtual host id, unchecked.
     pub vhid: u8,
     /// How unfit the sender is.
     pub demotion: Demotion,

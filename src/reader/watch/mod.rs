@@ -32,7 +32,8 @@ use self::prints::{Prints, Seen};
 use super::wire::{How, MAX, Told};
 use crate::frame;
 
-/// Quiet time after which a change is complete: an editor's write and rename belong together.
+/// A change is complete after this time without another one: an editor's write and rename belong
+/// together.
 const QUIET: Duration = Duration::from_millis(30);
 /// Where something changes all the time it is looked at all the same after this.
 const LONGEST: Duration = Duration::from_millis(300);

@@ -42,7 +42,8 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_enum, value_name = "PROGRAM")]
     from: Option<Program>,
 
-    /// Write the hook here, its grants and its test beside it; on standard output if not given.
+    /// Write the hook to this file, and its grants and test next to it; to standard output if not
+    /// given.
     #[arg(short, long, value_name = "FILE.lua")]
     output: Option<PathBuf>,
 
@@ -82,7 +83,7 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_name = "SCRIPT")]
     stop: Option<PathBuf>,
 
-    /// The file of ifupdown in which aliases such as eth0:ucarp stand.
+    /// The ifupdown file that defines aliases such as eth0:ucarp.
     #[arg(long, value_name = "FILE")]
     interfaces: Option<PathBuf>,
 

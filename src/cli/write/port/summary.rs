@@ -23,7 +23,7 @@ pub(super) fn told(ported: &Ported, down: Option<&str>, page: &mut Page) {
         let name = down.unwrap_or("the other script");
         writeln!(
             page,
-            "{name} undoes what the first script does. carpd does that by itself: there is no on_backup (see --explicit)."
+            "{name} undoes what the first script does. carpd does that by itself, so there is no on_backup (see --explicit)."
         );
         writeln!(
             page,

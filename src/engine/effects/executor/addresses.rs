@@ -150,7 +150,7 @@ impl<H: Host> Executor<H> {
             return true;
         }
         if let Err(error) = &result {
-            warn!(%address, %error, "Could not take down an address that was left behind");
+            warn!(%address, %error, "Could not remove an address that was left behind");
         }
         result.is_ok()
     }
@@ -177,7 +177,7 @@ impl<H: Host> Executor<H> {
                     .settle(&planned.owner, &planned.resource),
                 Err(error) => {
                     failed += 1;
-                    warn!(%vhost, resource = %planned.resource, %error, "Could not let go");
+                    warn!(%vhost, resource = %planned.resource, %error, "Could not release a resource");
                 }
             }
         }

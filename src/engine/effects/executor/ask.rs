@@ -74,10 +74,10 @@ impl<H: Host> Executor<H> {
         });
         match &result {
             Ok(reply) => {
-                info!(%vhost, hook, effect = text, outcome = outcome_word(reply), "Did an effect");
+                info!(%vhost, hook, effect = text, outcome = outcome_word(reply), "Applied an effect");
             }
             Err(error) => {
-                warn!(%vhost, hook, effect = text, outcome = "failed", error = %shown(error), "Could not do an effect");
+                warn!(%vhost, hook, effect = text, outcome = "failed", error = %shown(error), "Could not apply an effect");
             }
         }
         result
@@ -211,7 +211,7 @@ impl<H: Host> Executor<H> {
                     undo::undo(&self.host, &self.ledger, &undo, behalf.left).await?;
                 }
             }
-            info!(%vhost, %resource, %value, "Noted for when the master that holds it leaves");
+            info!(%vhost, %resource, %value, "Recorded for when the master that holds it gives it up");
             return Ok(Reply::Outcome(Outcome::Unchanged));
         }
         let performed = self.host.perform(granted, behalf.left).await;

@@ -17,7 +17,7 @@ use crate::types::{IfName, Name, VirtualAddress};
 fn tell_put_back(vhost: Name, address: VirtualAddress, port: u32) {
     drop(tokio::task::spawn_blocking(move || {
         let Culprit { by, likely } = culprit(port);
-        warn!(%vhost, %address, by, likely = likely.join(", "), "Put back an address that somebody removed");
+        warn!(%vhost, %address, by, likely = likely.join(", "), "Restored an address that someone removed");
     }));
 }
 
@@ -133,7 +133,7 @@ impl<E: Environment> Engine<E> {
                 }
                 // The interface has gone, and its own event is on the way.
                 Err(error) if error.errno == Some(libc::ENODEV) => {
-                    warn!(%vhost, %address, %error, "Could not put back an address");
+                    warn!(%vhost, %address, %error, "Could not restore an address");
                 }
                 Err(error) => {
                     self.address_failed(member, &error, now);
@@ -150,7 +150,7 @@ impl<E: Environment> Engine<E> {
             .host()
             .address_present(dev, ip)
             .unwrap_or_else(|error| {
-                warn!(interface = %dev, %ip, %error, "Could not look for an address");
+                warn!(interface = %dev, %ip, %error, "Could not query an address");
                 false
             })
     }

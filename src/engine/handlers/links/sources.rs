@@ -76,9 +76,9 @@ impl<E: Environment> Engine<E> {
         let (vhost, interface) = (&node.spec.name, &node.spec.interface);
         match (was_nameless, node.machine.is_nameless()) {
             (false, true) => {
-                warn!(%vhost, %interface, "Has no own address: advertises an advskew one worse");
+                warn!(%vhost, %interface, "No own address to send from: advertising an advskew that is worse by one");
             }
-            (true, false) => info!(%vhost, %interface, "Has an own address to advertise from"),
+            (true, false) => info!(%vhost, %interface, "Has an own address to send from again"),
             (false, false) | (true, true) => {}
         }
     }

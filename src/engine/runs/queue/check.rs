@@ -58,7 +58,7 @@ impl<H: Host + 'static> Queue<H> {
         }
         drop(place);
         let (vhost, outcome) = (self.vhost(), result.as_ref().map_or("failed", |_| "done"));
-        debug!(%vhost, hook = %hook.name(), outcome, "Asked for the health");
+        debug!(%vhost, hook = %hook.name(), outcome, "Checked health");
         clock::rest();
         let hook = hook.name().clone();
         _ = self.shared.outcomes.send(HookOutcome::Checked {

@@ -310,7 +310,7 @@ impl<H: Host + 'static> Queue<H> {
                 if let HookError::Raised { backtrace, .. } = error
                     && !backtrace.is_empty()
                 {
-                    debug!(%vhost, %hook, entry, backtrace = %shown(backtrace), "Shows where the hook failed");
+                    debug!(%vhost, %hook, entry, backtrace = %shown(backtrace), "Backtrace of the failed hook");
                 }
             }
         }
@@ -345,7 +345,7 @@ impl<H: Host + 'static> Queue<H> {
             .during(format_args!("undoing what hooks of {vhost} did"), undoing)
             .await;
         if undone.failed > 0 {
-            warn!(vhost = %self.vhost(), failed = undone.failed, "Will undo again what could not be undone");
+            warn!(vhost = %self.vhost(), failed = undone.failed, "Will retry undoing what could not be undone");
             return false;
         }
         // Another mastership may have ended meanwhile.

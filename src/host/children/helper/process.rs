@@ -238,9 +238,9 @@ async fn take(
     };
     tokio::select! {
         biased;
-        () = cancelled => Err(given_up("cancelled before it began", libc::ECANCELED)),
+        () = cancelled => Err(given_up("cancelled before it started", libc::ECANCELED)),
         taken = timeout(limit, turns.lock(&key)) => {
-            taken.map_err(|_| given_up("what was begun before has not ended in time", libc::ETIMEDOUT))
+            taken.map_err(|_| given_up("what was started before has not finished in time", libc::ETIMEDOUT))
         }
     }
 }
