@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
+use sd_notify::NotifyState;
 use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
@@ -44,6 +45,7 @@ use crate::host::kernel::netlink::Watch;
 use crate::host::kernel::privilege::Privileges;
 use crate::host::kernel::readiness::Readiness;
 use crate::host::kernel::{hostname, memory, process};
+use crate::host::services::notify::notify;
 use crate::host::{LinuxHost, Options};
 use crate::journal::{self, Journal};
 use crate::keeper::failsafe::Writer;
@@ -262,7 +264,7 @@ async fn start(
     let mut engine: Engine = Engine::new(parts);
     engine.watch_files();
     engine.begin();
-    _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    notify(&NotifyState::Ready);
     info!(
         vhosts = config.vhosts.len(),
         hooks = config.hooks.len(),

@@ -15,6 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use sd_notify::NotifyState;
 use tracing::{debug, error, warn};
 
 use super::child_log::ChildLog;
@@ -29,6 +30,7 @@ use crate::host::children::helper::RETIRE;
 use crate::host::children::http_worker;
 use crate::host::clock;
 use crate::host::kernel::memory;
+use crate::host::services::notify::notify;
 use crate::programs::Programs;
 use crate::telemetry::stderr;
 use crate::types::Timestamp;
@@ -326,7 +328,7 @@ impl<'a> Keeper<'a> {
         let silent = now.since(beat.at);
         if silent <= beat.limit {
             if self.watchdog.is_some() {
-                _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+                notify(&NotifyState::Watchdog);
             }
         } else if self.hung.is_none() {
             let activity = self
@@ -369,7 +371,7 @@ impl<'a> Keeper<'a> {
             self.wait(Some(until.since(clock::now()).min(HEARTBEAT_CHECK)))?;
             if self.watchdog.is_some() {
                 // Waiting is the right thing to do now, so the daemon works.
-                _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+                notify(&NotifyState::Watchdog);
             }
             self.handle_signals()?;
             stderr::flush();

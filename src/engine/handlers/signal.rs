@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use sd_notify::NotifyState;
 use tracing::info;
 
 use crate::engine::environment::Environment;
@@ -11,6 +12,7 @@ use crate::engine::signals::Signal;
 use crate::engine::state::Engine;
 use crate::engine::vhost::id::VhostId;
 use crate::host::clock;
+use crate::host::services::notify::notify;
 use crate::journal::DaemonCause;
 use crate::proto::{Input, Reason};
 use crate::types::Timestamp;
@@ -22,7 +24,7 @@ impl Engine {
     pub(in crate::engine) fn signal(&mut self, signal: Signal) {
         match signal {
             Signal::Stop(name) => {
-                _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+                notify(&NotifyState::Stopping);
                 self.stop(name);
             }
             Signal::Reload => self.reload(Scope::Everything, None),

@@ -2,4 +2,5 @@
 
 pub mod files;
 pub mod manager;
+pub mod notify;
 pub mod spawn;
