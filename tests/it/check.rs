@@ -4,6 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use carpd::hooks::artifact::manifest;
+use carpd::hooks::contract::api::wit;
+
 use super::cli::{Ran, carpd, ethernet};
 
 const BOM: &str = "\u{feff}";
@@ -308,4 +311,67 @@ fn an_interface_without_ethernet_is_refused() {
         "{}",
         ran.stderr
     );
+}
+
+/// A component that exports `health` alone and imports this function of the host, which takes so
+/// many words.
+fn checking_component(interface: &str, function: &str, words: u8) -> Vec<u8> {
+    const I32: u8 = 0x7f;
+    let list =
+        |items: &[Vec<u8>]| [&[u8::try_from(items.len()).unwrap()], &*items.concat()].concat();
+    let named = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+    let ty = |params: u8, results: u8| {
+        let words = |count: u8| [vec![count], vec![I32; usize::from(count)]].concat();
+        [vec![0x60], words(params), words(results)].concat()
+    };
+    let section = |id: u8, items: &[Vec<u8>]| {
+        let content = list(items);
+        [&[id, u8::try_from(content.len()).unwrap()], &*content].concat()
+    };
+    let export = |name: &str, kind: u8, index: u8| [named(name), vec![kind, index]].concat();
+    let package = |interface: &str| format!("{}/{interface}@{}", wit::PACKAGE, wit::VERSION);
+    let import = [named(&package(interface)), named(function), vec![0, 0]].concat();
+    // `unreachable`, without locals.
+    let body = vec![3, 0, 0x00, 0x0b];
+    let module = [
+        b"\0asm\x01\0\0\0".to_vec(),
+        section(1, &[ty(words, 0), ty(1, 1), ty(4, 1)]),
+        section(2, &[import]),
+        section(3, &[vec![1], vec![2]]),
+        section(5, &[vec![0, 1]]),
+        section(
+            7,
+            &[
+                export("memory", 2, 0),
+                export(&format!("{}#health", package("health")), 0, 1),
+                export("cabi_realloc", 0, 2),
+            ],
+        ),
+        section(10, &[body.clone(), body]),
+    ];
+    manifest::build(&module.concat(), None).unwrap()
+}
+
+#[test]
+fn a_component_that_only_checks_is_told_what_it_imports_in_vain() {
+    let resigns = config(&ethernet(), "carp = [\"resign\"]\nread = true").replace(".lua", ".wasm");
+    let directory = place(&resigns, "");
+    for (function, warning) in [
+        (
+            ("carp", "resign", 4),
+            "h.wasm: it imports carp.resign, but its only entry point is health, which may only look",
+        ),
+        (("carp", "state", 1), ""),
+    ] {
+        let (interface, name, words) = function;
+        let component = checking_component(interface, name, words);
+        fs::write(directory.path().join("hooks/h.wasm"), component).unwrap();
+        let ran = check(directory.path(), &["carpd.toml"]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains(warning) && ran.stderr.is_empty() == warning.is_empty(),
+            "{function:?}: {}",
+            ran.stderr
+        );
+    }
 }

@@ -8,6 +8,7 @@ use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use carpd::effect::{Effect, Grants};
+use carpd::hooks::artifact::manifest;
 use carpd::hooks::contract::api;
 use carpd::hooks::process::compiler;
 use carpd::hooks::process::session::{SandboxPolicy, Session};
@@ -344,6 +345,9 @@ fn the_failover_plugin_does_what_the_script_does() {
             session.loaded().entry_points,
             [EntryPoint::OnMaster, EntryPoint::OnBackup]
         );
+        let mut imports = session.loaded().imports.clone();
+        imports.sort();
+        assert_eq!(imports, manifest::abilities(&FAILOVER).unwrap().imports);
         let mut desk = Script::new(yes);
         let result = session
             .call(event(EntryPoint::OnMaster), LIMIT, &mut desk, pending())

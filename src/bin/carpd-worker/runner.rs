@@ -201,6 +201,7 @@ fn serve_hook(
         .map(|hook| Loaded {
             entry_points: hook.entry_points().to_vec(),
             modules: hook.modules().to_vec(),
+            imports: hook.imports().to_vec(),
         })
         .map_err(Clone::clone);
     link.send(&FromRunner::Loaded(told))?;

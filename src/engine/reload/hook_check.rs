@@ -10,6 +10,7 @@ use super::load;
 use crate::config::{self, Config};
 use crate::effect::Grants;
 use crate::engine::runs::pool::Pool;
+use crate::hooks::contract::api::{FUNCTIONS, Function};
 use crate::hooks::{EntryPoint, HookSource, Language};
 use crate::keeper::Client;
 use crate::resolve::Access;
@@ -66,6 +67,8 @@ pub(in crate::engine) struct HookCheck {
     source: Arc<HookSource>,
     /// The modules that it loads.
     modules: Vec<String>,
+    /// The host's functions that a component imports.
+    imports: Vec<String>,
     entry_points: Vec<EntryPoint>,
     grants: Grants,
     /// The virtual hosts that name it.
@@ -91,6 +94,7 @@ impl HookCheck {
         Some(Self {
             source: Arc::clone(pool.original()?),
             modules: pool.modules().to_vec(),
+            imports: pool.imports().to_vec(),
             entry_points: pool.entry_points().to_vec(),
             grants: pool.spec().grants.clone(),
             homes,
@@ -167,29 +171,20 @@ impl HookCheck {
     /// What a component imports is compared with its grants when it is loaded; what it calls when
     /// is not to be seen. But if all that it has may only look, it can use nothing that changes
     /// anything.
-    #[cfg(feature = "wasm")]
     fn component(&self) -> Vec<HookProblem> {
-        use crate::hooks::contract::api::FUNCTIONS;
         if self.entry_points.iter().any(|entry| entry.may_change()) {
             return Vec::new();
         }
-        let Ok(abilities) = crate::hooks::artifact::manifest::abilities(&self.source.main) else {
-            return Vec::new();
-        };
-        let changes = |import: &&String| {
-            FUNCTIONS
-                .iter()
-                .any(|function| function.full_name() == **import && function.changes())
-        };
-        let vain: Vec<&str> = abilities
-            .imports
+        let mut vain: Vec<String> = FUNCTIONS
             .iter()
-            .filter(changes)
-            .map(String::as_str)
+            .filter(|function| function.changes())
+            .map(Function::full_name)
+            .filter(|name| self.imports.contains(name))
             .collect();
         if vain.is_empty() {
             return Vec::new();
         }
+        vain.sort();
         let file = self
             .source
             .path
@@ -201,10 +196,5 @@ impl HookCheck {
             vain.join(", ")
         );
         vec![self.problem(message, false)]
-    }
-
-    #[cfg(not(feature = "wasm"))]
-    fn component(&self) -> Vec<HookProblem> {
-        Vec::new()
     }
 }

@@ -233,6 +233,7 @@ impl Pool {
         let loaded = Loaded {
             entry_points: script.entry_points(),
             modules: Vec::new(),
+            imports: Vec::new(),
         };
         let digest = source.digest();
         let (idle, checkers, confinement) = (Rc::default(), Rc::default(), Confinement::default());
@@ -305,6 +306,12 @@ impl Pool {
     /// The modules that it loaded, as keys of [`HookSource::modules`].
     pub(in crate::engine) fn modules(&self) -> &[String] {
         &self.loaded.modules
+    }
+
+    /// The host's functions that it imports, as its runner says; none in a language where that
+    /// cannot be seen.
+    pub(in crate::engine) fn imports(&self) -> &[String] {
+        &self.loaded.imports
     }
 
     /// How many runners wait.

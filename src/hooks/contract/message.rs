@@ -85,6 +85,9 @@ pub struct Loaded {
     pub entry_points: Vec<EntryPoint>,
     /// The modules it read while loading, as keys of [`HookSource::modules`].
     pub modules: Vec<String>,
+    /// The host's functions that it imports, as in `addr.add`; none in a language where that cannot
+    /// be seen.
+    pub imports: Vec<String>,
 }
 
 /// Which lines of one file have run.

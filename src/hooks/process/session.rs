@@ -154,6 +154,7 @@ impl Session {
         let loaded = Loaded {
             entry_points: Vec::new(),
             modules: Vec::new(),
+            imports: Vec::new(),
         };
         let mut session = Self {
             stream,

@@ -26,6 +26,12 @@ pub trait Hook {
     /// The modules that it read while loading, as keys of [`HookSource::modules`].
     fn modules(&self) -> &[String];
 
+    /// The host's functions that it imports, as in `addr.add`; none in a language where that cannot
+    /// be seen.
+    fn imports(&self) -> &[String] {
+        &[]
+    }
+
     /// Nobody waits for it now: the time to make what the next run needs, and to tidy up after the
     /// last.
     fn prepare(&mut self) {}

@@ -71,6 +71,7 @@ impl Runner {
         self.say(&FromRunner::Loaded(Ok(Loaded {
             entry_points: vec![EntryPoint::OnMaster],
             modules: Vec::new(),
+            imports: Vec::new(),
         })));
         self.hear();
     }

@@ -33,6 +33,24 @@ pub(super) fn is_called(listed: &str, wit: &str) -> bool {
     kebab(listed) == wit
 }
 
+/// The host's functions that a component imports, as in `addr.add`.
+pub(super) fn imports(engine: &Engine, component: &Component) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, import) in component.component_type().imports(engine) {
+        if let (Some((interface, _)), ComponentItem::ComponentInstance(instance)) =
+            (contract_name(name), import.ty)
+        {
+            let functions = instance
+                .exports(engine)
+                .filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)));
+            found.extend(
+                functions.map(|(function, _)| format!("{}.{}", snake(interface), snake(function))),
+            );
+        }
+    }
+    found
+}
+
 /// A linker with what the component imports.
 ///
 /// # Errors

@@ -96,6 +96,7 @@ struct WasmHook {
     /// The file's name, as in `failover.wasm: on_master`.
     file: String,
     entry_points: Vec<EntryPoint>,
+    imports: Vec<String>,
     exports: Vec<ComponentExportIndex>,
     budget: Budget,
     /// For the next run. `None` also where the code that makes an instance does more than that.
@@ -216,6 +217,7 @@ impl HookRuntime for WasmRuntime {
             prepared,
             file,
             entry_points,
+            imports: link::imports(&machine.engine, &component),
             exports,
             budget,
             next: None,
@@ -265,6 +267,10 @@ impl Hook for WasmHook {
 
     fn modules(&self) -> &[String] {
         &[]
+    }
+
+    fn imports(&self) -> &[String] {
+        &self.imports
     }
 
     /// Tears down what the last run left and makes the instance of the next one. Code that runs
