@@ -16,7 +16,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 
 use tracing_subscriber::field::MakeExt as _;
-use tracing_subscriber::filter::{EnvFilter, FilterExt as _, LevelFilter};
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{FormatFields, debug_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
@@ -54,8 +54,10 @@ type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// What `CARPD_LOG` holds makes no sense.
-    #[error("{FILTER_VARIABLE} is not a log filter: {0}")]
-    Filter(#[from] tracing_subscriber::filter::ParseError),
+    #[error(
+        "{FILTER_VARIABLE} is not a log filter: {0:?} is not a level, a module or MODULE=LEVEL"
+    )]
+    Filter(String),
     /// The journal was asked for by name and is not there.
     #[error("cannot log to the journal: {0}")]
     Journal(std::io::Error),
@@ -69,8 +71,8 @@ pub enum TelemetryError {
 
 /// Starts logging for the whole process. What is logged before is lost.
 ///
-/// `directives` is the content of [`FILTER_VARIABLE`], if that is to count; `level` holds for what
-/// it does not mention.
+/// `directives` is the content of [`FILTER_VARIABLE`], if that is to count; `level` holds if there
+/// are none.
 ///
 /// # Errors
 /// See [`TelemetryError`].
@@ -79,17 +81,35 @@ pub fn start(
     level: LevelFilter,
     directives: Option<&str>,
 ) -> Result<(), TelemetryError> {
-    let filter = match directives.filter(|d| !d.is_empty()) {
-        Some(directives) => EnvFilter::builder()
-            .with_default_directive(level.into())
-            .parse(directives)?,
-        None => EnvFilter::default().add_directive(level.into()),
-    };
+    let filter = filter(directives.unwrap_or_default(), level)?;
     let filter = filter.and(repeats::of_this_process());
     tracing_subscriber::registry()
         .with(output(format)?.with_filter(filter))
         .try_init()?;
     Ok(())
+}
+
+/// Which modules log what. A module without a level logs all; one that no directive is for, nothing.
+fn filter(directives: &str, level: LevelFilter) -> Result<Targets, TelemetryError> {
+    let directives = directives.split(',').map(str::trim);
+    let mut directives = directives.filter(|text| !text.is_empty()).peekable();
+    if directives.peek().is_none() {
+        return Ok(Targets::new().with_default(level));
+    }
+    directives.try_fold(Targets::new(), |targets, text| {
+        let wrong = || TelemetryError::Filter(text.to_owned());
+        let is_of_a_module = |c: char| c.is_alphanumeric() || matches!(c, '_' | ':' | '-');
+        let (module, level) = match (text.split_once('='), text.parse::<LevelFilter>()) {
+            (None, Ok(level)) => return Ok(targets.with_default(level)),
+            (None, Err(_)) => (text, LevelFilter::TRACE),
+            (Some((module, "")), _) => (module, LevelFilter::TRACE),
+            (Some((module, level)), _) => (module, level.parse().map_err(|_| wrong())?),
+        };
+        if module.is_empty() || !module.chars().all(is_of_a_module) {
+            return Err(wrong());
+        }
+        Ok(targets.with_target(module, level))
+    })
 }
 
 fn output(format: Format) -> Result<Boxed, TelemetryError> {
@@ -384,6 +404,65 @@ mod tests {
             serde_json::from_str::<serde_json::Value>(&line).unwrap()["err"],
             "\u{202e}evil\u{9b}"
         );
+    }
+
+    #[test]
+    fn a_filter_names_levels_and_modules() {
+        use tracing::Level;
+        let logs = |directives: &str, target: &str, level: Level| {
+            filter(directives, LevelFilter::INFO)
+                .unwrap()
+                .would_enable(target, &level)
+        };
+        let (engine, proto) = ("carpd::engine", "carpd::proto::decide");
+        for (directives, of_engine, of_proto) in [
+            ("", Some(Level::INFO), Some(Level::INFO)),
+            (",", Some(Level::INFO), Some(Level::INFO)),
+            ("debug", Some(Level::DEBUG), Some(Level::DEBUG)),
+            (
+                "WARN, carpd::proto=trace",
+                Some(Level::WARN),
+                Some(Level::TRACE),
+            ),
+            ("info,carpd::proto=off", Some(Level::INFO), None),
+            ("carpd::proto", None, Some(Level::TRACE)),
+            ("2,carpd::proto=4", Some(Level::WARN), Some(Level::DEBUG)),
+            (
+                "carpd=info,carpd::proto=",
+                Some(Level::INFO),
+                Some(Level::TRACE),
+            ),
+        ] {
+            for (target, most) in [(engine, of_engine), (proto, of_proto)] {
+                for level in [
+                    Level::ERROR,
+                    Level::WARN,
+                    Level::INFO,
+                    Level::DEBUG,
+                    Level::TRACE,
+                ] {
+                    let wanted = most.is_some_and(|most| level <= most);
+                    assert_eq!(
+                        logs(directives, target, level),
+                        wanted,
+                        "{directives}: {target} {level}"
+                    );
+                }
+            }
+        }
+        for wrong in [
+            "info,[[",
+            "carpd=loud",
+            "=info",
+            "carpd::proto=info=debug",
+            "[x]=info",
+        ] {
+            let refused = filter(wrong, LevelFilter::INFO).unwrap_err().to_string();
+            assert!(
+                refused.starts_with("CARPD_LOG is not a log filter: "),
+                "{refused}"
+            );
+        }
     }
 
     #[test]
