@@ -3,24 +3,24 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl;
 use nix::unistd::setsid;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::run;
 use crate::config::legacy::{Facility, Options, Place};
 use crate::config::{Config, Vhost};
 use crate::host::kernel::netlink;
-use crate::programs::{self, Program, Programs, role};
+use crate::host::kernel::sealed::{OnExec, sealed};
+use crate::programs::{self, BUILD, Program, Programs, role};
 use crate::telemetry::ucarp::{self, Level, Sink};
 use crate::types::IfName;
 use crate::{engine, keeper};
@@ -40,7 +40,8 @@ const READY: &[u8] = b"ready";
 /// The exit status of ucarp when it cannot be started.
 const FAILED: u8 = 2;
 
-/// Everything passed to the daemon. It exists only in memory, since it contains the password.
+/// Everything passed to the daemon, below a line with the build id. It exists only in memory, since
+/// it contains the password.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Handover {
     /// The parsed command line.
@@ -53,25 +54,26 @@ impl Handover {
     /// Puts it into a memory file that is inherited across an execution. The file is sealed against
     /// writing: helper and reader rely on it as well, and the engine, which has the descriptor,
     /// must not be able to tell them what they may do.
-    fn store(&self) -> std::io::Result<OwnedFd> {
-        let bytes = serde_json::to_vec(self)?;
-        let mut file = File::from(memfd_create(c"carpd-ucarp", MFdFlags::MFD_ALLOW_SEALING)?);
-        file.write_all(&bytes)?;
-        let seals = SealFlag::F_SEAL_WRITE
-            | SealFlag::F_SEAL_GROW
-            | SealFlag::F_SEAL_SHRINK
-            | SealFlag::F_SEAL_SEAL;
-        fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
-        Ok(file.into())
+    fn store(&self) -> io::Result<OwnedFd> {
+        let mut bytes = Zeroizing::new(format!("{BUILD}\n").into_bytes());
+        serde_json::to_writer(&mut *bytes, self)?;
+        sealed(c"carpd-ucarp", &bytes, OnExec::Inherited)
     }
 
     /// Opens the file anew, so that every reader starts at its beginning.
-    fn open(number: &str) -> std::io::Result<(Self, OwnedFd)> {
-        let number: i32 = number.parse().map_err(std::io::Error::other)?;
+    fn open(number: &str) -> io::Result<(Self, OwnedFd)> {
+        let number: i32 = number.parse().map_err(io::Error::other)?;
         let mut file = File::open(format!("/proc/self/fd/{number}"))?;
-        let mut bytes = zeroize::Zeroizing::new(Vec::new());
+        let mut bytes = Zeroizing::new(Vec::new());
         file.read_to_end(&mut bytes)?;
-        let this = serde_json::from_slice(&bytes)?;
+        let own = bytes.strip_prefix(BUILD.as_bytes());
+        let Some(text) = own.and_then(|rest| rest.strip_prefix(b"\n")) else {
+            return Err(io::Error::other(format!(
+                "carpd-daemon is of another build than what started it: {}",
+                role::REMEDY
+            )));
+        };
+        let this = serde_json::from_slice(text)?;
         Ok((this, file.into()))
     }
 
@@ -84,7 +86,7 @@ impl Handover {
 /// Becomes the daemon, or starts it detached from the terminal, with a command line without the
 /// password, which no longer appears in process lists.
 pub(crate) fn start(handover: Handover, masked: Vec<String>, sink: &Sink) -> ExitCode {
-    let failed = |error: std::io::Error| {
+    let failed = |error: io::Error| {
         sink.say(Level::Error, &format!("Unable to start: {error}"));
         ExitCode::from(FAILED)
     };
@@ -127,7 +129,7 @@ pub(crate) fn start(handover: Handover, masked: Vec<String>, sink: &Sink) -> Exi
 }
 
 /// Tells the caller that the daemon is running, and detaches from the terminal.
-fn detach() -> std::io::Result<()> {
+fn detach() -> io::Result<()> {
     let mut output = std::io::stdout().lock();
     output.write_all(READY)?;
     output.flush()?;
@@ -178,7 +180,7 @@ pub(super) fn continued() -> Option<ExitCode> {
     Some(keeper::run(&programs, &arguments, &settings))
 }
 
-fn lost(error: &std::io::Error) -> ExitCode {
+fn lost(error: &io::Error) -> ExitCode {
     Sink::new(None, true, false, 0).say(Level::Error, &format!("Unable to start: {error}"));
     ExitCode::from(FAILED)
 }
@@ -272,20 +274,22 @@ pub(crate) fn introduce(device: &IfName, sink: &Sink) {
 mod tests {
     use super::*;
 
-    /// The engine has the descriptor of the file on which helper and reader rely.
-    #[test]
-    fn nobody_changes_what_was_handed_over() {
+    fn handover() -> Handover {
         let place = Place {
             directory: "/".into(),
             environment: Vec::new(),
             grants: crate::effect::Grants::default(),
         };
-        let file = Handover {
+        Handover {
             options: Options::default(),
             place,
         }
-        .store()
-        .unwrap();
+    }
+
+    /// The engine has the descriptor of the file on which helper and reader rely.
+    #[test]
+    fn nobody_changes_what_was_handed_over() {
+        let file = handover().store().unwrap();
         let number = file.as_raw_fd();
         let again = File::options()
             .write(true)
@@ -295,5 +299,24 @@ mod tests {
             Handover::open(&number.to_string()).is_ok(),
             "and it can be read"
         );
+    }
+
+    #[test]
+    fn what_another_build_hands_over_is_refused() {
+        let text = serde_json::to_string(&handover()).unwrap();
+        for other in [
+            text.clone(),
+            format!("0123456789abcdef\n{text}"),
+            format!("{BUILD}0\n{text}"),
+            String::new(),
+        ] {
+            let file = sealed(c"carpd-test", other.as_bytes(), OnExec::Closed).unwrap();
+            let refused = Handover::open(&file.as_raw_fd().to_string()).unwrap_err();
+            let said = refused.to_string();
+            assert!(
+                said.contains("another build") && said.contains(role::REMEDY),
+                "{said}"
+            );
+        }
     }
 }

@@ -6,7 +6,7 @@
 //! cannot make its helpers read another file.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
@@ -14,12 +14,11 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
-
+use nix::fcntl::OFlag;
 use tracing::debug;
 
 use super::OVERSLEPT;
+use crate::host::kernel::sealed::{OnExec, sealed};
 use crate::types::Timestamp;
 
 /// One byte more than a configuration may have. Whoever reads the copy refuses a longer one.
@@ -90,17 +89,7 @@ impl ConfigCopy {
 fn copy(file: &Path) -> io::Result<OwnedFd> {
     let file = file.to_owned();
     let bytes = within(READ_MAX, move || read(&file))?;
-    let mut text = File::from(memfd_create(
-        c"carpd-configuration",
-        MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING,
-    )?);
-    text.write_all(&bytes)?;
-    let seals = SealFlag::F_SEAL_WRITE
-        | SealFlag::F_SEAL_GROW
-        | SealFlag::F_SEAL_SHRINK
-        | SealFlag::F_SEAL_SEAL;
-    fcntl(&text, FcntlArg::F_ADD_SEALS(seals))?;
-    Ok(text.into())
+    sealed(c"carpd-configuration", &bytes, OnExec::Closed)
 }
 
 fn read(file: &Path) -> io::Result<Vec<u8>> {
@@ -265,6 +254,7 @@ impl ConfigCopies {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::Write as _;
     use std::path::PathBuf;
 
     use super::*;

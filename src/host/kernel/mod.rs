@@ -10,5 +10,6 @@ pub mod oom;
 pub mod privilege;
 pub mod process;
 pub mod readiness;
+pub mod sealed;
 pub mod socket;
 pub(in crate::host) mod sys;
