@@ -4,13 +4,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressProtocol,
     AddressScope, CacheInfo,
 };
 use nix::errno::Errno;
 
+use super::message::Message;
 use super::{Netlink, RawPart, Reader, Refusal, address_family};
 use crate::effect::Outcome;
 use crate::host::{HostError, Renewal};
@@ -79,7 +79,7 @@ impl Netlink {
         let failed =
             |refusal: Refusal| refusal.while_doing(format_args!("adding {address} to {dev}"));
         let message = addition(address, index, options);
-        match self.change(message.clone(), NLM_F_CREATE | NLM_F_EXCL) {
+        match self.change(&message, NLM_F_CREATE | NLM_F_EXCL) {
             Ok(()) => {
                 // IPv4 takes the same address with several prefixes side by side.
                 self.remove_other_prefixes(address, index).map_err(failed)?;
@@ -91,7 +91,7 @@ impl Netlink {
             }) => {
                 // IPv6 keeps the old prefix in a replacement.
                 let changed = self.remove_other_prefixes(address, index).map_err(failed)?;
-                self.change(message, NLM_F_CREATE | NLM_F_REPLACE)
+                self.change(&message, NLM_F_CREATE | NLM_F_REPLACE)
                     .map_err(failed)?;
                 Ok(if changed {
                     Outcome::Changed
@@ -306,7 +306,7 @@ impl Netlink {
     }
 
     fn removed(&self, message: AddressMessage) -> Result<bool, Refusal> {
-        match self.change(RouteNetlinkMessage::DelAddress(message), 0) {
+        match self.change(&Message::DelAddress(message), 0) {
             Ok(()) => Ok(true),
             // ENXIO: the interface has no IPv6 any more, and with it no such address.
             Err(Refusal {
@@ -335,16 +335,16 @@ impl Reader {
 }
 
 /// The question for the addresses of one interface, or of all with 0.
-fn list(family: Family, index: u32) -> RouteNetlinkMessage {
+fn list(family: Family, index: u32) -> Message {
     let mut query = AddressMessage::default();
     query.header.family = address_family(family);
     query.header.index = index;
-    RouteNetlinkMessage::GetAddress(query)
+    Message::GetAddress(query)
 }
 
 fn read(part: &RawPart<'_>) -> Option<PresentAddress> {
     match part.message()? {
-        RouteNetlinkMessage::NewAddress(message) => present(&message),
+        Message::NewAddress(message) => present(&message),
         _ => None,
     }
 }
@@ -359,7 +359,7 @@ fn is_of(part: &RawPart<'_>, ip: IpAddr) -> bool {
     }
 }
 
-fn addition(address: VirtualAddress, index: u32, options: AddressOptions) -> RouteNetlinkMessage {
+fn addition(address: VirtualAddress, index: u32, options: AddressOptions) -> Message {
     let mut message = AddressMessage::default();
     message.header.family = address_family(address.family());
     message.header.prefix_len = address.prefix;
@@ -389,7 +389,7 @@ fn addition(address: VirtualAddress, index: u32, options: AddressOptions) -> Rou
         cache.ifa_preferred = if deprecated { 0 } else { cache.ifa_valid };
         message.attributes.push(AddressAttribute::CacheInfo(cache));
     }
-    RouteNetlinkMessage::NewAddress(message)
+    Message::NewAddress(message)
 }
 
 /// `None` for what no virtual address can be, as anycast.

@@ -1,26 +1,33 @@
 //! Network devices.
 
-use netlink_packet_core::{DefaultNla, Emitable as _};
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{
-    AfSpecInet, AfSpecInet6, AfSpecUnspec, LinkAttribute, LinkFlags, LinkLayerType, LinkMessage,
-    Prop,
-};
+use netlink_packet_core::NLM_F_ACK;
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 
-use super::{Netlink, Reader, Refusal};
+use super::message::{
+    DeviceMessage, IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_IFNAME, IFLA_MTU, IFLA_PROP_LIST, Message,
+    attribute,
+};
+use super::{Attributes, Netlink, Reader, Refusal, at};
 use crate::effect::{Link, Outcome};
 use crate::host::HostError;
 use crate::types::{IfName, MacAddr};
 
-// Numbers of the kernel's, from linux/if_link.h, linux/ip.h and linux/netlink.h.
+// Numbers of the kernel's, from linux/if.h, linux/if_link.h, linux/ip.h, linux/ipv6.h and
+// linux/netlink.h.
+const UP: u32 = 1;
+const LOWER_UP: u32 = 1 << 16;
 const AF_INET: u16 = 2;
-const IFLA_AF_SPEC: u16 = 26;
+const AF_INET6: u16 = 10;
 const IFLA_ALT_IFNAME: u16 = 53;
 const IFLA_INET_CONF: u16 = 1;
+const IFLA_INET6_CONF: u16 = 2;
 const PROMOTE_SECONDARIES: u16 = 20;
 const NLA_F_NESTED: u16 = 1 << 15;
+/// Told as one row of numbers, those of IPv4 are counted from 1.
+const PLACE_OF_PROMOTE_SECONDARIES: usize = PROMOTE_SECONDARIES as usize - 1;
+/// Those of IPv6 are counted from 0.
+const PLACE_OF_FORWARDING: usize = 0;
 
 /// The kernel's number of an interface, by its own name or an alternative one.
 ///
@@ -61,10 +68,9 @@ impl Reader {
     /// # Errors
     /// [`HostError`] with the kernel's words; `EMSGSIZE` if there are too many.
     pub fn links(&self) -> Result<Vec<Link>, HostError> {
-        let links = self.pick(
-            &RouteNetlinkMessage::GetLink(LinkMessage::default()),
-            |part| as_link(&part.message()?),
-        );
+        let links = self.pick(&Message::GetLink(DeviceMessage::default()), |part| {
+            as_link(&part.message()?)
+        });
         links.map_err(|refusal| refusal.while_doing("listing the interfaces"))
     }
 }
@@ -73,12 +79,11 @@ impl Netlink {
     /// As [`existing_index`], over the socket that is open anyway: who lets go may have no
     /// descriptor left for another one.
     pub(super) fn existing_index(&self, dev: &IfName) -> Result<Option<u32>, HostError> {
-        let mut query = LinkMessage::default();
-        query.attributes = vec![called(dev)];
-        match self.ask(
-            RouteNetlinkMessage::GetLink(query),
-            netlink_packet_core::NLM_F_ACK,
-        ) {
+        let query = DeviceMessage {
+            attributes: vec![called(dev)],
+            ..DeviceMessage::default()
+        };
+        match self.ask(&Message::GetLink(query), NLM_F_ACK) {
             Ok(answers) => Ok(answers.iter().find_map(as_link).map(|link| link.index)),
             Err(Refusal {
                 errno: Errno::ENODEV,
@@ -119,15 +124,14 @@ impl Netlink {
         })
     }
 
-    fn ask_for(&self, index: u32) -> Result<Vec<LinkMessage>, Refusal> {
-        let mut query = LinkMessage::default();
-        query.header.index = index;
-        let answers = self.ask(
-            RouteNetlinkMessage::GetLink(query),
-            netlink_packet_core::NLM_F_ACK,
-        )?;
+    fn ask_for(&self, index: u32) -> Result<Vec<DeviceMessage>, Refusal> {
+        let query = DeviceMessage {
+            index,
+            ..DeviceMessage::default()
+        };
+        let answers = self.ask(&Message::GetLink(query), NLM_F_ACK)?;
         let links = answers.into_iter().filter_map(|answer| match answer {
-            RouteNetlinkMessage::NewLink(message) => Some(message),
+            Message::NewLink(message) => Some(message),
             _ => None,
         });
         Ok(links.collect())
@@ -135,33 +139,26 @@ impl Netlink {
 
     /// Do the other IPv4 addresses of a network stay when its first one goes?
     pub(super) fn promotes_secondaries(&self, index: u32) -> Result<bool, Refusal> {
-        Ok(self.ask_for(index)?.iter().any(|message| {
-            inet_settings(message).any(|of| {
-                matches!(of, AfSpecUnspec::Inet(settings) if settings.iter().any(
-                    |setting| matches!(setting, AfSpecInet::DevConf(conf) if conf.promote_secondaries != 0),
-                ))
-            })
-        }))
+        let place = PLACE_OF_PROMOTE_SECONDARIES;
+        let answers = self.ask_for(index)?;
+        Ok(answers
+            .iter()
+            .any(|message| is_set(message, (AF_INET, IFLA_INET_CONF), place)))
     }
 
     /// Makes them stay, or not. As sysctl `net.ipv4.conf.DEVICE.promote_secondaries`, but without a
     /// file system.
     pub(super) fn promote_secondaries(&self, index: u32, promote: bool) -> Result<(), Refusal> {
-        // Told as one row of numbers, it is asked for as one attribute for each setting: the
-        // library knows only the first form.
-        let value = DefaultNla::new(
-            PROMOTE_SECONDARIES,
-            u32::from(promote).to_ne_bytes().to_vec(),
-        );
-        let conf = DefaultNla::new(IFLA_INET_CONF | NLA_F_NESTED, bytes_of(&value));
-        let inet = DefaultNla::new(AF_INET | NLA_F_NESTED, bytes_of(&conf));
-        let mut message = LinkMessage::default();
-        message.header.index = index;
-        message.attributes = vec![LinkAttribute::Other(DefaultNla::new(
-            IFLA_AF_SPEC | NLA_F_NESTED,
-            bytes_of(&inet),
-        ))];
-        self.change(RouteNetlinkMessage::SetLink(message), 0)
+        // Told as one row of numbers, it is asked for as one attribute for each setting.
+        let value = attribute(PROMOTE_SECONDARIES, &u32::from(promote).to_ne_bytes());
+        let conf = attribute(IFLA_INET_CONF | NLA_F_NESTED, &value);
+        let inet = attribute(AF_INET | NLA_F_NESTED, &conf);
+        let message = DeviceMessage {
+            index,
+            attributes: vec![(IFLA_AF_SPEC | NLA_F_NESTED, inet)],
+            ..DeviceMessage::default()
+        };
+        self.change(&Message::SetLink(message), 0)
     }
 
     /// Sets a device administratively up or down.
@@ -173,16 +170,14 @@ impl Netlink {
         if link.up == up {
             return Ok(Outcome::Unchanged);
         }
-        let mut message = LinkMessage::default();
-        message.header.index = link.index;
-        message.header.change_mask = LinkFlags::Up;
-        message.header.flags = if up {
-            LinkFlags::Up
-        } else {
-            LinkFlags::empty()
+        let message = DeviceMessage {
+            index: link.index,
+            change: UP,
+            flags: if up { UP } else { 0 },
+            ..DeviceMessage::default()
         };
         let word = if up { "up" } else { "down" };
-        self.change(RouteNetlinkMessage::SetLink(message), 0)
+        self.change(&Message::SetLink(message), 0)
             .map_err(|refusal| refusal.while_doing(format_args!("setting {dev} {word}")))?;
         Ok(Outcome::Changed)
     }
@@ -196,10 +191,12 @@ impl Netlink {
         if link.mac == mac {
             return Ok(Outcome::Unchanged);
         }
-        let mut message = LinkMessage::default();
-        message.header.index = link.index;
-        message.attributes = vec![LinkAttribute::Address(mac.0.to_vec())];
-        self.change(RouteNetlinkMessage::SetLink(message), 0)
+        let message = DeviceMessage {
+            index: link.index,
+            attributes: vec![(IFLA_ADDRESS, mac.0.to_vec())],
+            ..DeviceMessage::default()
+        };
+        self.change(&Message::SetLink(message), 0)
             .map_err(|refusal| {
                 refusal.while_doing(format_args!("giving {dev} the hardware address {mac}"))
             })?;
@@ -209,76 +206,65 @@ impl Netlink {
 
 /// The attribute that asks for a device by its name. Up to 15 bytes the kernel finds alternative
 /// names by that of its own name, too.
-fn called(dev: &IfName) -> LinkAttribute {
-    if dev.is_alternative() {
-        let text = [dev.as_str().as_bytes(), b"\0"].concat();
-        return LinkAttribute::Other(DefaultNla::new(IFLA_ALT_IFNAME, text));
-    }
-    LinkAttribute::IfName(dev.to_string())
+fn called(dev: &IfName) -> (u16, Vec<u8>) {
+    let kind = if dev.is_alternative() {
+        IFLA_ALT_IFNAME
+    } else {
+        IFLA_IFNAME
+    };
+    (kind, [dev.as_str().as_bytes(), b"\0"].concat())
 }
 
-fn bytes_of(attribute: &DefaultNla) -> Vec<u8> {
-    let mut bytes = vec![0; attribute.buffer_len()];
-    attribute.emit(&mut bytes);
-    bytes
-}
-
-fn inet_settings(message: &LinkMessage) -> impl Iterator<Item = &AfSpecUnspec> {
+/// Is the setting at this place of a family's row of numbers anything but 0?
+fn is_set(message: &DeviceMessage, (family, conf): (u16, u16), place: usize) -> bool {
+    let inside = |value, kind| {
+        Attributes(value).filter_map(move |(found, value)| (found == kind).then_some(value))
+    };
     message
-        .attributes
-        .iter()
-        .flat_map(|attribute| match attribute {
-            LinkAttribute::AfSpecUnspec(families) => families.as_slice(),
-            _ => &[],
-        })
+        .values(IFLA_AF_SPEC)
+        .flat_map(|value| inside(value, family))
+        .flat_map(|value| inside(value, conf))
+        .any(|numbers| at(numbers, 4 * place).is_some_and(|value| u32::from_ne_bytes(value) != 0))
 }
 
 /// As the kernel looks at it for the router flag of its own neighbour advertisements.
-fn forwards_ipv6(message: &LinkMessage) -> bool {
-    let forwards = |setting: &AfSpecInet6| matches!(setting, AfSpecInet6::DevConf(conf) if conf.forwarding != 0);
-    inet_settings(message)
-        .any(|of| matches!(of, AfSpecUnspec::Inet6(settings) if settings.iter().any(forwards)))
+fn forwards_ipv6(message: &DeviceMessage) -> bool {
+    is_set(message, (AF_INET6, IFLA_INET6_CONF), PLACE_OF_FORWARDING)
 }
 
-fn as_link(message: &RouteNetlinkMessage) -> Option<Link> {
+fn as_link(message: &Message) -> Option<Link> {
     match message {
-        RouteNetlinkMessage::NewLink(message) => link_of(message),
+        Message::NewLink(message) => link_of(message),
         _ => None,
     }
 }
 
-/// `None` if it is another property, or no name that we can handle.
-fn altname(property: &Prop) -> Option<IfName> {
-    if let Prop::AltIfName(name) = property {
-        IfName::new(name).ok()
-    } else {
-        None
-    }
+/// `None` if it is no name that we can handle.
+fn name_of(value: &[u8]) -> Option<IfName> {
+    let text = std::str::from_utf8(value).ok()?;
+    IfName::new(text.trim_end_matches('\0')).ok()
 }
 
 /// `None` without a name that we can handle.
-pub(super) fn link_of(message: &LinkMessage) -> Option<Link> {
-    let (mut name, mut altnames, mut mac, mut mtu) = (None, Vec::new(), MacAddr::default(), 0);
-    for attribute in &message.attributes {
-        match attribute {
-            LinkAttribute::IfName(value) => name = IfName::new(value).ok(),
-            LinkAttribute::Address(value) => mac = value.as_slice().try_into().map_or(mac, MacAddr),
-            LinkAttribute::Mtu(value) => mtu = *value,
-            LinkAttribute::PropList(properties) => {
-                altnames.extend(properties.iter().filter_map(altname));
-            }
-            _ => {}
-        }
-    }
-    let flags = message.header.flags;
+pub(super) fn link_of(message: &DeviceMessage) -> Option<Link> {
+    let altnames = message
+        .values(IFLA_PROP_LIST)
+        .flat_map(Attributes)
+        .filter(|(kind, _)| *kind == IFLA_ALT_IFNAME)
+        .filter_map(|(_, value)| name_of(value));
+    let mac = message
+        .values(IFLA_ADDRESS)
+        .find_map(|value| value.try_into().ok());
+    let mtu = message.values(IFLA_MTU).find_map(|value| at(value, 0));
+    let flags = message.flags;
     Some(Link {
-        name: name?,
-        altnames,
-        index: message.header.index,
-        up: flags.contains(LinkFlags::Up),
-        carrier: flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
-        mac,
-        mtu,
-        ethernet: message.header.link_layer_type == LinkLayerType::Ether,
+        name: message.values(IFLA_IFNAME).find_map(name_of)?,
+        altnames: altnames.collect(),
+        index: message.index,
+        up: flags & UP != 0,
+        carrier: flags & UP != 0 && flags & LOWER_UP != 0,
+        mac: mac.map_or_else(MacAddr::default, MacAddr),
+        mtu: mtu.map_or(0, u32::from_ne_bytes),
+        ethernet: message.hardware == libc::ARPHRD_ETHER,
     })
 }

@@ -14,6 +14,7 @@
 
 mod address;
 mod link;
+mod message;
 mod reader;
 mod route;
 mod rule;
@@ -23,11 +24,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::time::Duration;
 
-use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
-    NetlinkPayload,
-};
-use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
@@ -39,6 +36,8 @@ pub use link::{index_of, own_name_of};
 pub use reader::Reader;
 pub(in crate::host) use route::{does, is_our, satisfies};
 pub use watch::{HostEvent, Watch};
+
+use message::Message;
 
 use crate::host::HostError;
 use crate::host::services::spawn::Deadline;
@@ -148,13 +147,13 @@ impl Netlink {
     }
 
     /// One change: done or refused.
-    fn change(&self, message: RouteNetlinkMessage, flags: u16) -> Result<(), Refusal> {
+    fn change(&self, message: &Message, flags: u16) -> Result<(), Refusal> {
         self.exchange(message, NLM_F_ACK | flags, |_| Ok(()))
     }
 
     /// Many changes at once, each done or refused: the refusals, with the place of what was
     /// refused.
-    fn change_all(&self, messages: Vec<RouteNetlinkMessage>, flags: u16) -> Vec<(usize, Refusal)> {
+    fn change_all(&self, messages: Vec<Message>, flags: u16) -> Vec<(usize, Refusal)> {
         let mut refused = Vec::new();
         let mut first = 0;
         let mut messages = messages.into_iter().peekable();
@@ -177,7 +176,7 @@ impl Netlink {
 
     fn change_batch(
         &self,
-        messages: Vec<RouteNetlinkMessage>,
+        messages: Vec<Message>,
         flags: u16,
     ) -> Result<Vec<(usize, Refusal)>, Refusal> {
         let first = self.sequence.get().wrapping_add(1).max(1);
@@ -191,7 +190,7 @@ impl Netlink {
             // are done.
             let acknowledge = if sequence == last { NLM_F_ACK } else { 0 };
             end += put(
-                message,
+                &message,
                 sequence,
                 flags | acknowledge,
                 buffer.get_mut(end..).unwrap_or_default(),
@@ -219,7 +218,7 @@ impl Netlink {
     /// taken. Not after `deadline`.
     fn pick<T>(
         &self,
-        message: &RouteNetlinkMessage,
+        message: &Message,
         deadline: Option<Deadline>,
         pick: impl Fn(&RawPart<'_>) -> Option<T>,
     ) -> Result<Vec<T>, Refusal> {
@@ -237,12 +236,12 @@ impl Netlink {
 
     fn pick_once<T>(
         &self,
-        message: &RouteNetlinkMessage,
+        message: &Message,
         deadline: Option<Deadline>,
         pick: impl Fn(&RawPart<'_>) -> Option<T>,
     ) -> Result<Vec<T>, Refusal> {
         let mut picked = Vec::new();
-        self.exchange(message.clone(), NLM_F_DUMP, |part| {
+        self.exchange(message, NLM_F_DUMP, |part| {
             if deadline.is_some_and(|deadline| deadline.left().is_zero()) {
                 return Err(Refusal {
                     errno: Errno::ETIMEDOUT,
@@ -262,11 +261,7 @@ impl Netlink {
     }
 
     /// The answers to a question that has few.
-    fn ask(
-        &self,
-        message: RouteNetlinkMessage,
-        flags: u16,
-    ) -> Result<Vec<RouteNetlinkMessage>, Refusal> {
+    fn ask(&self, message: &Message, flags: u16) -> Result<Vec<Message>, Refusal> {
         let mut answers = Vec::new();
         self.exchange(message, flags, |part| {
             answers.extend(part.message());
@@ -279,7 +274,7 @@ impl Netlink {
     /// is passed over later.
     fn exchange(
         &self,
-        message: RouteNetlinkMessage,
+        message: &Message,
         flags: u16,
         mut each: impl FnMut(&RawPart<'_>) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
@@ -316,25 +311,29 @@ impl Netlink {
 }
 
 /// Writes a request to the beginning of `buffer`; its length.
-fn put(
-    message: RouteNetlinkMessage,
-    sequence: u32,
-    flags: u16,
-    buffer: &mut [u8],
-) -> io::Result<usize> {
-    let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_REQUEST | flags;
-    header.sequence_number = sequence;
-    let mut request = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message));
-    request.finalize();
+fn put(message: &Message, sequence: u32, flags: u16, buffer: &mut [u8]) -> io::Result<usize> {
+    let body = message.body();
+    let end = HEADER + body.buffer_len();
     // Requests stand one behind the other, each at a multiple of four.
-    let length = request.buffer_len().next_multiple_of(4);
+    let length = end.next_multiple_of(4);
     let room = buffer
         .get_mut(..length)
         .ok_or(io::ErrorKind::InvalidInput)?;
     // The library leaves paddings and the ends of strings as they are.
     room.fill(0);
-    request.serialize(room);
+    let size = u32::try_from(end).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let header = [
+        &size.to_ne_bytes()[..],
+        &message.kind().to_ne_bytes(),
+        &(NLM_F_REQUEST | flags).to_ne_bytes(),
+        &sequence.to_ne_bytes(),
+        // The port is the kernel's to fill in.
+        &[0; 4],
+    ]
+    .concat();
+    let (start, rest) = room.split_at_mut(HEADER);
+    start.copy_from_slice(&header);
+    body.emit(rest.get_mut(..end - HEADER).unwrap_or_default());
     Ok(length)
 }
 
@@ -409,13 +408,9 @@ impl<'a> RawPart<'a> {
         matches!(self.kind, ERROR | DONE)
     }
 
-    /// What it says; `None` for an attribute in a form that the library does not know: newer
-    /// kernels may send anything.
-    fn message(&self) -> Option<RouteNetlinkMessage> {
-        match NetlinkMessage::<RouteNetlinkMessage>::deserialize(self.bytes).map(|m| m.payload) {
-            Ok(NetlinkPayload::InnerMessage(message)) => Some(message),
-            Ok(_) | Err(_) => None,
-        }
+    /// What it says, if that is understood here.
+    fn message(&self) -> Option<Message> {
+        Message::parse(self.kind, self.bytes.get(HEADER..)?)
     }
 
     /// The attribute of this kind, behind a header of this length; without reading the others.

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use netlink_packet_route::RouteNetlinkMessage;
-
+use super::message::Message;
 use super::{Netlink, RawPart, Refusal};
 use crate::host::HostError;
 use crate::host::services::spawn::Deadline;
@@ -32,7 +31,7 @@ impl Reader {
     /// What `pick` takes of a table.
     pub(super) fn pick<T>(
         &self,
-        message: &RouteNetlinkMessage,
+        message: &Message,
         pick: impl Fn(&RawPart<'_>) -> Option<T>,
     ) -> Result<Vec<T>, Refusal> {
         self.netlink.pick(message, Some(self.deadline), pick)

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use netlink_packet_core::{
     Emitable as _, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Parseable as _,
 };
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHopFlags,
     RouteProtocol, RouteScope, RouteType, RouteVia,
@@ -13,6 +12,7 @@ use netlink_packet_route::route::{
 use nix::errno::Errno;
 use nix::net::if_::if_indextoname;
 
+use super::message::Message;
 use super::{HEADER, Netlink, PROTOCOL, RawPart, Reader, Refusal, address_family, at};
 use crate::effect::{FoundRoute, Outcome, Resource, Route, RouteTarget, plain_metric};
 use crate::host::HostError;
@@ -47,7 +47,7 @@ impl Netlink {
     /// [`HostError`] with the kernel's words.
     pub fn set_route(&self, route: &Route) -> Result<Outcome, HostError> {
         self.change(
-            RouteNetlinkMessage::NewRoute(addition(route)?),
+            &Message::NewRoute(addition(route)?),
             NLM_F_CREATE | NLM_F_REPLACE,
         )
         .map_err(|refusal| refusal.while_doing(format_args!("setting the route {route}")))?;
@@ -60,7 +60,7 @@ impl Netlink {
     /// [`HostError`] with the kernel's words.
     pub fn try_route(&self, route: &Route) -> Result<bool, HostError> {
         match self.change(
-            RouteNetlinkMessage::NewRoute(addition(route)?),
+            &Message::NewRoute(addition(route)?),
             NLM_F_CREATE | NLM_F_EXCL,
         ) {
             Ok(()) => Ok(true),
@@ -79,7 +79,7 @@ impl Netlink {
     /// [`HostError`] with the kernel's words; `EEXIST` if somebody else made a route to there.
     pub fn add_route(&self, route: &Route) -> Result<Outcome, HostError> {
         match self.change(
-            RouteNetlinkMessage::NewRoute(addition(route)?),
+            &Message::NewRoute(addition(route)?),
             NLM_F_CREATE | NLM_F_EXCL,
         ) {
             Ok(()) => Ok(Outcome::Changed),
@@ -114,11 +114,8 @@ impl Netlink {
                 }
             }
         }
-        self.change(
-            RouteNetlinkMessage::NewRoute(message),
-            NLM_F_CREATE | NLM_F_REPLACE,
-        )
-        .map_err(|refusal| refusal.while_doing(format_args!("restoring the route {found}")))?;
+        self.change(&Message::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
+            .map_err(|refusal| refusal.while_doing(format_args!("restoring the route {found}")))?;
         Ok(Outcome::Changed)
     }
 
@@ -136,7 +133,7 @@ impl Netlink {
             other => other?,
         };
         message.header.scope = RouteScope::NoWhere;
-        match self.change(RouteNetlinkMessage::DelRoute(message), 0) {
+        match self.change(&Message::DelRoute(message), 0) {
             Ok(()) => Ok(Outcome::Changed),
             Err(Refusal {
                 errno: Errno::ESRCH,
@@ -151,24 +148,20 @@ impl Netlink {
     pub fn device_of(&self, ip: IpAddr) -> Option<IfName> {
         let mut found = None;
         // Unreachable is no error: then it is not here.
-        _ = self.exchange(
-            RouteNetlinkMessage::GetRoute(lookup(ip)),
-            NLM_F_ACK,
-            |part| {
-                if let Some(RouteNetlinkMessage::NewRoute(route)) = part.message()
-                    && route.header.kind == RouteType::Local
-                {
-                    found = route.attributes.iter().find_map(|a| {
-                        if let RouteAttribute::Oif(index) = a {
-                            Some(*index)
-                        } else {
-                            None
-                        }
-                    });
-                }
-                Ok(())
-            },
-        );
+        _ = self.exchange(&Message::GetRoute(lookup(ip)), NLM_F_ACK, |part| {
+            if let Some(Message::NewRoute(route)) = part.message()
+                && route.header.kind == RouteType::Local
+            {
+                found = route.attributes.iter().find_map(|a| {
+                    if let RouteAttribute::Oif(index) = a {
+                        Some(*index)
+                    } else {
+                        None
+                    }
+                });
+            }
+            Ok(())
+        });
         found.and_then(name_of)
     }
 
@@ -181,14 +174,10 @@ impl Netlink {
         let mut found = None;
         let place = Place::of(route);
         // Unreachable is no error: then it is not there.
-        _ = self.exchange(
-            RouteNetlinkMessage::GetRoute(lookup(ip)),
-            NLM_F_ACK,
-            |part| {
-                found = place.pick(part);
-                Ok(())
-            },
-        );
+        _ = self.exchange(&Message::GetRoute(lookup(ip)), NLM_F_ACK, |part| {
+            found = place.pick(part);
+            Ok(())
+        });
         found.map(Found::told)
     }
 }
@@ -245,7 +234,7 @@ impl Reader {
         query.header.table = u8::try_from(table).unwrap_or(RouteHeader::RT_TABLE_UNSPEC);
         query.header.kind = RouteType::Unicast;
         query.attributes = vec![RouteAttribute::Table(table)];
-        match self.pick(&RouteNetlinkMessage::GetRoute(query), pick) {
+        match self.pick(&Message::GetRoute(query), pick) {
             // No such table: no routes.
             Err(Refusal {
                 errno: Errno::ENOENT,
@@ -307,7 +296,7 @@ impl Place {
 
 fn unicast(part: &RawPart<'_>, family: Family) -> Option<Found> {
     match part.message()? {
-        RouteNetlinkMessage::NewRoute(message) => parsed(message, family),
+        Message::NewRoute(message) => parsed(message, family),
         _ => None,
     }
 }

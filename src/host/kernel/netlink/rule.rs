@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use nix::errno::Errno;
 
+use super::message::Message;
 use super::{Netlink, Reader, Refusal, address_family};
 use crate::effect::{Outcome, RouteTarget, Rule};
 use crate::host::HostError;
@@ -19,7 +19,7 @@ impl Netlink {
     /// [`HostError`] with the kernel's words.
     pub fn replace_rule(&self, rule: &Rule) -> Result<Outcome, HostError> {
         match self.change(
-            RouteNetlinkMessage::NewRule(as_message(rule)),
+            &Message::NewRule(as_message(rule)),
             NLM_F_CREATE | NLM_F_EXCL,
         ) {
             Ok(()) => Ok(Outcome::Changed),
@@ -36,7 +36,7 @@ impl Netlink {
     /// # Errors
     /// [`HostError`] with the kernel's words.
     pub fn delete_rule(&self, rule: &Rule) -> Result<Outcome, HostError> {
-        match self.change(RouteNetlinkMessage::DelRule(as_message(rule)), 0) {
+        match self.change(&Message::DelRule(as_message(rule)), 0) {
             Ok(()) => Ok(Outcome::Changed),
             Err(Refusal {
                 errno: Errno::ENOENT,
@@ -56,13 +56,9 @@ impl Reader {
         let family = rule.family();
         let mut query = RuleMessage::default();
         query.header.family = address_family(family);
-        let found = self.pick(&RouteNetlinkMessage::GetRule(query), |part| {
-            match part.message()? {
-                RouteNetlinkMessage::NewRule(message) => {
-                    parsed(&message, family).filter(|found| same(found, rule))
-                }
-                _ => None,
-            }
+        let found = self.pick(&Message::GetRule(query), |part| match part.message()? {
+            Message::NewRule(message) => parsed(&message, family).filter(|found| same(found, rule)),
+            _ => None,
         });
         Ok(!found
             .map_err(|refusal| refusal.while_doing("listing the rules"))?

@@ -3,14 +3,13 @@
 use std::collections::VecDeque;
 use std::io;
 
-use netlink_packet_route::link::LinkMessage;
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 use socket2::SockFilter;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::message::{DeviceMessage, Message};
 use super::{BUFFER, Parts, Refusal, address, link, receive};
 use crate::effect::Link;
 use crate::host::HostError;
@@ -151,17 +150,17 @@ impl Watch {
     }
 }
 
-fn event(message: &RouteNetlinkMessage, port: u32) -> Option<HostEvent> {
+fn event(message: &Message, port: u32) -> Option<HostEvent> {
     match message {
-        RouteNetlinkMessage::NewLink(message) => own(message).map(HostEvent::Link),
-        RouteNetlinkMessage::DelLink(message) => own(message).map(HostEvent::LinkGone),
-        RouteNetlinkMessage::NewAddress(message) => {
+        Message::NewLink(message) => own(message).map(HostEvent::Link),
+        Message::DelLink(message) => own(message).map(HostEvent::LinkGone),
+        Message::NewAddress(message) => {
             address::present(message).map(|a| HostEvent::AddressAdded {
                 index: a.index,
                 address: a.address,
             })
         }
-        RouteNetlinkMessage::DelAddress(message) => {
+        Message::DelAddress(message) => {
             address::present(message).map(|a| HostEvent::AddressRemoved {
                 index: a.index,
                 address: a.address,
@@ -191,8 +190,8 @@ fn not_additions_by(port: u32) -> [SockFilter; 6] {
 }
 
 /// A bridge tells by the same messages that a port left it: the device itself is still there.
-fn own(message: &LinkMessage) -> Option<Link> {
-    if message.header.interface_family == AddressFamily::Bridge {
+fn own(message: &DeviceMessage) -> Option<Link> {
+    if i32::from(message.family) == libc::AF_BRIDGE {
         None
     } else {
         link::link_of(message)
