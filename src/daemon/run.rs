@@ -81,6 +81,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let loaded = Config::load(&args.config).map_err(refused)?;
     output::problems(&loaded.report);
     start_log(args, &loaded.config)?;
+    // From here on the keeper uses its own copies of the file.
+    drop(loaded);
     // The engine is this program executed anew with the same arguments: a clean address space, and
     // nothing inherited.
     let arguments: Vec<_> = std::env::args_os().skip(2).collect();
@@ -114,16 +116,17 @@ pub(super) fn engine() -> ExitCode {
     };
     // `run` has already shown its problems.
     let copy = copy.and_then(|number| super::helper::copy_at(&args.config, number));
-    let loaded = match Config::load_copy(&args.config, copy) {
-        Ok(loaded) => loaded,
+    // The report has the text of the file.
+    let config = match Config::load_copy(&args.config, copy) {
+        Ok(loaded) => loaded.config,
         Err(report) => {
             output::problems(&report);
             return Exit::Config.into();
         }
     };
-    match start_log(&args, &loaded.config) {
+    match start_log(&args, &config) {
         Ok(()) => {
-            let code = crate::engine::main(&loaded.config, &args.config, open, listen);
+            let code = crate::engine::main(config, &args.config, open, listen);
             telemetry::tell_repeats();
             telemetry::stderr::finish();
             code

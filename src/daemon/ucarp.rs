@@ -241,7 +241,7 @@ pub(super) fn engine() -> Option<ExitCode> {
     let _ = ucarp::start(sink);
     drop(handover);
     let path = path(&config, vhost);
-    Some(engine::main(&config, &path, run::open, run::listen))
+    Some(engine::main(config, &path, run::open, run::listen))
 }
 
 /// All interfaces of this machine.

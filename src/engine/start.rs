@@ -70,12 +70,12 @@ fn stand_back(ordinary: Option<i32>) {
 /// give orders. What that gives back is dropped at the end.
 #[must_use]
 pub fn main<B, T>(
-    config: &Config,
+    config: Config,
     path: &Path,
     open: impl FnOnce(&Path) -> B,
     attach: impl FnOnce(B, mpsc::Sender<Command>) -> T,
 ) -> ExitCode {
-    if let Err(error) = process::raise_descriptors(descriptors_needed(config)) {
+    if let Err(error) = process::raise_descriptors(descriptors_needed(&config)) {
         error!(%error, "Could not start");
         return ExitCode::from(CANNOT);
     }
@@ -99,7 +99,7 @@ pub fn main<B, T>(
     let killed = killed_before(&instance_dir);
     let opened = open(&instance_dir);
     // Before there is a second thread: capabilities belong to threads.
-    let rights = match rights::give_up(config, &name, origin) {
+    let rights = match rights::give_up(&config, &name, origin) {
         Ok(rights) => rights,
         Err(error) => {
             error!(%error, "Could not start");
@@ -138,7 +138,7 @@ pub fn main<B, T>(
 }
 
 async fn start(
-    config: &Config,
+    config: Config,
     (config_path, name): (&Path, &str),
     mut rights: EngineStatus,
     killed: Option<Predecessor>,
@@ -151,7 +151,7 @@ async fn start(
         ..Options::default()
     })?
     .with_services_by_helper();
-    let mut instance = take_instance(config, name)?;
+    let mut instance = take_instance(&config, name)?;
     let (ledger, left) = Ledger::open(&instance);
     refuse_unread(&ledger)?;
     let (dead, others) = Instance::dead(
@@ -172,15 +172,15 @@ async fn start(
     // The keeper tells them whose certificates to believe.
     executor
         .host()
-        .set_http_workers(http_workers(keeper.clone(), sandbox_policy(config), None));
-    let granted = terms(config, config_path).duty();
+        .set_http_workers(http_workers(keeper.clone(), sandbox_policy(&config), None));
+    let granted = terms(&config, config_path).duty();
     let duty = start_helper(granted.max(for_recovery), &keeper, executor.host()).await?;
     let predecessor = exits.take_predecessor().or(killed);
     rights.before = predecessor.as_ref().map(death);
     tokio::task::spawn_local(tell_exits(exits, orders));
     let (persist, store) = Persist::open(&mut instance, clock::wall_ms()).await;
-    let reader = start_reader(config, &keeper).await?;
-    let hooks = load::hooks(config, &keeper, &reader.access(), &persist.kept).await?;
+    let reader = start_reader(&config, &keeper).await?;
+    let hooks = load::hooks(&config, &keeper, &reader.access(), &persist.kept).await?;
     let (sender, outcomes) = mpsc::unbounded_channel();
     let mut journal = journal(&instance);
     if let Some(Predecessor { at, how }) = predecessor {
@@ -248,6 +248,7 @@ async fn start(
         reader,
         rights,
     };
+    let (vhosts, hooks_count) = (config.vhosts.len(), config.hooks.len());
     let parts = Parts {
         nodes,
         interfaces,
@@ -255,7 +256,7 @@ async fn start(
         hooks,
         outcomes,
         keeper,
-        config: config.clone(),
+        config,
         path: config_path.to_owned(),
         host_name,
         ties,
@@ -265,11 +266,7 @@ async fn start(
     engine.watch_files();
     engine.begin();
     notify(&NotifyState::Ready);
-    info!(
-        vhosts = config.vhosts.len(),
-        hooks = config.hooks.len(),
-        "Ready"
-    );
+    info!(vhosts, hooks = hooks_count, "Ready");
     Ok((engine, signals))
 }
 

@@ -47,7 +47,8 @@ impl Deadlines {
 /// Every virtual host of the process. A number is never used twice.
 #[derive(Debug)]
 pub(in crate::engine) struct Nodes<H> {
-    by_number: BTreeMap<VhostId, Node<H>>,
+    /// In boxes: the tree has places for twice as many as there are, and one is large.
+    by_number: BTreeMap<VhostId, Box<Node<H>>>,
     /// What they want to be woken for.
     wakes: Deadlines,
     /// When their addresses go by themselves unless renewed.
@@ -69,15 +70,15 @@ impl<H> Default for Nodes<H> {
 
 impl<H> Nodes<H> {
     pub(in crate::engine) fn get(&self, id: VhostId) -> Option<&Node<H>> {
-        self.by_number.get(&id)
+        self.by_number.get(&id).map(Box::as_ref)
     }
 
     pub(in crate::engine) fn values(&self) -> impl Iterator<Item = &Node<H>> {
-        self.by_number.values()
+        self.by_number.values().map(Box::as_ref)
     }
 
     pub(in crate::engine) fn iter(&self) -> impl Iterator<Item = (VhostId, &Node<H>)> {
-        self.by_number.iter().map(|(id, node)| (*id, node))
+        self.by_number.iter().map(|(id, node)| (*id, &**node))
     }
 
     pub(in crate::engine) fn ids(&self) -> impl Iterator<Item = VhostId> {
@@ -91,23 +92,25 @@ impl<H> Nodes<H> {
     }
 
     pub(in crate::engine) fn insert(&mut self, id: VhostId, node: Node<H>) {
-        self.by_number.insert(id, node);
+        self.by_number.insert(id, Box::new(node));
         self.touch(id);
     }
 
     pub(in crate::engine) fn remove(&mut self, id: VhostId) -> Option<Node<H>> {
         self.touch(id);
-        self.by_number.remove(&id)
+        self.by_number.remove(&id).map(|node| *node)
     }
 
     pub(in crate::engine) fn get_mut(&mut self, id: VhostId) -> Option<&mut Node<H>> {
         self.touch(id);
-        self.by_number.get_mut(&id)
+        self.by_number.get_mut(&id).map(Box::as_mut)
     }
 
     pub(in crate::engine) fn iter_mut(&mut self) -> impl Iterator<Item = (VhostId, &mut Node<H>)> {
         self.touched.extend(self.by_number.keys());
-        self.by_number.iter_mut().map(|(id, node)| (*id, node))
+        self.by_number
+            .iter_mut()
+            .map(|(id, node)| (*id, &mut **node))
     }
 
     /// When the first of them wants to be looked at.
@@ -136,7 +139,7 @@ impl<H> Nodes<H> {
 
     fn settle(&mut self) {
         for id in self.touched.drain(..) {
-            let node = self.by_number.get(&id);
+            let node = self.by_number.get(&id).map(Box::as_ref);
             self.wakes.set(id, node.and_then(Node::next_wake));
             self.leases.set(id, node.and_then(Node::lease_end));
         }

@@ -1,5 +1,6 @@
 //! The task that serves a queue: takes what waits, runs the hooks in order, undoes.
 
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ use crate::host::{Host, clock};
 use crate::journal::Note;
 use crate::types::{Name, shown};
 
+/// Something that a queue does, which takes its time.
+type Work<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+
 /// A hook's turn to run, which ends when this is dropped.
 #[derive(Debug)]
 struct Turn {
@@ -34,39 +38,35 @@ impl<H: Host + 'static> Queue<H> {
         // What dead processes left is undone before the first hook.
         self.shared.executor.recovered().await;
         loop {
-            let (ticket, undo, job, aside) = {
-                let mut slots = self.slots.borrow_mut();
-                let missed = std::mem::take(&mut slots.missed);
-                let job = slots.newest.take().map(|mut job| {
-                    job.event.missed = missed;
-                    job
-                });
-                let aside = if job.is_none() {
-                    slots.aside.take()
-                } else {
-                    None
-                };
-                (self.ticket.get(), slots.undo, job, aside)
-            };
-            if job.is_none() && aside.is_none() && undo.is_none() {
+            if let Some(work) = self.next() {
+                self.busy.set(true);
+                work.await;
+            } else {
                 self.busy.set(false);
                 self.idle.notify_waiters();
                 clock::rest();
                 self.arrived.notified().await;
-                continue;
-            }
-            self.busy.set(true);
-            // Boxed: a run needs some kilobytes, a queue that waits, as hundreds do, shall not.
-            match (job, aside, undo) {
-                (Some(job), _, undo) => Box::pin(self.serve_job(job, undo)).await,
-                (None, Some(event), _) => {
-                    // Its outcome is logged with the run; nothing follows from it.
-                    _ = Box::pin(self.run_list(&event, ticket)).await;
-                }
-                (None, None, Some(mark)) => Box::pin(self.undo(mark, ticket)).await,
-                (None, None, None) => {}
             }
         }
+    }
+
+    /// What is to be done now. Boxed: a run needs some kilobytes, and a queue that waits, as hundreds
+    /// do, must not keep room for one.
+    fn next(&self) -> Option<Work<'_>> {
+        let mut slots = self.slots.borrow_mut();
+        let missed = std::mem::take(&mut slots.missed);
+        let (ticket, undo) = (self.ticket.get(), slots.undo);
+        if let Some(mut job) = slots.newest.take() {
+            job.event.missed = missed;
+            return Some(Box::pin(self.serve_job(job, undo)));
+        }
+        if let Some(event) = slots.aside.take() {
+            return Some(Box::pin(async move {
+                // Its outcome is logged with the run; nothing follows from it.
+                _ = self.run_list(&event, ticket).await;
+            }));
+        }
+        Some(Box::pin(self.undo(undo?, ticket)))
     }
 
     async fn serve_job(&self, job: Job, undo: Option<u64>) {
