@@ -117,6 +117,8 @@ impl Held {
 
     fn may_be(&mut self, value: Value) {
         self.set.retain(|known| *known != value);
+        // Most resources never have more than these; a vector by itself makes room for four.
+        self.set.reserve_exact(1);
         self.set.push(value);
         if self.set.len() > SET_MAX {
             self.set.remove(0);
@@ -292,6 +294,7 @@ impl Claims {
                 });
                 held.claims.retain(|claim| claim.owner != owner);
                 held.may_be(value.clone());
+                held.claims.reserve_exact(1);
                 held.claims.push(Claim {
                     owner,
                     value,
