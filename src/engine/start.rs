@@ -84,7 +84,7 @@ pub fn main<B, T>(
         return ExitCode::from(CANNOT);
     }
     let ordinary = ordinary_niceness();
-    // The configuration is read, and there is one thread.
+    // The configuration is read.
     memory::give_back();
     let name = instance_name(path);
     let origin = match Origin::current() {

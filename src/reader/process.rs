@@ -37,7 +37,7 @@ fn serve(names: impl FnOnce() -> Names) -> io::Result<()> {
         refused: 0,
         watcher: None,
     };
-    // What reading the configuration took. There is one thread as yet.
+    // What reading the configuration took.
     memory::give_back();
     send(&stream, &Answer::Hello { confinement }, None)?;
     while let Some((request, descriptor)) = receive(&stream)? {

@@ -8,11 +8,14 @@
     reason = "the kernel's and the allocator's advice have no safe form"
 )]
 
+use std::collections::BTreeSet;
 use std::io;
 
 use tracing::debug;
 
-/// A mapping of which nothing would be lost: read-only, and every page as it is in its file.
+/// A mapping of the program or of a library, of which nothing would be lost: read-only, and every
+/// page as it is in its file. It stays where it is as long as the process lives: nothing here closes
+/// a library.
 #[derive(Debug, PartialEq, Eq)]
 struct Clean {
     start: usize,
@@ -34,11 +37,7 @@ pub fn give_back() {
     }
 }
 
-/// Nothing if there are other threads: they could map something else in the same place meanwhile.
 fn own_mappings() -> io::Result<Vec<Clean>> {
-    if std::fs::read_dir("/proc/self/task")?.count() > 1 {
-        return Ok(Vec::new());
-    }
     Ok(clean_mappings(&std::fs::read_to_string(
         "/proc/self/smaps",
     )?))
@@ -46,11 +45,19 @@ fn own_mappings() -> io::Result<Vec<Clean>> {
 
 /// Reads `/proc/PID/smaps`.
 fn clean_mappings(smaps: &str) -> Vec<Clean> {
+    let loaded: BTreeSet<&str> = smaps
+        .lines()
+        .filter_map(file)
+        .filter_map(|(permissions, path)| permissions.starts_with("r-x").then_some(path))
+        .collect();
     let mut clean = Vec::new();
     let mut current = None;
     for line in smaps.lines() {
         if let Some(range) = range(line) {
-            current = is_kept_in_a_file(line).then_some(range);
+            let is_fit = |(permissions, path): (&str, &str)| {
+                permissions.starts_with("r-") && permissions.ends_with('p') && loaded.contains(path)
+            };
+            current = file(line).is_some_and(is_fit).then_some(range);
         } else if line.starts_with("Anonymous:")
             && line.split_whitespace().nth(1) == Some("0")
             && let Some(mapping) = current.take()
@@ -74,19 +81,20 @@ fn range(line: &str) -> Option<Clean> {
     })
 }
 
-fn is_kept_in_a_file(line: &str) -> bool {
+/// Permissions and path of a mapping of a file, in its first line.
+fn file(line: &str) -> Option<(&str, &str)> {
+    range(line)?;
     let mut words = line.split_whitespace().skip(1);
-    let permissions = words.next().unwrap_or_default();
-    permissions.starts_with("r-")
-        && permissions.ends_with('p')
-        && words.nth(3).is_some_and(|path| path.starts_with('/'))
+    let permissions = words.next()?;
+    let path = words.nth(3).filter(|path| path.starts_with('/'))?;
+    Some((permissions, path))
 }
 
 fn forget(mapping: &Clean) {
     let start = std::ptr::without_provenance_mut(mapping.start);
-    // SAFETY: the range is a mapping of a file that cannot be written to, and has no page of its
-    // own: at the next access the kernel reads the same bytes from the file again. There is one
-    // thread, so it is still that mapping.
+    // SAFETY: the range is a part of the program or of a library that cannot be written to and has
+    // no page of its own: at the next access the kernel reads the same bytes from the file again,
+    // whichever thread it is that needs them. It is still that mapping, since none of these ends.
     let result = unsafe { libc::madvise(start, mapping.length, libc::MADV_DONTNEED) };
     if result != 0 {
         debug!(err = %io::Error::last_os_error(), "Cannot release part of the program's memory");
@@ -112,12 +120,14 @@ Anonymous:             0 kB
 Anonymous:           400 kB
 7f0000000000-7f0000001000 r--s 00000000 fe:00 12 /run/shared
 Anonymous:             0 kB
+7f0000001000-7f0000002000 r--p 00000000 fe:00 13 /usr/lib/locale/C.utf8/LC_CTYPE
+Anonymous:             0 kB
 7ffd00000000-7ffd00002000 r-xp 00000000 00:00 0 [vdso]
 Anonymous:             0 kB
 ";
 
     #[test]
-    fn what_was_relocated_or_can_be_written_is_kept() {
+    fn what_was_relocated_can_be_written_or_is_no_program_is_kept() {
         let first = Clean {
             start: 0x55d0_aa00_0000,
             length: 0x53_2000,
