@@ -78,7 +78,7 @@ impl Collect<'_> {
         value.and_then(|value| self.scope.constant(value, self.settings))
     }
 
-    fn address(&mut self, line: usize, cidr: &Expr, dev: Option<&Expr>) {
+    fn address(&mut self, line: usize, cidr: &Expr, dev: Option<&Expr>, added: bool) {
         let own_device = dev.is_none_or(|dev| *dev == Expr::Dev)
             || self
                 .constant(dev)
@@ -86,11 +86,17 @@ impl Collect<'_> {
         let own_address = matches!(cidr, Expr::Vip | Expr::Cidr)
             || matches!(cidr, Expr::Join(parts) if parts.first() == Some(&Expr::Vip));
         if own_device && own_address {
+            if added {
+                self.own_address(line, cidr);
+            }
             return;
         }
         for text in self.texts(line, cidr, "an address") {
             let ip = text.split('/').next().unwrap_or_default();
             if own_device && Some(ip) == self.settings.address.as_deref() {
+                if added {
+                    self.own_address(line, &Expr::Text(text));
+                }
                 continue;
             }
             let dev = if own_device {
@@ -102,6 +108,19 @@ impl Collect<'_> {
                 ("cidr", Some(string(&text))),
                 ("dev", dev.map(|d| string(&d))),
             ]));
+        }
+    }
+
+    /// The virtual host's own address, which carpd has up already, is added.
+    fn own_address(&mut self, line: usize, cidr: &Expr) {
+        let host = match cidr {
+            Expr::Vip => true,
+            Expr::Text(text) => !text.contains('/') || text.ends_with("/32"),
+            _ => false,
+        };
+        if !host {
+            let text = "carpd holds this address by itself, as a leased /32; here it is added once more, with this prefix and without a lease: a daemon that froze would keep it. Leave the line out unless something needs the prefix";
+            self.facts.record(FactKind::Different, line, text);
         }
     }
 
@@ -177,9 +196,8 @@ impl Visit for Collect<'_> {
 
     fn action(&mut self, line: usize, action: &Action) {
         match action {
-            Action::Addr { cidr, dev, .. } | Action::Announce { cidr, dev, .. } => {
-                self.address(line, cidr, dev.as_ref());
-            }
+            Action::Addr { add, cidr, dev } => self.address(line, cidr, dev.as_ref(), *add),
+            Action::Announce { cidr, dev, .. } => self.address(line, cidr, dev.as_ref(), false),
             Action::Route { dst, options, .. } => self.route(line, dst, options),
             Action::Rule { options, .. } => {
                 let option = |key: &str| {

@@ -5,7 +5,8 @@ mod text;
 
 use std::collections::BTreeSet;
 
-use self::text::{Names, quoted};
+use self::text::Names;
+pub(super) use self::text::{key, quoted};
 use super::ir::{Action, Cond, Expr, List, LuaPart, Step, Visit, What, walk};
 use super::{Half, Settings, mirror};
 use crate::types::{is_treacherous, shown};

@@ -28,6 +28,7 @@ use std::collections::BTreeSet;
 
 pub use facts::{Fact, FactKind};
 pub use settings::{Caller, Keepalived, Settings};
+pub use sheet::{Seen, Sheet};
 pub use shell::SyntaxError;
 
 use facts::Facts;
@@ -105,8 +106,8 @@ pub struct Ported {
     pub lua: String,
     /// `[hook.NAME]` with its grants, as TOML.
     pub toml: String,
-    /// The hook's test.
-    pub test: String,
+    /// What the hook's test is made of.
+    pub sheet: Sheet,
     /// What a person should know, by script and line.
     pub facts: Vec<Fact>,
     /// How many lines of the scripts have commands on them.
@@ -192,7 +193,7 @@ pub fn port(up: &Source, down: Option<&Source>, settings: &Settings) -> Result<P
     }
     let lua = lua::print(&halves, settings, mirrored.then_some(down_name), &keeps);
     let toml = grants::print(&mut halves, settings);
-    let test = sheet::print(&halves, settings);
+    let sheet = sheet::of(&halves, settings, mirrored);
     let mut facts: Vec<Fact> = Vec::new();
     for (_, _, mut half) in halves {
         record_todos(&half.steps, &mut half.facts);
@@ -203,7 +204,7 @@ pub fn port(up: &Source, down: Option<&Source>, settings: &Settings) -> Result<P
     Ok(Ported {
         lua,
         toml,
-        test,
+        sheet,
         facts,
         lines,
         mirrored,

@@ -1,14 +1,106 @@
-//! The hook's test: what its straight lines ask for.
+//! The hook's test: what it does on hosts that have what its scripts look at.
+//!
+//! What that is comes from the hook itself, played once on each of these hosts ([`Sheet::probe`]);
+//! [`Sheet::test`] holds it. Nothing here runs anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::ir::{Action, Cond, Expr, RouteVerb, Step, Visit, What, walk};
+use super::ir::{Action, Cond, Expr, Visit, walk};
+use super::lua::{key, quoted};
 use super::{Half, Settings};
-use crate::effect::RouteTarget;
-use crate::types::VirtualAddress;
 
-/// A test for `carpd test`, to begin with.
-pub(super) fn print(halves: &[(&'static str, &str, Half)], settings: &Settings) -> String {
+/// How many cases hold what one entry point does.
+const CASES: usize = 4;
+
+/// How many lines of its log a case looks for.
+const LOG: usize = 8;
+
+/// What a test of the hook is made of.
+#[derive(Debug, Clone)]
+pub struct Sheet {
+    name: String,
+    roles: Vec<Role>,
+    /// Is all of `on_master` undone by the daemon?
+    mirrored: bool,
+}
+
+/// An entry point.
+#[derive(Debug, Clone)]
+struct Role {
+    /// `master` or `backup`.
+    word: &'static str,
+    /// The script's file name.
+    script: String,
+    worlds: Vec<World>,
+}
+
+/// A host on which an entry point shows what it does.
+#[derive(Debug, Clone)]
+struct World {
+    /// Of the event; the usual one if not given.
+    cause: Option<&'static str>,
+    /// What is special about it, after a comma.
+    special: String,
+    /// The argument of `test.host`.
+    options: String,
+}
+
+/// What a hook did on one of the hosts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    plan: Vec<String>,
+    log: Vec<String>,
+    now: String,
+    error: Option<String>,
+    undone: bool,
+}
+
+impl Seen {
+    /// From what a case of the probe printed, and why it failed, if it did.
+    #[must_use]
+    pub fn read(output: &[String], failure: Option<&str>) -> Self {
+        let mut seen = Self::default();
+        for line in output.iter().flat_map(|text| text.lines()) {
+            match line.split_once(' ') {
+                Some(("plan", effect)) => seen.plan.push(effect.to_owned()),
+                Some(("log", text)) if !seen.log.iter().any(|l| l == text) => {
+                    seen.log.push(text.to_owned());
+                }
+                Some(("now", time)) => time.clone_into(&mut seen.now),
+                _ => seen.undone |= line == "undone",
+            }
+        }
+        let raised = failure.and_then(|text| text.split_once("no expect_error said so: "));
+        seen.error =
+            raised.map(|(_, error)| without_place(error.lines().next().unwrap_or_default()));
+        seen
+    }
+
+    /// Is there anything that an empty hook would not do?
+    fn is_something(&self) -> bool {
+        !self.plan.is_empty()
+            || !self.log.is_empty()
+            || self.error.is_some()
+            || !matches!(self.now.as_str(), "" | "0")
+    }
+}
+
+/// An error without the line of the hook, which changes when somebody edits it.
+fn without_place(error: &str) -> String {
+    let place = error.split_once(": ").filter(|(place, _)| {
+        place
+            .rsplit_once(':')
+            .is_some_and(|(_, line)| line.bytes().all(|b| b.is_ascii_digit()))
+    });
+    place.map_or(error, |(_, rest)| rest).to_owned()
+}
+
+/// What the test of this hook is made of.
+pub(super) fn of(
+    halves: &[(&'static str, &str, Half)],
+    settings: &Settings,
+    mirrored: bool,
+) -> Sheet {
     let dev = settings.interface.as_deref().unwrap_or("eth0");
     let address = settings.address.as_deref().unwrap_or("192.0.2.22");
     let known = Settings {
@@ -17,44 +109,146 @@ pub(super) fn print(halves: &[(&'static str, &str, Half)], settings: &Settings) 
         xparam: settings.xparam.clone(),
         ..settings.clone()
     };
-    let mut out = format!("-- Tests {}.lua: run `carpd test`.\n", settings.name);
     let name = halves
         .iter()
         .find_map(|(_, _, half)| some_hostname(half, &known));
-    for (entry, script, half) in halves {
-        let role = entry.trim_start_matches("on_");
-        out +=
-            &format!("\ntest.case(\"on becoming {role} it does what {script} did\", function()\n");
-        let xparam = settings
-            .xparam
-            .as_ref()
-            .map(|x| format!(", xparam = {x:?}"))
-            .unwrap_or_default();
-        let world = Looks::of(half, &known).print(name.as_deref());
+    let role = |(entry, script, half): &(&'static str, &str, Half)| {
+        let mut looks = Looks::of(half, &known);
         let address = with_prefix(half, &known, address);
-        let host = format!("interface = {dev:?}, addresses = {{ {address:?} }}{xparam}");
-        out += &match world.as_str() {
-            "" => format!("  local h = test.host({{ {host} }})\n"),
-            world => format!("  local h = test.host({{\n    {host},\n{world}  }})\n"),
-        };
-        out += &format!("  h:become({role:?})\n");
-        match plan(&half.steps, half, &known) {
-            Some(lines) => {
-                out += &format!(
-                    "  h:expect_plan([[\n{}]])\n",
-                    lines
-                        .iter()
-                        .map(|line| format!("{line}\n"))
-                        .collect::<String>()
-                );
+        let mut host = format!(
+            "interface = {}, addresses = {{ {} }}",
+            quoted(dev),
+            quoted(&address)
+        );
+        if let Some(xparam) = &settings.xparam {
+            host += &format!(", xparam = {}", quoted(xparam));
+        }
+        looks.host_config = looks.config_line(&known);
+        Role {
+            word: if *entry == "on_master" {
+                "master"
+            } else {
+                "backup"
+            },
+            script: (*script).to_owned(),
+            worlds: looks.worlds(&host, name.as_deref()),
+        }
+    };
+    Sheet {
+        name: settings.name.clone(),
+        roles: halves.iter().map(role).collect(),
+        mirrored,
+    }
+}
+
+impl Sheet {
+    /// A test file whose cases print what the hook does on each host, for [`Seen::read`].
+    #[must_use]
+    pub fn probe(&self) -> String {
+        let mut out = String::new();
+        for (number, (role, world)) in self.all().enumerate() {
+            out += &format!("test.case(\"{number}\", function()\n");
+            out += &begin(role, world);
+            out += "  for _, effect in h:plan() do\n    test.print(\"plan \" .. effect)\n  end\n  \
+                      for _, line in h:log() do\n    test.print(\"log \" .. line.level .. \" \" .. line.message)\n  end\n  \
+                      test.print(\"now \" .. h:now())\n";
+            if self.mirrored {
+                out += "  h:become(\"backup\")\n  h:expect_undone()\n  test.print(\"undone\")\n";
             }
-            None => {
-                out += "  -- The plan depends on what it finds: write h:expect_plan([[]]) here, and `carpd test --update` fills it in.\n";
+            out += "end)\n";
+        }
+        out
+    }
+
+    /// The test file that holds what was seen on each host of the probe, in its order.
+    #[must_use]
+    pub fn test(&self, seen: &[Seen]) -> String {
+        let mut out = format!("-- Tests {}.lua: run `carpd test`.\n", self.name);
+        if seen
+            .iter()
+            .flat_map(|seen| &seen.plan)
+            .any(|line| line.ends_with("(denied)"))
+        {
+            out +=
+                "-- What is (denied) has no grant yet: add it, then run `carpd test --update`.\n";
+        }
+        let mut held: Vec<(&str, &Seen)> = Vec::new();
+        for ((role, world), seen) in self.all().zip(seen) {
+            let of_role = held.iter().filter(|(word, _)| *word == role.word).count();
+            let known = held.contains(&(role.word, seen));
+            if seen.is_something() && !known && of_role < CASES {
+                held.push((role.word, seen));
+                out += &case(role, world, seen);
             }
         }
-        out += "end)\n";
+        if held.is_empty() {
+            out += &self.nothing();
+        }
+        out
     }
-    out
+
+    fn all(&self) -> impl Iterator<Item = (&Role, &World)> {
+        self.roles
+            .iter()
+            .flat_map(|role| role.worlds.iter().map(move |world| (role, world)))
+    }
+
+    /// For a hook that does nothing on any host.
+    fn nothing(&self) -> String {
+        let Some((role, world)) = self.all().next() else {
+            return String::new();
+        };
+        let begin = begin(role, world);
+        format!(
+            "\n-- The scripts did nothing that could be seen.\ntest.case(\"it changes nothing\", function()\n{begin}  h:expect_plan([[]])\nend)\n"
+        )
+    }
+}
+
+/// A case that holds what was seen.
+fn case(role: &Role, world: &World, seen: &Seen) -> String {
+    let title = format!(
+        "on becoming {} it does what {} did{}",
+        role.word, role.script, world.special
+    );
+    let mut out = format!("\ntest.case({}, function()\n", quoted(&title));
+    out += &begin(role, world);
+    if !seen.plan.is_empty() || seen.log.is_empty() && seen.error.is_none() {
+        let effect = |line: &String| format!("    {line}\n");
+        let plan: String = seen.plan.iter().map(effect).collect();
+        let level = if plan.contains("]]") { "=" } else { "" };
+        out += &format!("  h:expect_plan([{level}[\n{plan}  ]{level}])\n");
+    }
+    for line in seen.log.iter().take(LOG) {
+        out += &format!("  h:expect_log({})\n", quoted(line));
+    }
+    if let Some(error) = &seen.error {
+        out += &format!("  h:expect_error({})\n", quoted(error));
+    }
+    if seen.plan.is_empty() && seen.log.is_empty() && seen.error.is_none() {
+        out += &format!("  test.equal(h:now(), {})\n", seen.now);
+    }
+    if seen.undone {
+        out += "\n  h:become(\"backup\")\n  h:expect_undone()\n";
+    }
+    out + "end)\n"
+}
+
+/// The host, and what becomes of it.
+fn begin(role: &Role, world: &World) -> String {
+    // A cause is that of the end of a mastership.
+    let (before, cause) = match world.cause {
+        Some(cause) => (
+            "  h:become(\"master\")\n",
+            format!(", {{ cause = {} }}", quoted(cause)),
+        ),
+        None => ("", String::new()),
+    };
+    format!(
+        "  local h = test.host({})\n{before}  h:become({}{cause})\n",
+        world.options,
+        quoted(role.word)
+    )
 }
 
 /// What a script looks at, for the host of its test to have.
@@ -66,6 +260,18 @@ struct Looks<'a> {
     written: Vec<String>,
     /// Addresses of other devices, by device.
     addresses: BTreeMap<String, Vec<String>>,
+    /// Granted command lines.
+    programs: BTreeSet<String>,
+    /// Services that it asks about.
+    services: BTreeSet<String>,
+    /// Entries of its configuration that it cannot do without.
+    config: BTreeSet<String>,
+    /// Those that the script has a default for.
+    optional: BTreeSet<String>,
+    /// The option of `test.host` for its configuration.
+    host_config: String,
+    /// Does it tell a fault from a stop?
+    states: bool,
 }
 
 impl<'a> Looks<'a> {
@@ -92,36 +298,113 @@ impl<'a> Looks<'a> {
         }
     }
 
-    /// Options of `test.host`, one a line.
-    fn print(&self, content: Option<&str>) -> String {
-        let mut out = String::new();
-        if !self.files.is_empty() {
-            let content = content.unwrap_or("content");
-            let files: Vec<String> = self
-                .files
-                .iter()
-                .map(|path| format!("[{path:?}] = {content:?}"))
-                .collect();
-            out += &format!("    files = {{ {} }},\n", files.join(", "));
+    /// The hosts that show what it does, each with what is special about it. `host` is what they
+    /// have in common, `content` what files say.
+    fn worlds(&self, host: &str, content: Option<&str>) -> Vec<World> {
+        let (files, links) = (self.files_line(content), self.links_line());
+        let world = |cause, special: &str, lines: &[&String]| World {
+            cause,
+            special: special.to_owned(),
+            options: options(host, &[&[&self.host_config], lines].concat()),
+        };
+        let mut worlds = vec![world(None, "", &[&files, &links])];
+        if self.states {
+            worlds.push(world(
+                Some("link-down"),
+                ", after a fault",
+                &[&files, &links],
+            ));
+            worlds.push(world(Some("shutdown"), ", at the end", &[&files, &links]));
         }
-        if !self.addresses.is_empty() {
-            let list = |addresses: &Vec<String>| {
-                addresses
-                    .iter()
-                    .map(|a| format!("{a:?}"))
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            };
-            let links: Vec<String> = self
-                .addresses
-                .iter()
-                .map(|(dev, addresses)| {
-                    format!("[{dev:?}] = {{ addresses = {{ {} }} }}", list(addresses))
-                })
-                .collect();
-            out += &format!("    links = {{ {} }},\n", links.join(", "));
+        if !files.is_empty() || !links.is_empty() {
+            worlds.push(world(
+                None,
+                ", where nothing that it looks for is there",
+                &[],
+            ));
         }
-        out
+        if !self.services.is_empty() {
+            let units = line("units", self.services.iter(), "\"active\"");
+            worlds.push(world(
+                None,
+                ", where services run",
+                &[&files, &links, &units],
+            ));
+        }
+        if !self.programs.is_empty() {
+            let commands = line("commands", self.programs.iter(), "{ status = 1 }");
+            worlds.push(world(
+                None,
+                ", where programs fail",
+                &[&files, &links, &commands],
+            ));
+        }
+        worlds
+    }
+
+    fn files_line(&self, content: Option<&str>) -> String {
+        let content = quoted(content.unwrap_or("content"));
+        line("files", self.files.iter(), &content)
+    }
+
+    fn links_line(&self) -> String {
+        let list = |addresses: &Vec<String>| {
+            let addresses: Vec<String> = addresses.iter().map(|a| quoted(a)).collect();
+            addresses.join(", ")
+        };
+        let links: Vec<String> = self
+            .addresses
+            .iter()
+            .map(|(dev, addresses)| {
+                format!("{} = {{ addresses = {{ {} }} }}", key(dev), list(addresses))
+            })
+            .collect();
+        match links.as_slice() {
+            [] => String::new(),
+            links => format!("links = {{ {} }}", links.join(", ")),
+        }
+    }
+
+    /// What the operator fills in: what is known, else something that may stand for much.
+    fn config_line(&self, settings: &Settings) -> String {
+        let entries: Vec<String> = self
+            .config
+            .difference(&self.optional)
+            .map(|name| {
+                let value = settings
+                    .configured(name)
+                    .map_or("192.0.2.1", String::as_str);
+                format!("{} = {}", key(name), quoted(value))
+            })
+            .collect();
+        match entries.as_slice() {
+            [] => String::new(),
+            entries => format!("config = {{ {} }}", entries.join(", ")),
+        }
+    }
+}
+
+/// An option of `test.host` whose entries all have the same value.
+fn line<'a>(option: &str, names: impl Iterator<Item = &'a String>, value: &str) -> String {
+    let entries: Vec<String> = names
+        .map(|name| format!("{} = {value}", key(name)))
+        .collect();
+    match entries.as_slice() {
+        [] => String::new(),
+        entries => format!("{option} = {{ {} }}", entries.join(", ")),
+    }
+}
+
+/// The options of `test.host`.
+fn options(host: &str, lines: &[&String]) -> String {
+    let lines: String = lines
+        .iter()
+        .filter(|line| !line.is_empty())
+        .map(|line| format!("    {line},\n"))
+        .collect();
+    match lines.as_str() {
+        "" => format!("{{ {host} }}"),
+        lines => format!("{{\n    {host},\n{lines}  }}"),
     }
 }
 
@@ -135,19 +418,32 @@ impl Visit for Looks<'_> {
             Action::Write { path, .. } | Action::Touch(path) => {
                 self.written.extend(self.text(path));
             }
+            Action::Run(run) => _ = self.programs.insert(run.name.clone()),
             _ => {}
         }
     }
 
     fn expr(&mut self, _: usize, expr: &Expr) {
-        if let Expr::Call("read", args) = expr {
-            for path in args {
-                self.reads(path);
+        match expr {
+            Expr::Call("read", args) => args.iter().for_each(|path| self.reads(path)),
+            Expr::Call("default", args) => {
+                if let Some(Expr::Outside(name)) = args.first() {
+                    self.optional.insert(name.clone());
+                }
             }
+            Expr::Outside(name) => _ = self.config.insert(name.clone()),
+            Expr::Output(run) => _ = self.programs.insert(run.name.clone()),
+            Expr::Given(words) => self.states |= words.len() > 1,
+            _ => {}
         }
     }
 
     fn cond(&mut self, _: usize, cond: &Cond) {
+        match cond {
+            Cond::File(path) => self.reads(path),
+            Cond::Active(unit) => self.services.extend(self.text(unit)),
+            _ => {}
+        }
         let Cond::HasAddress(Some(dev), address) = cond else {
             return;
         };
@@ -209,89 +505,4 @@ fn some_hostname(half: &Half, settings: &Settings) -> Option<String> {
     let mut names = Names(half, settings, None);
     walk(&half.steps, &mut names);
     names.2
-}
-
-/// An address as a plan shows it: with its prefix length.
-fn cidr(text: &str) -> String {
-    text.parse::<VirtualAddress>()
-        .map_or_else(|_| text.to_owned(), |address| address.to_string())
-}
-
-/// The effects in order, if the script is one straight line of known ones.
-fn plan(steps: &[Step], half: &Half, settings: &Settings) -> Option<Vec<String>> {
-    let text = |value: &Expr| half.scope.constant(value, settings);
-    let dev = |dev: &Option<Expr>| dev.as_ref().map_or(settings.interface.clone(), text);
-    let mut lines = Vec::new();
-    for step in steps {
-        let action = match &step.what {
-            What::Do(action) => action,
-            What::Comment(_) | What::Assign(..) => continue,
-            _ => return None,
-        };
-        lines.push(match action {
-            Action::Addr { add, cidr, dev: d } => {
-                format!(
-                    "addr.{} {} dev {}",
-                    if *add { "add" } else { "delete" },
-                    self::cidr(&text(cidr)?),
-                    dev(d)?
-                )
-            }
-            Action::Announce {
-                cidr,
-                dev: d,
-                count,
-            } => {
-                format!(
-                    "announce {} dev {} count {count}",
-                    self::cidr(&text(cidr)?),
-                    dev(d)?
-                )
-            }
-            Action::Route { verb, dst, options } => {
-                let verb = if *verb == RouteVerb::Delete {
-                    "delete"
-                } else {
-                    "replace"
-                };
-                let dst = text(dst)?;
-                let mut line = format!(
-                    "route.{verb} {}",
-                    dst.parse::<RouteTarget>()
-                        .map_or(dst, |dst| dst.to_string())
-                );
-                for (key, value) in options {
-                    line += &format!(" {key} {}", text(value)?);
-                }
-                line
-            }
-            Action::LinkUp { dev, up } => format!("link.set_up {} {up}", text(dev)?),
-            Action::LinkMac { dev, mac } => format!("link.set_mac {} {}", text(dev)?, text(mac)?),
-            Action::Hostname(name) => format!("hostname.set {}", text(name)?),
-            Action::Service { verb, unit } => format!("service.{verb} {}", text(unit)?),
-            Action::Sysctl { key, value } => format!("sysctl.set {} {}", text(key)?, text(value)?),
-            Action::Remove(path) => format!("file.remove {}", text(path)?),
-            Action::Write {
-                path,
-                content,
-                append: false,
-            } => {
-                format!(
-                    "file.write {} ({} bytes)",
-                    text(path)?,
-                    text(content)?.len()
-                )
-            }
-            Action::Log { .. } | Action::Sleep(_) => continue,
-            Action::Rule { .. }
-            | Action::Write { .. }
-            | Action::Touch(_)
-            | Action::Copy { .. }
-            | Action::Run(_)
-            | Action::Resign => {
-                return None;
-            }
-        });
-    }
-    Some(lines)
 }

@@ -355,3 +355,75 @@ fn every_fact_has_its_kind_and_lines() {
     assert!(!ported.is_complete());
     assert_eq!((ported.lines, ported.todos().len()), (5, 1));
 }
+
+#[test]
+fn what_carpd_holds_by_itself_and_the_script_adds_is_told() {
+    let told = |text: &str| {
+        let facts = ported(text).facts;
+        let own = |fact: &&Fact| fact.text.starts_with("carpd holds this address by itself");
+        facts.iter().find(own).map(|fact| (fact.kind, fact.line()))
+    };
+    for text in [
+        "\nip addr add $2/24 dev $1\n",
+        "\nip addr add 192.0.2.22/24 dev eth0\n",
+    ] {
+        assert_eq!(told(text), Some((FactKind::Different, 2)), "{text}");
+    }
+    for text in [
+        "ip addr add $2 dev $1\n",
+        "ip addr del $2/24 dev $1\n",
+        "ip addr add 192.0.2.30/24 dev eth0\n",
+        "arping -U -c 1 -I $1 $2\n",
+    ] {
+        assert_eq!(told(text), None, "{text}");
+    }
+}
+
+/// The lines of an entry point of a notify script.
+fn notify(text: &str, entry: &str) -> String {
+    let mut settings = Settings::new("failover");
+    settings.caller = Caller::Keepalived(Box::default());
+    settings.explicit = true;
+    let source = Source {
+        name: "notify.sh".into(),
+        text: text.into(),
+        arguments: Vec::new(),
+    };
+    let lua = port(&source, None, &settings).unwrap().lua;
+    let (_, rest) = lua.split_once(&format!("function {entry}(")).unwrap();
+    let (_, body) = rest.split_once('\n').unwrap();
+    let lines = body.lines().take_while(|line| *line != "end");
+    lines.map(|line| format!("{}\n", line.trim())).collect()
+}
+
+#[test]
+fn only_what_the_state_decides_is_decided_beforehand() {
+    // Something is done first: it stays, whatever the state.
+    let text = "service a start && [ $3 = MASTER ] && hostname m\n";
+    assert!(
+        notify(text, "on_backup").contains("service.start"),
+        "{text}"
+    );
+    // A switch of the script's own stays a switch.
+    let text = "DEBUG=0\nif [ $DEBUG = 1 ]; then hostname d; fi\n[ $3 = MASTER ] && hostname m\n";
+    assert!(notify(text, "on_master").contains("\"d\""), "{text}");
+    assert!(!notify(text, "on_backup").contains("\"m\""), "{text}");
+    // A variable that is set again is not what it was.
+    let text = "S=$3\nif [ -f /run/x ]; then S=MASTER; fi\n[ $S = MASTER ] && hostname m\n";
+    assert!(notify(text, "on_backup").contains("\"m\""), "{text}");
+    // What a TODO stands before is still there.
+    let text = "eval x\ncase $3 in MASTER) hostname m ;; esac\n";
+    assert!(notify(text, "on_master").contains("\"m\""), "{text}");
+    // Whoever has left early does not come to the end.
+    let text = "if [ $3 = BACKUP ]; then hostname b; exit 0; fi\n[ $3 = BACKUP ] && hostname x\nhostname y\n";
+    let backup = notify(text, "on_backup");
+    assert!(
+        !backup.contains("\"x\"") && backup.contains("\"y\""),
+        "{backup}"
+    );
+    // Functions see what was set before they are called, and nothing else.
+    let text = "f() { [ \"$S\" = MASTER ] && hostname m; }\nS=$3\nf\n";
+    assert!(!notify(text, "on_backup").contains("\"m\""), "{text}");
+    let text = "f() { [ \"$S\" = MASTER ] && hostname m; }\nf\nS=$3\n";
+    assert!(notify(text, "on_backup").contains("\"m\""), "{text}");
+}

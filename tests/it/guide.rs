@@ -45,12 +45,16 @@ fn place(hook: &str) -> tempfile::TempDir {
         "mixed.sh",
         "#!/bin/sh\nip addr add $2/24 dev $1\nsed -i s/backup/master/ /etc/app.conf\n",
     );
-    for script in ["master-up.sh", "master-down.sh"] {
-        fs::copy(
-            root().join("examples/ucarp").join(script),
-            directory.path().join(script),
-        )
-        .unwrap();
+    for script in [
+        "ucarp/master-up.sh",
+        "ucarp/master-down.sh",
+        "port/notify.sh",
+        "port/gateway.sh",
+        "port/mail.sh",
+    ] {
+        let from = root().join("examples").join(script);
+        let to = directory.path().join(from.file_name().unwrap());
+        fs::copy(from, to).unwrap();
     }
     directory
 }
@@ -89,7 +93,7 @@ fn follow_all(page: &str, directory: &Path) -> Vec<(String, String)> {
 #[test]
 fn the_guide_to_porting_can_be_followed() {
     let page = page("guide/port-your-scripts.md");
-    let directory = place("failover");
+    let directory = place("failover\", \"balancer\", \"gateway");
     let done = follow_all(&page, directory.path());
     let said = |begin: &str| {
         &done
@@ -98,15 +102,24 @@ fn the_guide_to_porting_can_be_followed() {
             .unwrap()
             .1
     };
-    let script = blocks(&page, "sh")
-        .into_iter()
-        .find(|block| block.starts_with("#!"))
-        .unwrap();
-    assert_eq!(said("cat master-up.sh").trim_end(), script);
-    assert!(said("carpd port master-up.sh").contains("Everything was translated."));
-    assert!(said("carpd port mixed.sh").contains("mixed.sh:3: sed -i"));
-    assert!(said("grep").contains("error(\"not ported: mixed.sh line 3: sed"));
-    assert!(said("carpd check").contains("good: 1 virtual host, 1 hook"));
+    let scripts = blocks(&page, "sh");
+    let mut scripts = scripts.iter().filter(|block| block.starts_with("#!"));
+    for command in ["cat master-up.sh", "cat notify.sh"] {
+        assert_eq!(said(command).trim_end(), scripts.next().unwrap());
+    }
+    let failover = said("carpd port master-up.sh");
+    assert!(failover.contains("Everything was translated."));
+    assert!(failover.contains("  master-up.sh:3: carpd holds this address by itself"));
+    assert!(said("carpd port notify.sh").contains("it is not one of ucarp"));
+    assert!(said("carpd port --from keepalived notify.sh").contains("Everything was translated."));
+    let gateway = said("carpd port gateway.sh");
+    let left = &blocks(&page, "text")[0];
+    assert!(gateway.contains(left.as_str()), "{gateway}");
+    assert!(gateway.contains("status 6: something is left to do"));
+    assert!(said("carpd port mail.sh").contains("mail.sh:3: uptime | mail"));
+    assert!(said("grep").contains("error(\"not ported: mail.sh line 3: uptime"));
+    assert!(said("carpd test").contains(", 0 failed"));
+    assert!(said("carpd check").contains("good: 1 virtual host, 3 hooks"));
     let hook = fs::read_to_string(directory.path().join("failover.lua")).unwrap();
     assert!(hook.contains(&blocks(&page, "lua")[0]), "{hook}");
     let vhost = &blocks(&page, "toml")[0];
@@ -401,4 +414,20 @@ fn porting_replaces_no_files_and_names_what_it_cannot_read() {
     let json: serde_json::Value =
         serde_json::from_str(&port(&["mixed.sh", "--json"]).stdout).unwrap();
     assert_eq!(json["todos"][0]["line"], 3);
+    assert_eq!(json["todos"][0]["lines"], serde_json::json!([3]));
+    assert_eq!(
+        (&json["complete"], &json["lines"], &json["translated"]),
+        (&false.into(), &2.into(), &1.into())
+    );
+    assert_eq!(json["differences"][0]["script"], "mixed.sh");
+    assert!(json["test"].as_str().unwrap().contains("h:expect_error("));
+    assert!(json["guesses"].is_array() && json["open"].is_array());
+    let about_keepalived = port(&["master-up.sh", "--priority", "100"]);
+    assert_eq!(
+        (about_keepalived.code, about_keepalived.stderr.as_str()),
+        (
+            2,
+            "error: --priority is about keepalived\nhint: say --from keepalived\n"
+        )
+    );
 }

@@ -5,6 +5,7 @@
 //! `config` (variables from outside), `grants` (what only the operator can know), `log` (lines that
 //! must reach the log). `port/todo` holds what cannot be ported: its lines are marked `# todo`.
 
+mod generated;
 mod keepalived;
 
 use std::collections::BTreeMap;

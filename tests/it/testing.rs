@@ -82,31 +82,6 @@ fn the_example_hooks_pass_their_tests_with_every_line_run() {
     }
 }
 
-#[test]
-fn every_ported_script_passes_the_test_that_was_made_with_it() {
-    let directory = tempfile::tempdir().unwrap();
-    let cases = super::port::Case::all();
-    for case in &cases {
-        let ported = case.port();
-        let below = directory.path().join(&case.name);
-        fs::create_dir(&below).unwrap();
-        for (name, text) in [
-            ("failover.lua", &ported.lua),
-            ("failover.toml", &case.toml(&ported)),
-            ("failover_test.lua", &ported.test),
-        ] {
-            fs::write(below.join(name), text).unwrap();
-        }
-    }
-    let ran = test(directory.path(), &[]);
-    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{}", ran.stdout);
-    assert!(
-        cases.len() >= 40 && ran.stdout.matches("_test.lua (").count() == cases.len(),
-        "{}",
-        ran.stdout
-    );
-}
-
 const HOOK: &str = "\
 function before_master() log.info('Asked') end
 function on_master(event)

@@ -70,7 +70,7 @@ impl Names {
 }
 
 /// A string literal.
-pub(super) fn quoted(text: &str) -> String {
+pub(in crate::port) fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         match c {
@@ -86,7 +86,7 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 /// A key of a table.
-pub(super) fn key(name: &str) -> String {
+pub(in crate::port) fn key(name: &str) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if plain && !KEYWORDS.contains(&name) {

@@ -1,6 +1,7 @@
 //! `carpd port`: turns the shell scripts of ucarp or keepalived into a hook.
 
 mod summary;
+mod tested;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -113,12 +114,16 @@ pub(in crate::cli) fn run(args: &Args) -> Result<Exit, Failure> {
         .as_deref()
         .map(|down| source(down, args.from))
         .transpose()?;
-    let ported =
+    let mut ported =
         port::port(&up, down.as_ref(), &settings).map_err(|error| refused(args, &error))?;
+    // What is only shown needs no test.
+    let test = (args.json || args.output.is_some())
+        .then(|| tested::test(&settings.name, &mut ported, &up))
+        .flatten();
     if args.json {
-        output::json(&summary::as_json(&ported))?;
+        output::json(&summary::as_json(&ported, test.as_deref()))?;
     } else if let Some(path) = &args.output {
-        let mut page = write(path, &ported, args.force)?;
+        let mut page = write(path, &ported, test.as_deref(), args.force)?;
         told(&ported, down.as_ref(), &mut page);
         output::page(&page)?;
     } else {
@@ -267,15 +272,15 @@ fn read(path: &Path) -> Result<String, Failure> {
         .map_or_else(|| text.clone(), str::to_owned))
 }
 
-/// Writes the three files; none if one of them exists.
-fn write(path: &Path, ported: &Ported, force: bool) -> Result<Page, Failure> {
+/// Writes the files; none if one of them exists.
+fn write(path: &Path, ported: &Ported, test: Option<&str>, force: bool) -> Result<Page, Failure> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let beside = |name: String| path.with_file_name(name);
-    let files = [
-        (path.to_owned(), &ported.lua),
+    let mut files = vec![
+        (path.to_owned(), ported.lua.as_str()),
         (beside(format!("{stem}.toml")), &ported.toml),
-        (beside(format!("{stem}_test.lua")), &ported.test),
     ];
+    files.extend(test.map(|test| (beside(format!("{stem}_test.lua")), test)));
     if let Some((there, _)) = files.iter().find(|(path, _)| !force && path.exists()) {
         let failure = Failure::new(Exit::Failure, format!("{} exists", there.display()));
         return Err(failure.hint("choose another name, or overwrite it with --force"));

@@ -53,7 +53,11 @@ pub(super) fn told(ported: &Ported, down: Option<&str>, page: &mut Page) {
         } in facts
         {
             let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
-            writeln!(page, "  {script}:{}: {text}", lines.join(","));
+            let place = match lines.as_slice() {
+                [] => script.clone(),
+                lines => format!("{script}:{}", lines.join(",")),
+            };
+            writeln!(page, "  {place}: {text}");
         }
     }
     let asks = ported.facts.iter().filter(|fact| fact.kind.asks()).count();
@@ -78,14 +82,13 @@ fn untranslated(ported: &Ported) -> usize {
     lines.collect::<BTreeSet<_>>().len()
 }
 
-/// Stable: `lua`, `toml`, `test`, `mirrored`; `complete`: is there nothing left to do; `lines`, of
-/// which `translated`; and `todos`, `guesses`, `open`, `differences`, each a list of `script`,
-/// `line` (the first), `lines`, `text`.
-pub(super) fn as_json(ported: &Ported) -> Value {
+/// Stable: `lua`, `toml`, `test` (null if it could not be made), `mirrored`; `complete`: is there
+/// nothing left to do; `lines`, of which `translated`; and `todos`, `guesses`, `open`,
+/// `differences`, each a list of `script`, `line` (the first), `lines`, `text`.
+pub(super) fn as_json(ported: &Ported, test: Option<&str>) -> Value {
     let Ported {
         lua,
         toml,
-        test,
         lines,
         mirrored,
         ..

@@ -274,6 +274,35 @@ fn pair(args: &Args, hook: &Path, test: &Path, sources: &Sources) -> Result<Pair
     Ok(Pair { exam, component })
 }
 
+/// A Lua hook that lies on no disk, with its test and what the configuration says of it.
+pub(super) fn exam(name: &str, lua: &str, toml: &str, text: String) -> Result<HookTest, Failure> {
+    let bad = |report: Report| Failure::new(Exit::Config, report.to_string());
+    let plain: Name = name
+        .parse()
+        .map_err(|_| Failure::new(Exit::Failure, format!("{name} cannot be a hook's name")))?;
+    let mut hooks = config::parse_hooks("the grants", toml, &Anywhere).map_err(bad)?;
+    let spec = hooks
+        .remove(&plain)
+        .unwrap_or_else(|| config::Hook::plain(""));
+    let source = HookSource {
+        name: plain,
+        language: Language::Lua,
+        path: format!("{name}.lua"),
+        main: lua.as_bytes().to_vec(),
+        modules: BTreeMap::new(),
+        config_json: spec.config_json.clone(),
+        native: None,
+    };
+    Ok(HookTest {
+        hook: TestHook::new(source, &spec),
+        others: BTreeMap::new(),
+        path: format!("{name}_test.lua"),
+        text: text.into_bytes(),
+        policy: SandboxPolicy::Required,
+        limit: LIMIT,
+    })
+}
+
 /// Reads a regular file of at most the size that a hook's file may have.
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let failed = |why: String| {

@@ -115,6 +115,23 @@ impl Args {
     }
 }
 
+/// Plays a test that lies on no disk: of a Lua hook with what the configuration says of it.
+pub(in crate::cli) fn play(
+    name: &str,
+    lua: &str,
+    toml: &str,
+    text: String,
+) -> Result<FileReport, Failure> {
+    let exam = find::exam(name, lua, toml, text)?;
+    let pair = Pair {
+        exam,
+        component: None,
+    };
+    let reports = run_all(&[pair], &Choice::default())?;
+    let report = reports.into_iter().next().map(|(report, _)| report);
+    Ok(report.unwrap_or_default())
+}
+
 pub(in crate::cli) fn run(args: &Args) -> Result<Exit, Failure> {
     if args.watch {
         return watch::run(args);
