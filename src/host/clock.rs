@@ -22,6 +22,8 @@ thread_local! {
     static VIRTUAL: Cell<Option<Timestamp>> = const { Cell::new(None) };
     static SLEEPERS: RefCell<Sleepers> = const { RefCell::new(Sleepers::new()) };
     static TICKETS: Cell<u64> = const { Cell::new(0) };
+    /// The tasks that wait for another one.
+    static WAITERS: RefCell<BTreeMap<u64, Option<Id>>> = const { RefCell::new(BTreeMap::new()) };
     static RESTED: Rc<Notify> = Rc::new(Notify::new());
 }
 
@@ -57,6 +59,49 @@ pub fn rest() {
     if is_virtual() {
         RESTED.with(|rested| rested.notify_one());
     }
+}
+
+/// A task that waits for another one, and has nothing to do before that lets it go on. It is at rest
+/// in virtual time, as one that sleeps; in real time this is nothing.
+#[derive(Debug)]
+pub struct Waiter(Option<u64>);
+
+impl Waiter {
+    /// This task waits from now on, until this is dropped.
+    #[must_use]
+    pub fn begin() -> Self {
+        let number = is_virtual().then(|| {
+            let number = next_ticket();
+            WAITERS.with_borrow_mut(|waiters| waiters.insert(number, tokio::task::try_id()));
+            number
+        });
+        rest();
+        Self(number)
+    }
+
+    /// For whoever lets it go on: see [`go_on`].
+    #[must_use]
+    pub const fn number(&self) -> Option<u64> {
+        self.0
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        go_on(self.0);
+    }
+}
+
+/// A waiter has something to do again, though its task has yet to see it.
+pub fn go_on(waiter: Option<u64>) {
+    if let Some(number) = waiter {
+        _ = WAITERS.try_with(|waiters| waiters.borrow_mut().remove(&number));
+    }
+}
+
+fn next_ticket() -> u64 {
+    TICKETS.set(TICKETS.get() + 1);
+    TICKETS.get()
 }
 
 /// Waits until somebody comes to rest, or has done so since this was asked last; not for longer
@@ -162,11 +207,12 @@ impl Virtual {
         SLEEPERS.with_borrow(|sleepers| sleepers.first_key_value().map(|((at, _), _)| *at))
     }
 
-    /// Does this task wait for the clock?
+    /// Does this task wait for the clock, or for another task?
     #[must_use]
-    pub fn is_asleep(&self, task: Id) -> bool {
+    pub fn is_at_rest(&self, task: Id) -> bool {
         SLEEPERS
             .with_borrow(|sleepers| sleepers.values().any(|(_, sleeper)| *sleeper == Some(task)))
+            || WAITERS.with_borrow(|waiters| waiters.values().any(|waiter| *waiter == Some(task)))
     }
 }
 
@@ -234,8 +280,7 @@ impl Future for VirtualSleep {
                 }
                 Some(ticket) => drop(sleepers.insert((until, ticket), sleeper)),
                 None => {
-                    let ticket = TICKETS.get() + 1;
-                    TICKETS.set(ticket);
+                    let ticket = next_ticket();
                     self.ticket = Some(ticket);
                     drop(sleepers.insert((until, ticket), sleeper));
                     rest();

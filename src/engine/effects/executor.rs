@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use tracing::{info, warn};
 
+use super::resource_locks::ResourceLocks;
 use super::recover::Recovery;
 use super::undo::{self, Settled, UNDO_LIMIT, Undone};
 use crate::effect::Resource;
@@ -16,7 +17,6 @@ use crate::engine::metrics::Counters;
 use crate::engine::report::HeldStatus;
 use crate::engine::runs::observer::Observer;
 use crate::host::Host;
-use crate::keyed_locks::KeyedLocks;
 use crate::ledger::{self, Holding, Ledger, Of, Undo};
 use crate::types::Name;
 pub(in crate::engine) use addresses::letting_go;
@@ -27,7 +27,7 @@ pub(in crate::engine) use ask::{Behalf, outcome_word};
 pub(in crate::engine) struct Executor<H> {
     host: H,
     ledger: RefCell<Ledger>,
-    resource_locks: KeyedLocks<Resource>,
+    resource_locks: ResourceLocks,
     recovery: Recovery,
     counters: RefCell<Counters>,
     /// What hooks hold and is not as they set it, with what is the matter.
@@ -40,7 +40,7 @@ impl<H: Host> Executor<H> {
     /// [`Self::recover_addresses`].
     pub(in crate::engine) fn new(host: H, ledger: Ledger, recovery: Recovery) -> Self {
         let (resource_locks, counters, troubles) = (
-            KeyedLocks::default(),
+            ResourceLocks::default(),
             RefCell::default(),
             RefCell::default(),
         );
@@ -203,7 +203,7 @@ impl<H: Host> Executor<H> {
     }
 
     /// Whose turn it is with which resource.
-    pub(in crate::engine) const fn resource_locks(&self) -> &KeyedLocks<Resource> {
+    pub(in crate::engine) const fn resource_locks(&self) -> &ResourceLocks {
         &self.resource_locks
     }
 

@@ -8,4 +8,5 @@ pub(super) mod ledger_retry;
 pub(super) mod network_routes;
 pub(super) mod reassert;
 pub(super) mod recover;
+pub(super) mod resource_locks;
 pub(super) mod undo;

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
+use super::resource_locks::ResourceLocks;
 use super::undo::{Settled, UNDO_LIMIT, Undone, undo};
 use crate::backoff::Backoff;
 use crate::effect::{Effect, Granted, Outcome, Reply, Resource, Value};
@@ -16,7 +17,6 @@ use crate::host::clock;
 use crate::host::kernel::oom::killed_for_memory;
 use crate::host::{Host, HostError};
 use crate::keeper::Predecessor;
-use crate::keyed_locks::KeyedLocks;
 use crate::ledger::{Holder, Instance, Ledger, Leftover, Unread};
 use crate::types::Timestamp;
 
@@ -158,7 +158,7 @@ impl Recovery {
 
     /// Undoes the rest once.
     pub async fn once<H: Host>(&self, host: &H, ledger: &RefCell<Ledger>) -> Undone {
-        self.round(host, ledger, &KeyedLocks::default()).await
+        self.round(host, ledger, &ResourceLocks::default()).await
     }
 
     /// Undoes the rest; what fails again and again, ever more seldom, until nothing is left.
@@ -166,7 +166,7 @@ impl Recovery {
         &self,
         host: &H,
         ledger: &RefCell<Ledger>,
-        resource_locks: &KeyedLocks<Resource>,
+        resource_locks: &ResourceLocks,
     ) {
         let mut backoff = Backoff::default();
         loop {
@@ -197,7 +197,7 @@ impl Recovery {
         &self,
         host: &H,
         ledger: &RefCell<Ledger>,
-        resource_locks: &KeyedLocks<Resource>,
+        resource_locks: &ResourceLocks,
     ) -> Undone {
         let own = self.own.take();
         let (mut undone, own) = rest(host, ledger, own, resource_locks).await;
@@ -278,7 +278,7 @@ async fn rest<H: Host>(
     host: &H,
     ledger: &RefCell<Ledger>,
     left: Vec<Leftover>,
-    resource_locks: &KeyedLocks<Resource>,
+    resource_locks: &ResourceLocks,
 ) -> (Undone, Vec<Leftover>) {
     let mut undone = Undone::default();
     let mut failed = Vec::new();

@@ -64,19 +64,7 @@ impl Simulation {
                 }
             }
             NodeEvent::Freezes(length) => machine.freeze(now + length),
-            NodeEvent::Resigns => {
-                if let Some(mut turn) = machine.turn() {
-                    let masters: Vec<_> = turn
-                        .nodes
-                        .iter()
-                        .filter(|(_, node)| node.is_master())
-                        .map(|(index, _)| index)
-                        .collect();
-                    for index in masters {
-                        turn.hand_over(index, "rehearsed".to_owned(), now);
-                    }
-                }
-            }
+            NodeEvent::Resigns => machine.hand_over("rehearsed", now),
             NodeEvent::Refuses(ip) => {
                 for dev in machine.host.refuse_address(ip) {
                     machine.lost(&dev, ip);

@@ -46,10 +46,6 @@ pub(in crate::engine) struct Queue<H> {
     task: RefCell<Option<AbortHandle>>,
     /// The tasks that ask hooks for their health.
     checks: RefCell<Vec<AbortHandle>>,
-    /// How many of those wait until others have been asked.
-    checks_waiting: Cell<usize>,
-    /// What it runs waits until others have run.
-    waits: Rc<Cell<bool>>,
     /// It undoes, and takes nothing new before that is done.
     undoing: Cell<bool>,
 }
@@ -112,8 +108,6 @@ impl<H: Host + 'static> Queue<H> {
             idle: Notify::new(),
             task: RefCell::new(None),
             checks: RefCell::default(),
-            checks_waiting: Cell::new(0),
-            waits: Rc::default(),
             undoing: Cell::default(),
         });
         let serve = Rc::clone(&queue).serve();
@@ -268,23 +262,16 @@ impl<H: Host + 'static> Queue<H> {
     }
 
     /// Is there nothing to do before the clock moves? Either nothing at all, or what runs waits for
-    /// the clock.
+    /// the clock, or for others.
     pub(in crate::engine) fn is_quiet(&self, clock: &clock::Virtual) -> bool {
         let slots = self.slots.borrow();
         // Who undoes may wait for the clock all the same.
         if slots.newest.is_some() && !self.undoing.get() {
             return false;
         }
-        let idle =
-            self.waits.get() || (!self.busy.get() && slots.aside.is_none() && slots.undo.is_none());
-        let rests = |task: &AbortHandle| task.is_finished() || clock.is_asleep(task.id());
-        let checking = self
-            .checks
-            .borrow()
-            .iter()
-            .filter(|task| !rests(task))
-            .count();
-        checking <= self.checks_waiting.get()
+        let idle = !self.busy.get() && slots.aside.is_none() && slots.undo.is_none();
+        let rests = |task: &AbortHandle| task.is_finished() || clock.is_at_rest(task.id());
+        self.checks.borrow().iter().all(rests)
             && (idle || self.task.borrow().as_ref().is_some_and(rests))
     }
 

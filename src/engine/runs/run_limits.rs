@@ -4,14 +4,14 @@
 //! waits, in the order of arrival; letting go has places of its own, so that it does not wait for
 //! runs that hang.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 
 use tokio::sync::oneshot;
 
 use crate::hooks::EntryPoint;
-use crate::host::clock;
+use crate::host::clock::{self, Waiter};
 
 /// A number of places, and a few more for who lets go.
 #[derive(Debug)]
@@ -28,8 +28,8 @@ struct Inner {
 #[derive(Debug)]
 struct Waiting {
     lets_go: bool,
-    /// Of who waits: does he?
-    waits: Rc<Cell<bool>>,
+    /// Who waits, for the clock.
+    waiter: Option<u64>,
     give: oneshot::Sender<RunPermit>,
 }
 
@@ -48,27 +48,22 @@ impl RunLimits {
         }))
     }
 
-    /// Waits for a place. `waits` is true while that takes until somebody else has ended.
-    pub(in crate::engine) async fn take(
-        self: &Rc<Self>,
-        lets_go: bool,
-        waits: &Rc<Cell<bool>>,
-    ) -> RunPermit {
-        let given = {
+    /// Waits for a place.
+    pub(in crate::engine) async fn take(self: &Rc<Self>, lets_go: bool) -> RunPermit {
+        let (_waiter, given) = {
             let mut inner = self.0.borrow_mut();
             if inner.has_room(lets_go) {
                 inner.taken += 1;
                 return RunPermit(Rc::downgrade(self));
             }
             let (give, given) = oneshot::channel();
-            waits.set(true);
-            clock::rest();
+            let waiter = Waiter::begin();
             inner.waiting.push_back(Waiting {
                 lets_go,
-                waits: Rc::clone(waits),
+                waiter: waiter.number(),
                 give,
             });
-            given
+            (waiter, given)
         };
         // The other end is in `self`, and is only dropped after something was sent.
         given.await.unwrap_or(RunPermit(Weak::new()))
@@ -92,12 +87,12 @@ impl RunLimits {
             else {
                 return;
             };
-            let Some(Waiting { waits, give, .. }) = inner.waiting.remove(next) else {
+            let Some(Waiting { waiter, give, .. }) = inner.waiting.remove(next) else {
                 return;
             };
             inner.taken += 1;
             drop(inner);
-            waits.set(false);
+            clock::go_on(waiter);
             drop(give.send(RunPermit(Rc::downgrade(self))));
         }
     }
@@ -143,35 +138,26 @@ mod tests {
     type Taking = Pin<Box<dyn Future<Output = RunPermit>>>;
 
     /// Somebody who waits.
-    fn takes(places: &Rc<RunLimits>, lets_go: bool) -> (Taking, Rc<Cell<bool>>) {
-        let waits = Rc::new(Cell::new(false));
-        let (places, flag) = (Rc::clone(places), Rc::clone(&waits));
-        let mut taking: Taking = Box::pin(async move { places.take(lets_go, &flag).await });
+    fn takes(places: &Rc<RunLimits>, lets_go: bool) -> Taking {
+        let places = Rc::clone(places);
+        let mut taking: Taking = Box::pin(async move { places.take(lets_go).await });
         assert!((&mut taking).now_or_never().is_none());
-        assert!(waits.get());
-        (taking, waits)
+        taking
     }
 
     fn takes_at_once(places: &Rc<RunLimits>, lets_go: bool) -> RunPermit {
-        places
-            .take(lets_go, &Rc::default())
-            .now_or_never()
-            .expect("there is room")
+        places.take(lets_go).now_or_never().expect("there is room")
     }
 
     #[test]
     fn who_waited_longest_is_next_and_who_gave_up_is_passed_over() {
         let places = Rc::new(RunLimits::new(2, 0));
         let (first, second) = (takes_at_once(&places, false), takes_at_once(&places, false));
-        let (mut third, third_waits) = takes(&places, false);
-        let (gives_up, _) = takes(&places, false);
-        let (mut last, last_waits) = takes(&places, false);
+        let mut third = takes(&places, false);
+        let gives_up = takes(&places, false);
+        let mut last = takes(&places, false);
         drop(first);
-        assert!(
-            !third_waits.get(),
-            "it has been given a place and is yet to take it"
-        );
-        assert!(last_waits.get());
+        assert!((&mut last).now_or_never().is_none());
         let third = (&mut third).now_or_never().expect("its turn");
         drop(gives_up);
         drop((second, third));
@@ -181,12 +167,39 @@ mod tests {
         assert_eq!(places.taken(), 0);
     }
 
+    #[tokio::test]
+    async fn who_was_given_a_place_is_no_longer_at_rest_though_it_is_yet_to_take_it() {
+        let tasks = tokio::task::LocalSet::new();
+        tasks
+            .run_until(async {
+                let clock = clock::Virtual::start(crate::types::Timestamp::ZERO);
+                let places = Rc::new(RunLimits::new(1, 0));
+                let first = takes_at_once(&places, false);
+                let waits = |places: &Rc<RunLimits>| {
+                    let places = Rc::clone(places);
+                    tokio::task::spawn_local(async move { drop(places.take(false).await) })
+                };
+                let (next, gives_up) = (waits(&places), waits(&places));
+                assert!(!clock.is_at_rest(next.id()));
+                tokio::task::yield_now().await;
+                assert!(clock.is_at_rest(next.id()) && clock.is_at_rest(gives_up.id()));
+                let given_up = gives_up.id();
+                gives_up.abort();
+                _ = gives_up.await;
+                assert!(!clock.is_at_rest(given_up));
+                drop(first);
+                assert!(!clock.is_at_rest(next.id()));
+                next.await.unwrap();
+            })
+            .await;
+    }
+
     #[test]
     fn a_place_that_was_given_to_who_gives_up_goes_on() {
         let places = Rc::new(RunLimits::new(1, 0));
         let first = takes_at_once(&places, false);
-        let (gives_up, _) = takes(&places, false);
-        let (mut last, _) = takes(&places, false);
+        let gives_up = takes(&places, false);
+        let mut last = takes(&places, false);
         drop(first);
         drop(gives_up);
         assert!((&mut last).now_or_never().is_some());
@@ -196,9 +209,9 @@ mod tests {
     fn who_lets_go_does_not_wait_for_those_who_hang() {
         let places = Rc::new(RunLimits::new(2, 1));
         let hang = [takes_at_once(&places, false), takes_at_once(&places, false)];
-        let (mut before, _) = takes(&places, false);
+        let mut before = takes(&places, false);
         let leaves = takes_at_once(&places, true);
-        let (mut leaves_too, _) = takes(&places, true);
+        let mut leaves_too = takes(&places, true);
         drop(leaves);
         assert!(
             (&mut before).now_or_never().is_none(),

@@ -286,6 +286,16 @@ impl SimMachine {
         }
     }
 
+    /// An operator has it hand over all that it is master of.
+    pub(in super::super) fn hand_over(&mut self, reason: &str, now: Timestamp) {
+        let Some(mut turn) = self.turn() else { return };
+        let masters = turn.nodes.iter().filter(|(_, node)| node.is_master());
+        let masters: Vec<_> = masters.map(|(index, _)| index).collect();
+        for index in masters {
+            turn.hand_over(index, reason.to_owned(), now);
+        }
+    }
+
     /// Its kernel takes away addresses whose leases were not renewed: those.
     pub(in super::super) fn expire(&mut self, now: Timestamp) -> Vec<(IfName, IpAddr)> {
         let gone = self.host.expire(now);

@@ -308,6 +308,17 @@ impl Scripted {
         self.go_on(clock, wait).await
     }
 
+    /// An operator has it hand over all that it is master of, and the daemon does what follows
+    /// until hooks wait for the first time.
+    ///
+    /// # Errors
+    /// A hook works on, and does not end.
+    pub async fn hand_over(&mut self, reason: &str) -> Result<(), String> {
+        let clock = self.resume()?;
+        self.machine.hand_over(reason, clock::now());
+        self.go_on(clock, false).await
+    }
+
     /// The daemon stops in good order.
     ///
     /// # Errors

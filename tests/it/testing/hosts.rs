@@ -212,6 +212,21 @@ test.histories('histories', { vhosts = { { name = 'db' } } }, 30)
     assert!(says("faults", "192.0.2.23/24 is up"), "{found:#?}");
 }
 
+/// One waits for the other, whose effect takes time: that is no work that never ends.
+#[test]
+fn two_virtual_hosts_want_the_same_at_one_time() {
+    let test = "\
+test.case('a service', function()
+  local h = test.host({ units = { httpd = { start = '3s' } }, vhosts = { { name = 'db' } } })
+  local db = h:vhost('db')
+  h:become('master', { wait = false })
+  db:become('master')
+  test.equal({ h:service('httpd'), h:calls()[1].outcome, db:calls()[1].outcome }, { 'active', 'done', 'done' })
+end)
+";
+    passes(place(HOOK, TOML, test).path(), &["h.lua"]);
+}
+
 /// While something is undone nothing else begins, and with one runner for two virtual hosts one of
 /// them waits: what comes and goes meanwhile is counted.
 #[test]

@@ -28,17 +28,10 @@ impl<H: Host + 'static> Queue<H> {
 
     async fn check(self: Rc<Self>, hook: Rc<Pool>, mut event: HookEvent, ticket: u64) {
         let (seq, budget) = (event.seq, hook.budget(EntryPoint::Health));
-        self.checks_waiting.update(|waiting| waiting + 1);
-        let waits = Rc::default();
         let place = (
-            hook.checks().take(false, &waits).await,
-            self.shared
-                .limits_of_daemon
-                .checks
-                .take(false, &waits)
-                .await,
+            hook.checks().take(false).await,
+            self.shared.limits_of_daemon.checks.take(false).await,
         );
-        self.checks_waiting.update(|waiting| waiting - 1);
         event.time_left_ms = u64::try_from(budget.wall.as_millis()).unwrap_or(u64::MAX);
         let mut desk = RunRequests::new(&self, &hook, EntryPoint::Health, budget);
         let (asker, observer) = (

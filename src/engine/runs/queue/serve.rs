@@ -197,22 +197,15 @@ impl<H: Host + 'static> Queue<H> {
         let lets_go = lets_go(event.entry, event.initial);
         let begin = clock::now();
         let places = async {
-            let of_hook = hook.places().take(lets_go, &self.waits).await;
-            (
-                of_hook,
-                self.shared
-                    .limits_of_daemon
-                    .runs
-                    .take(lets_go, &self.waits)
-                    .await,
-            )
+            let of_hook = hook.places().take(lets_go).await;
+            let of_daemon = self.shared.limits_of_daemon.runs.take(lets_go).await;
+            (of_hook, of_daemon)
         };
         let places = tokio::select! {
             biased;
             places = places => Some(places),
             () = self.overtaken(ticket) => None,
         };
-        self.waits.set(false);
         Some(Turn {
             _places: places?,
             waited: clock::now().since(begin),
