@@ -7,6 +7,8 @@
 )]
 
 #[cfg(feature = "lua")]
+mod agreement;
+#[cfg(feature = "lua")]
 mod attacks;
 #[cfg(feature = "lua")]
 mod check;

@@ -9,8 +9,8 @@ use std::rc::Rc;
 
 use tracing::{info, warn};
 
-use super::resource_locks::ResourceLocks;
 use super::recover::Recovery;
+use super::resource_locks::ResourceLocks;
 use super::undo::{self, Settled, UNDO_LIMIT, Undone};
 use crate::effect::Resource;
 use crate::engine::metrics::Counters;
