@@ -164,7 +164,11 @@ impl Known {
                 return true;
             }
             // What follows a TODO shall still be there when it has been ported by hand.
-            What::Call(..) | What::Do(_) | What::Comment(_) | What::Todo { .. } => put(what),
+            What::Call(..)
+            | What::Do(_)
+            | What::Local(_)
+            | What::Comment(_)
+            | What::Todo { .. } => put(what),
         }
         false
     }

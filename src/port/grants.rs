@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::{FactKind, Facts};
-use super::ir::{Action, Cond, Expr, Run, Step, Visit, What, walk};
+use super::ir::{Action, Cond, Expr, RouteVerb, Run, Step, Visit, What, walk};
 use super::lower::Scope;
 use super::{Half, Settings};
-use crate::effect::toml_string;
+use crate::effect::{Grants, toml_string};
 use crate::types::is_treacherous;
 
 /// The table `[hook.NAME]` with its grants. What is to be filled in there becomes facts of the
@@ -40,6 +40,7 @@ struct Needs {
     sysctl: BTreeMap<String, BTreeSet<String>>,
     file: BTreeMap<String, BTreeSet<&'static str>>,
     command: BTreeMap<String, Vec<String>>,
+    http: BTreeMap<String, BTreeSet<&'static str>>,
     read: bool,
     resign: bool,
     config: BTreeSet<String>,
@@ -131,6 +132,11 @@ impl Collect<'_> {
                 .find(|(k, _)| *k == key)
                 .map(|(_, value)| value)
         };
+        if let Some(value) = option("table")
+            && self.constant(Some(value)).is_none()
+        {
+            self.texts(line, value, "a routing table");
+        }
         let (via, dev, number) = (
             self.constant(option("via")),
             self.constant(option("dev")),
@@ -198,7 +204,11 @@ impl Visit for Collect<'_> {
         match action {
             Action::Addr { add, cidr, dev } => self.address(line, cidr, dev.as_ref(), *add),
             Action::Announce { cidr, dev, .. } => self.address(line, cidr, dev.as_ref(), false),
-            Action::Route { dst, options, .. } => self.route(line, dst, options),
+            Action::Route { verb, dst, options } => {
+                // It is looked for one that is there.
+                self.needs.read |= matches!(verb, RouteVerb::Add | RouteVerb::Insert);
+                self.route(line, dst, options);
+            }
             Action::Rule { options, .. } => {
                 let option = |key: &str| {
                     self.constant(
@@ -252,12 +262,13 @@ impl Visit for Collect<'_> {
             ),
             Action::Remove(path) => self.file(line, path, &["remove"]),
             Action::Touch(path) => self.file(line, path, &["read", "write"]),
-            Action::Copy { from, to } => {
-                self.file(line, from, &["read"]);
-                self.file(line, to, &["write"]);
-            }
             Action::Run(run) => self.command(run),
             Action::Resign => self.needs.resign = true,
+            Action::Http { verb, url, .. } => {
+                for url in self.texts(line, url, "a URL") {
+                    self.needs.http.entry(url).or_default().insert(verb);
+                }
+            }
             Action::Log { .. } | Action::Sleep(_) => {}
         }
         // Undoing a file is the daemon's own; a hook that only writes need not read.
@@ -267,6 +278,10 @@ impl Visit for Collect<'_> {
         match cond {
             Cond::File(path) => self.file(line, path, &["read"]),
             Cond::HasAddress(..) => self.needs.read = true,
+            Cond::Given(name) => {
+                self.needs.optional.insert(name.clone());
+                self.needs.config.insert(name.clone());
+            }
             Cond::Active(unit) => {
                 for unit in self.texts(line, unit, "a service") {
                     self.needs.service.entry(unit).or_default();
@@ -284,7 +299,15 @@ impl Visit for Collect<'_> {
                     self.needs.optional.insert(name.clone());
                 }
             }
-            Expr::Output(run) => self.command(run),
+            Expr::Output(run) | Expr::Raw(run, _) => self.command(run),
+            Expr::Content(path) => self.file(line, path, &["read"]),
+            Expr::Call("sysctl.get", args) => {
+                for key in args {
+                    for key in self.texts(line, key, "a kernel parameter") {
+                        self.needs.sysctl.entry(key).or_default();
+                    }
+                }
+            }
             Expr::Call("hostname.get", _) => self.needs.read = true,
             Expr::Call("read", args) => {
                 for path in args {
@@ -329,7 +352,14 @@ impl Needs {
             .iter()
             .for_each(|text| out += &format!("# {text}\n"));
         let verbs = |set: &BTreeSet<&'static str>| Some(list(set.iter().map(|verb| string(verb))));
-        let tables: [(&str, Vec<String>); 7] = [
+        let tables: [(&str, Vec<String>); 8] = [
+            (
+                "http",
+                self.http
+                    .iter()
+                    .map(|(url, set)| table(&[("url", Some(string(url))), ("do", verbs(set))]))
+                    .collect(),
+            ),
             ("addr", self.addr.iter().cloned().collect()),
             ("route", self.route.iter().cloned().collect()),
             ("rule", self.rule.iter().cloned().collect()),
@@ -367,6 +397,13 @@ impl Needs {
             ),
         ];
         for (key, entries) in tables {
+            // What the scripts name so cannot be granted, and is refused.
+            let (entries, other): (Vec<String>, Vec<String>) = entries
+                .into_iter()
+                .partition(|entry| loads(&format!("{key} = [{entry}]")));
+            for entry in other {
+                out += &format!("# cannot be granted: {key} = [{entry}]\n");
+            }
             out += &match entries.as_slice() {
                 [] => String::new(),
                 [one] => format!("{key} = [{one}]\n"),
@@ -378,11 +415,11 @@ impl Needs {
                 ),
             };
         }
-        if !self.hostname.is_empty() {
-            out += &format!(
-                "hostname = {}\n",
-                list(self.hostname.iter().map(|name| string(name)))
-            );
+        let named = |name: &&String| loads(&format!("hostname = [{}]", string(name)));
+        let names: Vec<&String> = self.hostname.iter().filter(named).collect();
+        if !names.is_empty() {
+            let names = list(names.into_iter().map(|name| string(name)));
+            out += &format!("hostname = {names}\n");
         }
         if self.read {
             out += "read = true\n";
@@ -391,13 +428,22 @@ impl Needs {
             out += "carp = [\"resign\"]\n";
         }
         for (name, argv) in &self.command {
-            out += &format!(
-                "command.{name} = {{ argv = {} }}\n",
-                list(argv.iter().map(|word| string(word)))
-            );
+            let argv = list(argv.iter().map(|word| string(word)));
+            let line = format!("command.{name} = {{ argv = {argv} }}");
+            let sign = if loads(&line) {
+                ""
+            } else {
+                "# cannot be granted: "
+            };
+            out += &format!("{sign}{line}\n");
         }
         out
     }
+}
+
+/// Is this line one of `[hook.NAME.grant]`?
+fn loads(line: &str) -> bool {
+    toml::from_str::<Grants>(line).is_ok()
 }
 
 fn list(items: impl Iterator<Item = String>) -> String {

@@ -22,8 +22,18 @@ pub(crate) enum Expr {
     Arg(String, usize),
     /// A variable that the script does not set: `[hook.NAME.config]`.
     Outside(String),
-    /// "0" if the last command worked, "1" if not.
+    /// The exit status that was remembered.
     Status,
+    /// The number that a text is; 0 if it is none.
+    Number(Box<Self>),
+    /// A calculation.
+    Sum(Vec<LuaPart>),
+    /// One value if the condition holds, and the other otherwise.
+    If(Box<Cond>, Box<Self>, Box<Self>),
+    /// All that is in a file; nothing if there is none.
+    Content(Box<Self>),
+    /// What a granted command line writes, to the last byte; with what it complains.
+    Raw(Run, bool),
     /// Put together.
     Join(Vec<Expr>),
     /// A call of a Lua function that gives text.
@@ -54,6 +64,8 @@ pub(crate) struct Run {
     pub(crate) argv: Vec<String>,
     /// What goes into the holes.
     pub(crate) holes: Vec<(String, Expr)>,
+    /// After `set -e`: it must work.
+    pub(crate) must: bool,
 }
 
 /// One thing done to the host.
@@ -102,10 +114,23 @@ pub(crate) enum Action {
     Remove(Expr),
     /// An empty file, if there is none.
     Touch(Expr),
-    /// `file.read` and `file.write`.
-    Copy { from: Expr, to: Expr },
     /// `command.run`.
     Run(Run),
+    /// `http.get` and so on.
+    Http {
+        /// Which of them.
+        verb: &'static str,
+        /// Where to.
+        url: Expr,
+        /// What is sent.
+        body: Option<Expr>,
+        /// Headers by name.
+        headers: Vec<(String, Expr)>,
+        /// In ms.
+        timeout: Option<u64>,
+        /// Is a status of 400 and above a failure?
+        strict: bool,
+    },
     /// `log.info` and so on.
     Log { level: &'static str, message: Expr },
     /// `clock.sleep`.
@@ -119,6 +144,8 @@ pub(crate) enum Action {
 pub(crate) enum RouteVerb {
     /// Fails in the shell if there is one.
     Add,
+    /// As `route add` of net-tools: it comes before one that is there.
+    Insert,
     /// Takes the place of another.
     Replace,
     /// Removes it.
@@ -132,6 +159,12 @@ pub(crate) enum Cond {
     Const(bool),
     /// Did it work? A failure is no error here.
     Did(Vec<Action>),
+    /// Did it work, and was it not so before?
+    Changed(Action),
+    /// What a helper says.
+    Call(&'static str, Vec<Expr>),
+    /// Is there such a key in the hook's configuration?
+    Given(String),
     /// A function of the script that ends with `return`.
     Function(String, Vec<Expr>),
     /// Equal as text.
@@ -176,6 +209,8 @@ pub(crate) enum List {
     Fixed(Vec<Expr>),
     /// The words of these texts.
     Words(Vec<Expr>),
+    /// All arguments of the function.
+    Arguments,
 }
 
 /// One step, with the line of the script that it comes from.
@@ -212,6 +247,8 @@ pub(crate) enum What {
     Script(String, Vec<Step>),
     /// A function of the script and how many arguments it uses.
     Function(String, usize, Vec<Step>),
+    /// Variables of the function at hand.
+    Local(Vec<String>),
     /// Calls it.
     Call(String, Vec<Expr>),
     /// Ends the function or the hook.
@@ -259,9 +296,11 @@ pub(crate) fn walk(steps: &[Step], visit: &mut impl Visit) {
                 }
                 walk(otherwise, visit);
             }
-            What::For(_, List::Fixed(list) | List::Words(list), body) => {
-                for value in list {
-                    walk_expr(line, value, visit);
+            What::For(_, list, body) => {
+                if let List::Fixed(list) | List::Words(list) = list {
+                    for value in list {
+                        walk_expr(line, value, visit);
+                    }
                 }
                 walk(body, visit);
             }
@@ -277,6 +316,7 @@ pub(crate) fn walk(steps: &[Step], visit: &mut impl Visit) {
             | What::Fail(_)
             | What::Break
             | What::Continue
+            | What::Local(_)
             | What::Todo { .. }
             | What::Comment(_) => {}
         }
@@ -286,11 +326,16 @@ pub(crate) fn walk(steps: &[Step], visit: &mut impl Visit) {
 fn walk_cond(line: usize, cond: &Cond, visit: &mut impl Visit) {
     visit.cond(line, cond);
     match cond {
-        Cond::Const(_) | Cond::Status => {}
+        Cond::Const(_) | Cond::Status | Cond::Given(_) => {}
+        Cond::Changed(action) => walk_action(line, action, visit),
         Cond::Did(actions) => actions
             .iter()
             .for_each(|action| walk_action(line, action, visit)),
-        Cond::Function(_, args) => args.iter().for_each(|value| walk_expr(line, value, visit)),
+        Cond::Function(_, args) | Cond::Call(_, args) => {
+            for value in args {
+                walk_expr(line, value, visit);
+            }
+        }
         Cond::Equal(a, b) | Cond::Number(_, a, b) | Cond::HasAddress(Some(a), b) => {
             walk_expr(line, a, visit);
             walk_expr(line, b, visit);
@@ -329,14 +374,20 @@ fn walk_expr(line: usize, expr: &Expr, visit: &mut impl Visit) {
             walk_expr(line, a, visit);
             walk_expr(line, b, visit);
         }
-        Expr::Lua(parts) => {
+        Expr::Number(inner) | Expr::Content(inner) => walk_expr(line, inner, visit),
+        Expr::If(cond, value, other) => {
+            walk_cond(line, cond, visit);
+            walk_expr(line, value, visit);
+            walk_expr(line, other, visit);
+        }
+        Expr::Lua(parts) | Expr::Sum(parts) => {
             for part in parts {
                 if let LuaPart::Value(value) = part {
                     walk_expr(line, value, visit);
                 }
             }
         }
-        Expr::Output(run) => run
+        Expr::Output(run) | Expr::Raw(run, _) => run
             .holes
             .iter()
             .for_each(|(_, value)| walk_expr(line, value, visit)),
@@ -369,8 +420,13 @@ impl Action {
             Self::Service { unit, .. } => vec![unit],
             Self::Sysctl { key, value } => vec![key, value],
             Self::Write { path, content, .. } => vec![path, content],
-            Self::Copy { from, to } => vec![from, to],
             Self::Run(run) => run.holes.iter().map(|(_, value)| value).collect(),
+            Self::Http {
+                url, body, headers, ..
+            } => std::iter::once(url)
+                .chain(body)
+                .chain(headers.iter().map(|(_, value)| value))
+                .collect(),
             Self::Log { message: value, .. }
             | Self::Hostname(value)
             | Self::Remove(value)

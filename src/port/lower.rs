@@ -1,17 +1,31 @@
 //! From the shell's tree to steps: commands and lists. What cannot be translated becomes a step
 //! that says so.
 
+mod builtin;
+mod calculate;
+mod comments;
 mod compound;
+mod known;
+mod order;
+mod pipe;
 mod redirect;
+mod regex;
 mod scope;
+mod source;
+mod split;
+mod status;
 mod value;
+mod values;
 
-use std::collections::HashMap;
+use std::collections::{HashSet, VecDeque};
+use std::rc::Rc;
 
+use self::scope::About;
 pub(crate) use self::scope::Scope;
 use super::commands::{self, Arg, Done};
 use super::facts::{FactKind, Facts};
 use super::ir::{Action, Cond, Expr, Step, What};
+use super::settings::Caller;
 use super::shell::{Command, Item, Kind, Piece, Pipeline, Script, Word};
 use super::{Settings, Source};
 
@@ -20,65 +34,144 @@ use super::{Settings, Source};
 pub(crate) struct Shared {
     /// Command lines and their names.
     commands: Vec<(Vec<String>, String)>,
-    /// Priorities given to rules that had none, by what the rule says.
-    rules: Vec<Vec<(&'static str, Expr)>>,
+    /// Rules that are added, with their priorities.
+    rules: Vec<(Vec<(&'static str, Expr)>, Expr)>,
+    /// Symbolic links that the scripts make.
+    links: Vec<Expr>,
+    /// Aliases of devices, `eth0:1`, and the addresses that they were given.
+    labels: Vec<(Expr, Expr)>,
 }
 
 /// The translation of one script.
 pub(crate) struct Lower<'a> {
     settings: &'a Settings,
-    source: &'a str,
+    /// The same without what belongs to one virtual host: its interface, address and xparam never
+    /// become text of the hook.
+    plain: Settings,
+    source: Rc<str>,
+    /// Comments that have found no place yet.
+    comments: VecDeque<(usize, String)>,
     scope: Scope,
     shared: &'a mut Shared,
     facts: Facts,
     line: usize,
+    /// The file in which the reader is that was read with `.`.
+    file: Option<String>,
     /// The function whose body is being translated.
     function: Option<String>,
+    /// Functions whose exit status matters.
+    asked: HashSet<String>,
     /// How often `shift` was called so far.
     shifted: usize,
     /// After `set -e`.
     errexit: bool,
+    /// After `set -u`.
+    nounset: bool,
     /// How deep in compound commands: a `shift` there would count differently each time.
     nesting: usize,
-    /// Does `$?` stand for a command that was remembered?
-    remembered: bool,
+    /// How deep in loops.
+    loops: usize,
+    /// Does `$?` stand for a command that was remembered, and is its number known?
+    remembered: Option<bool>,
+    /// Is the status of the list at hand the function's?
+    tail: bool,
+    /// What `${X:=...}` sets before the command at hand; `None` where that cannot be.
+    before: Option<Vec<Step>>,
+    /// Does the command at hand only say something for the log?
+    logging: bool,
+    /// Does it put its arguments together?
+    joins: bool,
+    /// Variables that an assignment has been translated for.
+    set: HashSet<String>,
+    /// What programs find in their environment.
+    environment: Vec<(String, String)>,
+    /// Where programs are looked for besides the usual places.
+    path: Vec<String>,
 }
 
 /// The result of a translation that may not be possible.
 type Lowered<T> = Result<T, String>;
 
 impl<'a> Lower<'a> {
-    /// Translates a whole script that is called with these arguments.
+    /// Translates a whole script, whose path is `path`, that is called with these arguments.
     pub(crate) fn script(
         script: &Script,
-        source: &'a Source,
+        source: &Source,
+        path: &str,
         arguments: &[Expr],
         settings: &'a Settings,
         shared: &'a mut Shared,
     ) -> (Vec<Step>, Scope, Facts) {
-        let scope = Scope::of(script, arguments, settings);
+        let first = source.text.lines().next().unwrap_or_default();
+        let bash = first.starts_with("#!") && first.contains("bash");
+        let flags = first
+            .split_whitespace()
+            .skip(1)
+            .find_map(|word| word.strip_prefix('-'))
+            .unwrap_or_default();
+        let about = About {
+            path,
+            bash,
+            arguments,
+        };
+        let script = source::inline(script, &about, settings);
+        let plain = Settings {
+            caller: Caller::Ucarp { whatever: false },
+            interface: None,
+            address: None,
+            xparam: None,
+            ..settings.clone()
+        };
         let mut lower = Self {
             settings,
-            source: &source.text,
-            scope,
+            plain,
+            source: source.text.as_str().into(),
+            comments: script.comments.iter().cloned().collect(),
+            scope: Scope::of(&script, &about),
             shared,
             facts: Facts::of(&source.name),
             line: 1,
+            file: None,
             function: None,
+            asked: status::asked(&script.items),
             shifted: 0,
-            errexit: false,
+            errexit: first.starts_with("#!") && flags.contains('e'),
+            nounset: first.starts_with("#!") && flags.contains('u'),
             nesting: 0,
-            remembered: false,
+            loops: 0,
+            remembered: None,
+            tail: false,
+            before: None,
+            logging: false,
+            joins: false,
+            set: HashSet::new(),
+            environment: Vec::new(),
+            path: Vec::new(),
         };
-        let mut steps = lower.items(&script.items);
-        if steps
-            .last()
-            .is_some_and(|step| step.what == What::Return(None))
+        let mut steps = lower.begin();
+        steps.extend(lower.items(&script.items));
+        steps.extend(lower.comments_before(usize::MAX));
+        let ends = |step: &Step| step.what == What::Return(None);
+        if let Some(at) = steps
+            .iter()
+            .rposition(|step| !matches!(step.what, What::Comment(_)))
+            && steps.get(at).is_some_and(ends)
         {
-            steps.pop();
+            steps.remove(at);
         }
-        steps = with_comments(steps, &script.comments);
         (steps, lower.scope, lower.facts)
+    }
+
+    /// Variables whose first value comes from outside.
+    fn begin(&self) -> Vec<Step> {
+        let names = self.scope.order().at_begin();
+        names
+            .into_iter()
+            .map(|name| Step {
+                line: 0,
+                what: What::Assign(name.clone(), Expr::Outside(name.clone())),
+            })
+            .collect()
     }
 
     /// The line that is being translated behaves otherwise in the hook; nothing is to be done.
@@ -91,146 +184,81 @@ impl<'a> Lower<'a> {
         self.facts.record(FactKind::Guessed, self.line, text);
     }
 
-    /// The name under which this command line is granted; the same one for the same line.
-    pub(crate) fn command_name(&mut self, argv: &[String]) -> String {
-        if let Some((_, name)) = self.shared.commands.iter().find(|(line, _)| line == argv) {
-            return name.clone();
+    /// The reader comes to this line. In a sourced file it stays where that is read.
+    fn at(&mut self, line: usize) {
+        if self.file.is_none() {
+            self.line = line;
         }
-        let words = argv
-            .iter()
-            .filter(|word| !word.starts_with(['-', '{']))
-            .take(3);
-        let words = words.map(|word| word.rsplit('/').next().unwrap_or_default());
-        let plain = |c: char| {
-            if c.is_ascii_alphanumeric() {
-                c.to_ascii_lowercase()
-            } else {
-                '-'
-            }
-        };
-        let base: String = words
-            .collect::<Vec<_>>()
-            .join("-")
-            .chars()
-            .map(plain)
-            .take(40)
-            .collect();
-        let base = base.trim_matches('-').to_owned();
-        let taken = |name: &str| self.shared.commands.iter().any(|(_, n)| n == name);
-        let numbered = |n: usize| {
-            if n == 1 {
-                base.clone()
-            } else {
-                format!("{base}-{n}")
-            }
-        };
-        let name = (1..=self.shared.commands.len() + 1)
-            .map(numbered)
-            .find(|name| !taken(name))
-            .unwrap_or_default();
-        self.shared.commands.push((argv.to_vec(), name.clone()));
-        name
-    }
-
-    /// The priority that the kernel would give a rule without one: below the last it gave.
-    pub(crate) fn rule_priority(&mut self, rule: &[(&'static str, Expr)]) -> Expr {
-        let known = self.shared.rules.iter().position(|r| r == rule);
-        let at = known.unwrap_or_else(|| {
-            self.shared.rules.push(rule.to_vec());
-            self.shared.rules.len() - 1
-        });
-        self.guess(
-            "a rule without a priority: it gets the one that the kernel gives where there are no other rules",
-        );
-        Expr::Text((32765_usize.saturating_sub(at)).to_string())
-    }
-
-    /// The number of a routing table that has a name.
-    pub(crate) fn table_named(&self, name: &str) -> Option<u32> {
-        self.settings.tables.get(name).copied()
-    }
-
-    /// Is this the virtual host's own interface?
-    pub(crate) fn is_own_device(&self, dev: &Expr) -> bool {
-        *dev == Expr::Dev
-            || self
-                .scope
-                .constant(dev, self.settings)
-                .is_some_and(|d| Some(&d) == self.settings.interface.as_ref())
-    }
-
-    /// The address that an alias of /etc/network/interfaces stands for.
-    pub(crate) fn alias_address(&mut self, target: &Expr) -> Lowered<Expr> {
-        let own = matches!(target, Expr::Join(parts) if parts.first() == Some(&Expr::Dev));
-        let name = self.scope.constant(target, self.settings);
-        let stanza = name.as_ref().and_then(|name| self.settings.stanza(name));
-        match stanza {
-            Some(stanza) if stanza.commands => {
-                Err("its stanza in the interfaces file has commands of its own".into())
-            }
-            Some(stanza) => Ok(Expr::Text(stanza.cidr)),
-            None if own || name.as_deref().is_some_and(|n| n.ends_with(":ucarp")) => {
-                self.guess(
-                    "the alias is taken to be the virtual host's address; port what else its stanza does by hand",
-                );
-                Ok(Expr::Cidr)
-            }
-            None => Err(
-                "what the alias does stands in /etc/network/interfaces: see --interfaces".into(),
-            ),
-        }
-    }
-
-    /// Every text that the value may be, if all are known.
-    pub(crate) fn values(&self, value: &Expr) -> Option<Vec<String>> {
-        let values = self.scope.values(value, self.settings);
-        values.complete.then_some(values.known)
     }
 
     /// Translates a list.
     fn items(&mut self, items: &[Item]) -> Vec<Step> {
-        let mut steps = Vec::new();
+        let tail = std::mem::take(&mut self.tail);
+        let (mut steps, mut remembered) = (Vec::new(), None);
         for (index, item) in items.iter().enumerate() {
-            self.line = item.line;
-            let asked = items
-                .get(index + 1)
-                .is_some_and(|next| self.text(next).contains("$?"));
-            let result = match self.remember(item).filter(|_| asked) {
-                Some(steps) => Ok(steps),
-                None => self.item(item),
-            };
-            steps.extend(result.unwrap_or_else(|why| vec![self.todo(item, why)]));
+            steps.extend(self.comments_before(item.line));
+            self.at(item.line);
+            self.remembered = remembered.take();
+            let next = items.get(index + 1).map(|next| self.text(next));
+            let asked = next.is_some_and(|text| text.contains("$?") || text.contains("${?}"));
+            let outer = self.before.replace(Vec::new());
+            let mut result = Err(String::new());
+            if asked && let Some((done, exact)) = self.remember(item) {
+                (result, remembered) = (Ok(done), Some(exact));
+            }
+            if result.is_err() {
+                self.before = Some(Vec::new());
+                self.tail = tail && index + 1 == items.len();
+                result = if self.tail {
+                    self.tail_item(item)
+                } else {
+                    self.item(item)
+                };
+                self.tail = false;
+            }
+            let before = std::mem::replace(&mut self.before, outer).unwrap_or_default();
+            match result {
+                Ok(done) => steps.extend(before.into_iter().chain(done)),
+                Err(why) => {
+                    // Its own comments stand in the text that is left.
+                    let end = item.line + self.text(item).matches('\n').count();
+                    while self.comments.front().is_some_and(|(of, _)| *of <= end) {
+                        self.comments.pop_front();
+                    }
+                    self.at(item.line);
+                    steps.push(self.todo(item, why));
+                }
+            }
         }
+        self.remembered = None;
+        steps.extend(self.comments_after(items.last()));
         steps
     }
 
-    fn text(&self, item: &Item) -> &'a str {
-        self.source
-            .get(item.span.clone())
-            .unwrap_or_default()
-            .trim_end()
+    fn text(&self, item: &Item) -> String {
+        let text = self.source.get(item.span.clone()).unwrap_or_default();
+        text.trim_end().to_owned()
     }
 
     fn todo(&self, item: &Item, why: String) -> Step {
-        let original = format!(
-            "{}{}",
-            self.text(item),
-            if item.background { " &" } else { "" }
-        );
-        Step {
-            line: item.line,
-            what: What::Todo { original, why },
-        }
+        let end = if item.background { " &" } else { "" };
+        let original = format!("{}{end}", self.text(item));
+        self.step(What::Todo { original, why })
     }
 
-    /// The item as a question whose answer is kept for `$?`.
-    fn remember(&mut self, item: &Item) -> Option<Vec<Step>> {
-        if item.background {
+    /// The item as a question whose answer is kept for `$?`, and whether that is the number that
+    /// the shell has.
+    fn remember(&mut self, item: &Item) -> Option<(Vec<Step>, bool)> {
+        if item.background || self.errexit {
             return None;
         }
         let cond = self.item_condition(item).ok()?;
-        self.remembered = true;
-        Some(vec![self.step(What::Remember(cond))])
+        let exact = match &cond {
+            Cond::Did(actions) => matches!(actions.as_slice(), [Action::Run(_)]),
+            Cond::Function(..) | Cond::And(..) | Cond::Or(..) => false,
+            _ => true,
+        };
+        Some((vec![self.step(What::Remember(cond))], exact))
     }
 
     fn step(&self, what: What) -> Step {
@@ -241,10 +269,12 @@ impl<'a> Lower<'a> {
     }
 
     fn item(&mut self, item: &Item) -> Lowered<Vec<Step>> {
+        if self.text(item).contains('\u{fffd}') {
+            return Err("it has bytes that are not UTF-8".into());
+        }
         let steps = self.and_or(item)?;
         if item.background {
-            let quick = |step: &Step| matches!(&step.what, What::Do(action) if !matches!(action, Action::Run(_)));
-            if !steps.iter().all(quick) {
+            if !steps.iter().all(is_quick) {
                 return Err("a hook has no background: all that it does ends with it".into());
             }
             self.differs("done in the foreground: a hook has no background");
@@ -256,6 +286,12 @@ impl<'a> Lower<'a> {
         let Some(((and, last), before)) = item.rest.split_last() else {
             return self.pipeline(&item.first);
         };
+        let read = |pipeline: &Pipeline| matches!(pipeline.commands.as_slice(), [command] if matches!(command.kind, Kind::Sourced(_)));
+        // `. FILE || exit`: it could be read.
+        if read(&item.first) && before.is_empty() && !and {
+            return self.pipeline(&item.first);
+        }
+        self.before = None;
         let cond = self.chain(&item.first, before)?;
         if !and && is_no_op(last) {
             return Ok(vec![self.step(What::Try(cond))]);
@@ -266,6 +302,10 @@ impl<'a> Lower<'a> {
     }
 
     fn item_condition(&mut self, item: &Item) -> Lowered<Cond> {
+        if self.text(item).contains('\u{fffd}') {
+            return Err("it has bytes that are not UTF-8".into());
+        }
+        self.before = None;
         self.chain(&item.first, &item.rest)
     }
 
@@ -283,116 +323,123 @@ impl<'a> Lower<'a> {
     }
 
     fn pipeline(&mut self, pipeline: &Pipeline) -> Lowered<Vec<Step>> {
+        if pipeline.negated {
+            // Whatever comes of it, the script goes on.
+            let cond = self.pipeline_condition(pipeline)?;
+            return Ok(vec![self.step(What::Try(cond))]);
+        }
         match pipeline.commands.as_slice() {
             [command] => self.command(command),
-            // What it says goes to the log anyway.
-            [command, to] if name_of(to).is_some_and(|name| name.ends_with("logger")) => {
-                self.command(command)
-            }
-            _ => Err("a pipe".into()),
+            commands => self.piped(commands),
         }
     }
 
     fn pipeline_condition(&mut self, pipeline: &Pipeline) -> Lowered<Cond> {
         let cond = match pipeline.commands.as_slice() {
             [command] => self.command_condition(command)?,
-            [show, grep] => self.shows_address(show, grep)?,
-            _ => return Err("a pipe".into()),
+            commands => self.pipe_condition(commands)?,
         };
+        self.remembered = None;
         Ok(if pipeline.negated { cond.not() } else { cond })
     }
 
     /// Does a command work? For `if`, `&&`, `||`, `!`, `while`.
     fn command_condition(&mut self, command: &Command) -> Lowered<Cond> {
-        self.line = command.line;
+        self.at(command.line);
         match &command.kind {
-            Kind::Test(words) => self.extended_test(words),
-            Kind::Simple { assigns, words } if assigns.is_empty() && !words.is_empty() => {
-                let (name, args) = self.call(words)?;
-                if let Some(function) = self.scope.function(&name) {
-                    if !function.returns {
-                        return Err(format!(
-                            "whether {name} works is decided by its last command: end it with return"
-                        ));
+            Kind::Test(words) if command.redirects.is_empty() => self.extended_test(words),
+            Kind::Arithmetic(text) => self.truth(text),
+            Kind::Simple { assigns, words } if !words.is_empty() => {
+                if let Some(choices) = self.choices(words)? {
+                    let mut cond = Cond::Const(false);
+                    for (when, words) in choices.into_iter().rev() {
+                        let one = Command {
+                            kind: Kind::Simple {
+                                assigns: assigns.clone(),
+                                words,
+                            },
+                            ..command.clone()
+                        };
+                        let one = self.command_condition(&one)?;
+                        cond = match when {
+                            None => one,
+                            Some(when) => Cond::Or(
+                                Box::new(Cond::And(Box::new(when.clone()), Box::new(one))),
+                                Box::new(Cond::And(Box::new(when.not()), Box::new(cond))),
+                            ),
+                        };
                     }
-                    return Ok(Cond::Function(
-                        name,
-                        args.into_iter().map(|arg| arg.value).collect(),
-                    ));
+                    return Ok(cond);
                 }
-                match self.simple(&name, &args, &command.redirects)? {
-                    Done::Actions(actions) => Ok(Cond::Did(actions)),
-                    Done::Asks(cond) => Ok(cond),
-                    Done::Nothing(_) => Ok(Cond::Const(true)),
-                }
+                self.simple_condition(command, assigns, words)
             }
             _ => Err("only a single command can be a condition".into()),
         }
     }
 
-    /// `ip addr show dev X | grep -q ADDRESS`.
-    fn shows_address(&mut self, show: &Command, grep: &Command) -> Lowered<Cond> {
-        let words = |command: &Command| match &command.kind {
-            Kind::Simple { assigns, words } if assigns.is_empty() => Some(words.clone()),
-            _ => None,
-        };
-        let (Some(show), Some(grep)) = (words(show), words(grep)) else {
-            return Err("a pipe".into());
-        };
-        let (name, args) = self.call(&show)?;
-        let (filter, pattern) = self.call(&grep)?;
-        let is = |name: &str, base: &str| name.rsplit('/').next() == Some(base);
-        let (_, rest) = commands::options(&args);
-        let words: Vec<&str> = rest.iter().map(Arg::word).collect();
-        let shows = match (words.first(), words.get(1)) {
-            (Some(object), verb) if is(&name, "ip") && !object.is_empty() => {
-                ("address".starts_with(object) || *object == "addr")
-                    && verb.is_none_or(|verb| {
-                        "show".starts_with(verb) || "list".starts_with(verb) || *verb == "ls"
-                    })
+    fn simple_condition(
+        &mut self,
+        command: &Command,
+        assigns: &[(String, Word)],
+        words: &[Word],
+    ) -> Lowered<Cond> {
+        let (name, args) = self.call(words)?;
+        if self.scope.function(&name).is_some() {
+            if !self.asked.contains(&name) || !assigns.is_empty() || !self.all_harmless(command) {
+                return Err(format!("whether {name} works is not known here"));
             }
-            _ => is(&name, "ifconfig"),
-        };
-        if !shows || !["grep", "egrep", "fgrep"].iter().any(|g| is(&filter, g)) {
-            return Err("a pipe".into());
+            let args = self.function_arguments(&name, args)?;
+            return Ok(Cond::Function(name, args));
         }
-        let dev = rest
+        match self.with_environment(assigns, |lower| {
+            lower.simple(&name, &args, &command.redirects)
+        })? {
+            Done::Actions(actions) if actions.len() > 1 => {
+                Err("several things at once in a condition".into())
+            }
+            Done::Actions(actions) => Ok(Cond::Did(actions)),
+            Done::Asks(cond) => Ok(cond),
+            Done::Nothing(_) => Ok(Cond::Const(true)),
+        }
+    }
+
+    /// What a function is called with: all that it looks at, and at least as many as it names.
+    fn function_arguments(&self, name: &str, args: Vec<Arg>) -> Lowered<Vec<Expr>> {
+        let function = self.scope.function(name).cloned().unwrap_or_default();
+        if let Some(at) = args
             .iter()
-            .skip(if is(&name, "ip") { 2 } else { 0 })
-            .find(|arg| arg.word() != "dev" && arg.word() != "to");
-        let dev = dev.map(|arg| arg.value.clone());
-        let (_, pattern) = commands::options(&pattern);
-        let [pattern] = pattern else {
-            return Err("a pipe".into());
-        };
-        let pattern = match &pattern.value {
-            // `inet 10.0.0.1/` and the like: the address is what counts.
-            Expr::Join(parts) => {
-                let kept =
-                    parts.iter().filter(|part| !matches!(part, Expr::Text(t) if matches!(t.trim(), "inet" | "/" | "inet6")));
-                commands::join(kept.cloned().collect())
-            }
-            other => other.clone(),
-        };
-        let address = |text: &String| {
-            text.split('/')
-                .next()
-                .is_some_and(|ip| ip.parse::<std::net::IpAddr>().is_ok())
-        };
-        match self.values(&pattern) {
-            Some(values) if !values.iter().all(address) => {
-                Err("a pipe that looks for something else than an address".into())
-            }
-            Some(_) => Ok(Cond::HasAddress(dev, pattern)),
-            None if matches!(
-                pattern,
-                Expr::Vip | Expr::Var(_) | Expr::Arg(..) | Expr::Join(_)
-            ) =>
-            {
-                Ok(Cond::HasAddress(dev, pattern))
-            }
-            None => Err("a pipe".into()),
+            .position(|arg| arg.split && !self.is_one_word(&arg.value))
+            && (function.all || at + 1 < args.len().max(function.params))
+        {
+            return Err("an argument without quotes may be empty, or several".into());
         }
+        let mut values: Vec<Expr> = args.into_iter().map(|arg| arg.value).collect();
+        if !function.all {
+            values.resize(function.params, Expr::Text(String::new()));
+        }
+        Ok(values)
+    }
+
+    /// With `NAME=VALUE` before the command.
+    fn with_environment<T>(
+        &mut self,
+        assigns: &[(String, Word)],
+        run: impl FnOnce(&mut Self) -> Lowered<T>,
+    ) -> Lowered<T> {
+        let before = self.environment.len();
+        for (name, value) in assigns {
+            let harmless = ["LANG", "LC_ALL", "LANGUAGE", "PATH"].contains(&name.as_str());
+            if harmless {
+                continue;
+            }
+            let value = self.word(value)?;
+            let text = self.fixed(&value).filter(|_| name != "IFS");
+            let text = text.ok_or("a variable for one command only")?;
+            self.environment.push((name.clone(), text));
+        }
+        let result = run(self);
+        self.environment.truncate(before);
+        result
     }
 
     /// The command's name and its arguments.
@@ -409,17 +456,20 @@ impl<'a> Lower<'a> {
         Ok((name, args))
     }
 
+    fn all_harmless(&mut self, command: &Command) -> bool {
+        command
+            .redirects
+            .iter()
+            .all(|redirect| self.is_harmless(redirect))
+    }
+
     fn command(&mut self, command: &Command) -> Lowered<Vec<Step>> {
-        self.line = command.line;
+        self.at(command.line);
         if let Kind::Simple { assigns, words } = &command.kind {
             return self.simple_command(command, assigns, words);
         }
         // What a compound command writes goes to the log, as what its commands write.
-        if !command
-            .redirects
-            .iter()
-            .all(|redirect| self.is_harmless(redirect))
-        {
+        if !self.all_harmless(command) {
             return Err("the redirection of a whole block".into());
         }
         self.nesting += 1;
@@ -437,32 +487,63 @@ impl<'a> Lower<'a> {
         if words.is_empty() {
             return self.assignments(command, assigns);
         }
-        let environment = ["PATH", "LANG", "LC_ALL", "LANGUAGE", "IFS"];
-        if !assigns
-            .iter()
-            .all(|(name, _)| environment.contains(&name.as_str()) && name != "IFS")
-        {
-            return Err("a variable for one command only".into());
+        let Some(choices) = self.choices(words)? else {
+            return self.one_command(command, assigns, words);
+        };
+        let (mut arms, mut otherwise) = (Vec::new(), Vec::new());
+        for (when, words) in choices {
+            // It may have another word that is split.
+            let steps = self.simple_command(command, assigns, &words)?;
+            match when {
+                Some(when) => arms.push((when, steps)),
+                None => otherwise = steps,
+            }
         }
+        Ok(vec![self.step(What::If(arms, otherwise))])
+    }
+
+    fn one_command(
+        &mut self,
+        command: &Command,
+        assigns: &[(String, Word)],
+        words: &[Word],
+    ) -> Lowered<Vec<Step>> {
         if self.keeps_arguments(words) {
             return Ok(Vec::new());
         }
-        let (name, args) = self.call(words)?;
-        if let Some(function) = self.scope.function(&name).cloned() {
-            let args = args
-                .into_iter()
-                .map(|arg| arg.value)
-                .take(function.params)
-                .collect();
+        self.logging = self.is_for_the_log(words, &command.redirects);
+        let first = words.first();
+        self.joins = first.is_some_and(|word| word.is("echo") || word.is("logger"));
+        let called = self.call(words);
+        (self.logging, self.joins) = (false, false);
+        let (name, args) = called?;
+        if self.scope.function(&name).is_some() {
+            if !assigns.is_empty() || !self.all_harmless(command) {
+                return Err("a function with variables or a file of its own".into());
+            }
+            let args = self.function_arguments(&name, args)?;
             return Ok(vec![self.step(What::Call(name, args))]);
         }
         if let Some(steps) = self.builtin(&name, &args, words, command)? {
             return Ok(steps);
         }
-        let done = self.simple(&name, &args, &command.redirects)?;
+        let done = self.with_environment(assigns, |lower| {
+            lower.simple(&name, &args, &command.redirects)
+        })?;
         Ok(match done {
-            Done::Actions(actions) => actions.into_iter().map(|action| self.act(action)).collect(),
-            Done::Asks(Cond::Const(_)) | Done::Nothing("") => Vec::new(),
+            Done::Actions(actions) => {
+                let runs = |action: &Action| matches!(action, Action::Run(_));
+                if !assigns.is_empty() && !actions.iter().all(runs) {
+                    let harmless =
+                        |(name, _): &(String, Word)| name.starts_with('L') || name == "PATH";
+                    if !assigns.iter().all(harmless) {
+                        return Err("a variable for one command only".into());
+                    }
+                }
+                actions.into_iter().map(|action| self.act(action)).collect()
+            }
+            Done::Asks(Cond::Const(true)) | Done::Nothing("") => Vec::new(),
+            Done::Asks(Cond::Changed(action)) if !self.errexit => vec![self.act(action)],
             Done::Asks(cond) => vec![self.step(if self.errexit {
                 What::Must(cond)
             } else {
@@ -480,20 +561,33 @@ impl<'a> Lower<'a> {
             && matches!(words, [set, dashes, rest] if set.is("set") && dashes.is("--") && all(rest))
     }
 
-    /// An action as a step: what the API does must work; a program's status counts after `set -e`
-    /// alone.
+    /// An action as a step: what fails is gone past, as in the script; after `set -e` it must work.
     fn act(&mut self, action: Action) -> Step {
         let what = match action {
-            Action::Run(run) if self.errexit => What::Must(Cond::Did(vec![Action::Run(run)])),
-            Action::Run(run) => {
-                self.differs(
-                    "a program that fails is a warning in the log, and the hook goes on; write assert(run(...)) to let it fail",
-                );
-                What::Try(Cond::Did(vec![Action::Run(run)]))
-            }
-            action => What::Do(action),
+            Action::Log { .. } | Action::Sleep(_) | Action::Resign => What::Do(action),
+            action if self.errexit => What::Must(Cond::Did(vec![action])),
+            action => match action {
+                Action::Run(run) => {
+                    self.differs("a program that fails is a warning in the log, and the hook goes on; write assert(run(...)) to let it fail");
+                    What::Try(Cond::Did(vec![Action::Run(run)]))
+                }
+                action => What::Do(action),
+            },
         };
         self.step(what)
+    }
+}
+
+/// Is it soon done, so that it may as well be waited for?
+fn is_quick(step: &Step) -> bool {
+    match &step.what {
+        What::Do(action) => !matches!(action, Action::Run(_)),
+        What::Must(Cond::Did(actions)) => actions
+            .iter()
+            .all(|action| !matches!(action, Action::Run(_))),
+        What::Block(steps) => steps.iter().all(is_quick),
+        What::Comment(_) => true,
+        _ => false,
     }
 }
 
@@ -505,28 +599,5 @@ fn name_of(command: &Command) -> Option<String> {
 }
 
 fn is_no_op(pipeline: &Pipeline) -> bool {
-    matches!(pipeline.commands.as_slice(), [command] if name_of(command).is_some_and(|n| matches!(n.as_str(), "true" | ":" | "/bin/true")))
+    matches!(pipeline.commands.as_slice(), [command] if command.redirects.is_empty() && name_of(command).is_some_and(|n| matches!(n.as_str(), "true" | ":" | "/bin/true")))
 }
-
-/// Comments that have a line of their own, before what follows them.
-fn with_comments(steps: Vec<Step>, comments: &[(usize, String)]) -> Vec<Step> {
-    let mut comments = comments.iter().peekable();
-    let mut all = Vec::new();
-    for step in steps {
-        while let Some((line, text)) =
-            comments.next_if(|(line, _)| step.line > 0 && *line <= step.line)
-        {
-            if !text.is_empty() {
-                all.push(Step {
-                    line: *line,
-                    what: What::Comment(text.clone()),
-                });
-            }
-        }
-        all.push(step);
-    }
-    all
-}
-
-/// Names of functions and what is known of them.
-pub(crate) type Functions = HashMap<String, scope::Function>;

@@ -2,13 +2,16 @@
 
 mod helpers;
 mod text;
+mod used;
+mod values;
 
 use std::collections::BTreeSet;
 
 use self::text::Names;
 pub(super) use self::text::{key, quoted};
-use super::ir::{Action, Cond, Expr, List, LuaPart, Step, Visit, What, walk};
-use super::{Half, Settings, mirror};
+use self::used::{Declared, Used};
+use super::ir::{Action, Cond, Expr, List, Step, What, walk};
+use super::{Half, Settings};
 use crate::types::{is_treacherous, shown};
 
 /// What `on_master` sets and nothing undoes.
@@ -53,6 +56,9 @@ pub(super) fn print(
             out: String::new(),
             indent: 1,
             names: Names::default(),
+            declared: Declared::default(),
+            begun: BTreeSet::new(),
+            numbered: false,
             used: BTreeSet::new(),
         };
         printer.entry();
@@ -107,6 +113,12 @@ struct Printer<'a> {
     out: String,
     indent: usize,
     names: Names,
+    /// What must be declared.
+    declared: Declared,
+    /// Variables that have been given a value.
+    begun: BTreeSet<String>,
+    /// Is `$?` needed as a number?
+    numbered: bool,
     /// Helpers, and `event`, that the text needs.
     used: BTreeSet<&'static str>,
 }
@@ -124,17 +136,32 @@ impl Printer<'_> {
         let half = self.half;
         let mut used = Used::default();
         walk(&half.steps, &mut used);
+        self.numbered = used.number;
         if used.status {
-            self.line("local ok = true");
+            self.line(if used.number {
+                "local status = 0"
+            } else {
+                "local ok = true"
+            });
         }
-        let early: Vec<&String> = used
+        let mut declared = Declared::default();
+        declared.steps(&half.steps, &[]);
+        self.declared = declared;
+        let early: Vec<String> = self
+            .declared
             .assigned
             .iter()
             .filter(|name| !self.inline(name))
+            .cloned()
             .collect();
         for name in early {
-            let name = self.names.of(name);
-            self.line(&format!("local {name} = \"\""));
+            let value = if half.scope.is_number(&name) {
+                "0"
+            } else {
+                "\"\""
+            };
+            let name = self.names.of(&name);
+            self.line(&format!("local {name} = {value}"));
         }
         self.steps(&half.steps);
         let body = std::mem::take(&mut self.out);
@@ -150,12 +177,24 @@ impl Printer<'_> {
         self.out += &body;
     }
 
-    /// Is the variable declared where it is set?
+    /// Is the variable declared where it is set? Its first value must stand before all that reads
+    /// it, and outside of every block.
     fn inline(&self, name: &str) -> bool {
-        let top = |step: &&Step| matches!(&step.what, What::Assign(n, _) if n == name);
-        self.half.scope.times_set(name) == 1
-            && !self.half.scope.has_functions()
-            && self.half.steps.iter().filter(top).count() == 1
+        let sets = |step: &Step| matches!(&step.what, What::Assign(n, _) if n == name);
+        let Some(at) = self.half.steps.iter().position(sets) else {
+            return false;
+        };
+        let before = self.half.steps.get(..at).unwrap_or_default();
+        let mut earlier = Used::default();
+        walk(before, &mut earlier);
+        let value = self.half.steps.get(at).map(std::slice::from_ref);
+        walk(value.unwrap_or_default(), &mut earlier);
+        !earlier.names.iter().any(|n| n == name) && !self.declared.loops.iter().any(|n| n == name)
+    }
+
+    /// Is the variable of a loop read only there?
+    fn is_only_of_loop(&self, name: &str) -> bool {
+        !self.declared.outside.iter().any(|n| n == name)
     }
 
     fn steps(&mut self, steps: &[Step]) {
@@ -180,14 +219,24 @@ impl Printer<'_> {
             }
         };
         match &step.what {
+            What::Do(action @ (Action::Log { .. } | Action::Sleep(_) | Action::Resign)) => {
+                self.plain(action);
+            }
             What::Do(action) => {
-                let (function, args) = self.action(action);
-                self.line(&format!("{function}({})", args.join(", ")));
+                let text = self.attempt(action);
+                self.line(&text);
+            }
+            What::Must(Cond::Did(actions))
+                if !actions.iter().any(|a| matches!(a, Action::Run(_))) =>
+            {
+                for action in actions {
+                    self.plain(action);
+                }
             }
             What::Try(cond) => {
                 let text = self.cond(cond);
                 let call = matches!(cond, Cond::Did(actions) if actions.len() == 1)
-                    || matches!(cond, Cond::Function(..));
+                    || matches!(cond, Cond::Function(..) | Cond::Changed(_));
                 self.line(&if call {
                     text
                 } else {
@@ -201,15 +250,31 @@ impl Printer<'_> {
                     quoted(&format!("{} line {}: failed", self.script, step.line))
                 ));
             }
-            What::Remember(cond) => {
-                let text = self.cond(cond);
-                self.line(&format!("ok = {text}"));
-            }
+            What::Remember(cond) => self.remember(cond),
             What::Assign(name, value) => {
-                let local = if self.inline(name) { "local " } else { "" };
-                let text = self.expr(value);
+                let first = self.inline(name) && !self.begun.contains(name);
+                let local = if first && self.indent == 1 {
+                    "local "
+                } else {
+                    ""
+                };
+                self.begun.insert(name.clone());
+                let text = if self.half.scope.is_number(name) {
+                    self.numeric(value)
+                } else {
+                    self.expr(value)
+                };
                 let name = self.names.of(name);
                 self.line(&format!("{local}{name} = {text}"));
+            }
+            What::Local(names) => {
+                let names: Vec<String> = names.iter().map(|name| self.names.of(name)).collect();
+                let empty = vec!["\"\""; names.len()];
+                self.line(&format!(
+                    "local {} = {}",
+                    names.join(", "),
+                    empty.join(", ")
+                ));
             }
             What::If(arms, otherwise) => self.if_step(arms, otherwise),
             What::For(name, values, body) => self.for_step(name, values, body),
@@ -229,13 +294,7 @@ impl Printer<'_> {
                 self.steps(body);
                 self.script = outer;
             }
-            What::Function(name, params, body) => {
-                let params: Vec<String> = (1..=*params).map(|n| format!("a{n}")).collect();
-                let name = self.names.of(name);
-                self.line(&format!("local function {name}({})", params.join(", ")));
-                self.body(body);
-                self.line("end");
-            }
+            What::Function(name, params, body) => self.function(name, *params, body),
             What::Call(name, args) => {
                 let text = self.call(name, args);
                 self.line(&text);
@@ -254,6 +313,58 @@ impl Printer<'_> {
             What::Todo { original, why } => self.todo(step.line, original, why),
             What::Comment(text) => self.line(&format!("-- {}", remark(&text.replace('\n', " ")))),
         }
+    }
+
+    /// A call whose failure is the hook's.
+    fn plain(&mut self, action: &Action) {
+        let (function, args) = self.action(action);
+        self.line(&format!("{function}({})", args.join(", ")));
+    }
+
+    fn remember(&mut self, cond: &Cond) {
+        let text = match (cond, self.numbered) {
+            (Cond::Did(actions), true) if matches!(actions.as_slice(), [Action::Run(_)]) => {
+                let runs = actions.iter().find_map(|action| match action {
+                    Action::Run(run) => Some(run),
+                    _ => None,
+                });
+                let args = runs.map(|run| self.command(run)).unwrap_or_default();
+                format!("status = {}({})", self.helper("status_of"), args.join(", "))
+            }
+            (cond, true) => format!("status = if {} then 0 else 1", self.cond(cond)),
+            (cond, false) => format!("ok = {}", self.cond(cond)),
+        };
+        self.line(&text);
+    }
+
+    fn function(&mut self, name: &str, params: usize, body: &[Step]) {
+        let all = self
+            .half
+            .scope
+            .function(name)
+            .is_some_and(|function| function.all);
+        let given: Vec<String> = (1..=params).map(|n| format!("a{n}")).collect();
+        let name = self.names.of(name);
+        let list = if all {
+            "...".to_owned()
+        } else {
+            given.join(", ")
+        };
+        self.line(&format!("local function {name}({list})"));
+        self.indent += 1;
+        if all && params > 0 {
+            let values: Vec<String> = (1..=params)
+                .map(|n| format!("select({n}, ...) or \"\""))
+                .collect();
+            self.line(&format!(
+                "local {} = {}",
+                given.join(", "),
+                values.join(", ")
+            ));
+        }
+        self.steps(body);
+        self.indent -= 1;
+        self.line("end");
     }
 
     fn todo(&mut self, line: usize, original: &str, why: &str) {
@@ -299,304 +410,16 @@ impl Printer<'_> {
                 self.used.insert("words");
                 format!("words({})", values.join(" .. \" \" .. "))
             }
+            List::Arguments => "{ ... }".to_owned(),
         };
+        let alone = self.is_only_of_loop(name);
         let name = self.names.of(name);
-        if self.half.scope.has_functions() {
-            self.line(&format!("for _, value in {values} do\n  {name} = value"));
-        } else {
+        if alone {
             self.line(&format!("for _, {name} in {values} do"));
+        } else {
+            self.line(&format!("for _, value in {values} do\n  {name} = value"));
         }
         self.body(body);
         self.line("end");
-    }
-
-    fn call(&mut self, name: &str, args: &[Expr]) -> String {
-        let params = self
-            .half
-            .scope
-            .function(name)
-            .map_or(args.len(), |function| function.params);
-        let mut args: Vec<String> = args.iter().take(params).map(|arg| self.expr(arg)).collect();
-        args.resize(params, "\"\"".to_owned());
-        format!("{}({})", self.names.of(name), args.join(", "))
-    }
-
-    /// The function and its arguments.
-    fn action(&mut self, action: &Action) -> (String, Vec<String>) {
-        let mut options: Vec<String> = Vec::new();
-        let (function, mut args) = match action {
-            Action::Addr { add, cidr, dev } => {
-                options.extend(self.device(dev.as_ref()));
-                (
-                    if *add { "addr.add" } else { "addr.delete" },
-                    vec![self.expr(cidr)],
-                )
-            }
-            Action::Announce { cidr, dev, count } => {
-                options.extend(self.device(dev.as_ref()));
-                options.extend((*count > 1).then(|| format!("count = {count}")));
-                ("announce", vec![self.expr(cidr)])
-            }
-            Action::Route {
-                verb,
-                dst,
-                options: given,
-            } => {
-                options.extend(given.iter().map(|(key, value)| self.option(key, value)));
-                let function = if *verb == super::ir::RouteVerb::Delete {
-                    "route.delete"
-                } else {
-                    "route.replace"
-                };
-                (function, vec![self.expr(dst)])
-            }
-            Action::Rule {
-                add,
-                options: given,
-            } => {
-                options.extend(given.iter().map(|(key, value)| self.option(key, value)));
-                (
-                    if *add { "rule.replace" } else { "rule.delete" },
-                    Vec::new(),
-                )
-            }
-            Action::LinkUp { dev, up } => {
-                options.extend((!up).then(|| "up = false".to_owned()));
-                ("link.set_up", vec![self.expr(dev)])
-            }
-            Action::LinkMac { dev, mac } => ("link.set_mac", vec![self.expr(dev), self.expr(mac)]),
-            Action::Hostname(name) => ("hostname.set", vec![self.expr(name)]),
-            Action::Service { verb, unit } => (text::service(verb), vec![self.expr(unit)]),
-            Action::Sysctl { key, value } => ("sysctl.set", vec![self.expr(key), self.expr(value)]),
-            Action::Write {
-                path,
-                content,
-                append,
-            } => (
-                if *append {
-                    self.helper("append")
-                } else {
-                    "file.write"
-                },
-                vec![self.expr(path), self.expr(content)],
-            ),
-            Action::Remove(path) => ("file.remove", vec![self.expr(path)]),
-            Action::Touch(path) => (self.helper("touch"), vec![self.expr(path)]),
-            Action::Copy { from, to } => {
-                (self.helper("copy"), vec![self.expr(from), self.expr(to)])
-            }
-            Action::Run(run) => (self.helper("run"), self.command(run)),
-            Action::Log { level, message } => (text::log(level), vec![self.expr(message)]),
-            Action::Sleep(ms) => ("clock.sleep", vec![self.number(ms)]),
-            Action::Resign => ("carp.resign", vec![quoted("asked for by the hook")]),
-        };
-        if mirror::resource(action).is_some_and(|resource| self.keeps.contains(&resource)) {
-            options.push("keep = true".to_owned());
-        }
-        if !options.is_empty() {
-            args.push(format!("{{ {} }}", options.join(", ")));
-        }
-        (function.to_owned(), args)
-    }
-
-    fn helper(&mut self, name: &'static str) -> &'static str {
-        self.used.insert(name);
-        name
-    }
-
-    /// The own interface is the default.
-    fn device(&mut self, dev: Option<&Expr>) -> Option<String> {
-        dev.filter(|dev| **dev != Expr::Dev)
-            .map(|dev| format!("dev = {}", self.expr(dev)))
-    }
-
-    fn option(&mut self, key: &str, value: &Expr) -> String {
-        let numeric = matches!(key, "metric" | "table" | "priority" | "fwmark");
-        format!(
-            "{key} = {}",
-            if numeric {
-                self.number(value)
-            } else {
-                self.expr(value)
-            }
-        )
-    }
-
-    fn number(&mut self, value: &Expr) -> String {
-        match value {
-            Expr::Text(text)
-                if text.parse::<u64>().is_ok()
-                    || text
-                        .strip_prefix("0x")
-                        .is_some_and(|t| u64::from_str_radix(t, 16).is_ok()) =>
-            {
-                text.clone()
-            }
-            Expr::Lua(_) => self.expr(value),
-            value => format!("tonumber({})", self.expr(value)),
-        }
-    }
-
-    fn command(&mut self, run: &super::ir::Run) -> Vec<String> {
-        let mut args = vec![quoted(&run.name)];
-        if !run.holes.is_empty() {
-            let holes: Vec<String> = run
-                .holes
-                .iter()
-                .map(|(name, value)| format!("{} = {}", text::key(name), self.expr(value)))
-                .collect();
-            args.push(format!("{{ {} }}", holes.join(", ")));
-        }
-        args
-    }
-
-    fn cond(&mut self, cond: &Cond) -> String {
-        match cond {
-            Cond::Const(given) => given.to_string(),
-            Cond::Did(actions) => {
-                let all: Vec<String> = actions.iter().map(|action| self.attempt(action)).collect();
-                if all.is_empty() {
-                    "true".to_owned()
-                } else {
-                    all.join(" and ")
-                }
-            }
-            Cond::Function(name, args) => self.call(name, args),
-            Cond::Equal(a, b) => format!("{} == {}", self.operand(a), self.operand(b)),
-            Cond::Empty(a) => format!("{} == \"\"", self.operand(a)),
-            Cond::Number(operator, a, b) => {
-                format!("{} {operator} {}", self.compared(a), self.compared(b))
-            }
-            Cond::Match(a, pattern) => {
-                format!("string.match({}, {}) ~= nil", self.expr(a), quoted(pattern))
-            }
-            Cond::File(path) => format!("file.read({}) ~= nil", self.expr(path)),
-            Cond::HasAddress(dev, text) => {
-                let mut args = vec![self.expr(text)];
-                args.extend(dev.as_ref().map(|dev| self.expr(dev)));
-                format!("{}({})", self.helper("has_address"), args.join(", "))
-            }
-            Cond::Active(unit) => format!("service.status({}) == \"active\"", self.expr(unit)),
-            Cond::Status => "ok".to_owned(),
-            Cond::Not(inner) => match &**inner {
-                Cond::Equal(a, b) => format!("{} ~= {}", self.operand(a), self.operand(b)),
-                Cond::Empty(a) => format!("{} ~= \"\"", self.operand(a)),
-                Cond::Const(_) | Cond::Function(..) | Cond::HasAddress(..) | Cond::Status => {
-                    format!("not {}", self.cond(inner))
-                }
-                Cond::Did(actions) if actions.len() == 1 => format!("not {}", self.cond(inner)),
-                inner => format!("not ({})", self.cond(inner)),
-            },
-            Cond::And(a, b) => format!("{} and {}", self.part(a), self.part(b)),
-            Cond::Or(a, b) => format!("{} or {}", self.part(a), self.part(b)),
-        }
-    }
-
-    fn part(&mut self, cond: &Cond) -> String {
-        let text = self.cond(cond);
-        if matches!(cond, Cond::And(..) | Cond::Or(..)) {
-            format!("({text})")
-        } else {
-            text
-        }
-    }
-
-    /// A failure is an answer here.
-    fn attempt(&mut self, action: &Action) -> String {
-        let (function, mut args) = self.action(action);
-        if matches!(action, Action::Run(_)) {
-            return format!("{function}({})", args.join(", "));
-        }
-        self.used.insert("try");
-        args.insert(0, function);
-        format!("try({})", args.join(", "))
-    }
-
-    fn compared(&mut self, value: &Expr) -> String {
-        match value {
-            Expr::Text(text) if text.parse::<i64>().is_ok() => text.clone(),
-            value => format!("(tonumber({}) or 0)", self.expr(value)),
-        }
-    }
-
-    fn operand(&mut self, value: &Expr) -> String {
-        let text = self.expr(value);
-        if matches!(value, Expr::Join(_)) {
-            format!("({text})")
-        } else {
-            text
-        }
-    }
-
-    fn expr(&mut self, value: &Expr) -> String {
-        match value {
-            Expr::Text(text) => quoted(text),
-            Expr::Dev => self.helper("dev").to_owned(),
-            Expr::Vip => self.helper("vip").to_owned(),
-            Expr::Xparam => self.helper("xparam").to_owned(),
-            Expr::Given(words) => match words.as_slice() {
-                [one] => quoted(one),
-                _ => self.helper("became").to_owned(),
-            },
-            Expr::Cidr => {
-                self.used.insert("event");
-                "event.instance.addresses[1]".to_owned()
-            }
-            Expr::Var(name) => self.names.of(name),
-            Expr::Arg(_, number) => format!("a{number}"),
-            Expr::Outside(name) => format!("(config.{name} or \"\")"),
-            Expr::Status => "(if ok then \"0\" else \"1\")".to_owned(),
-            Expr::Join(parts) => parts
-                .iter()
-                .map(|part| self.expr(part))
-                .collect::<Vec<_>>()
-                .join(" .. "),
-            Expr::Call(function, args) => {
-                let plain = |printer: &mut Self, arg: &Expr| match (arg, *function) {
-                    (Expr::Outside(name), "default") => format!("config.{name}"),
-                    (arg, _) => printer.expr(arg),
-                };
-                let args: Vec<String> = args.iter().map(|arg| plain(self, arg)).collect();
-                let text = format!("{function}({})", args.join(", "));
-                match *function {
-                    "default" | "read" | "assert_set" => _ = self.used.insert(function),
-                    "string.gsub" => return format!("({text})"),
-                    _ => {}
-                }
-                text
-            }
-            Expr::Or(a, b) => format!("({} or {})", self.expr(a), self.expr(b)),
-            Expr::Lua(parts) => parts
-                .iter()
-                .map(|part| match part {
-                    LuaPart::Code(code) => code.clone(),
-                    LuaPart::Value(value) => self.expr(value),
-                })
-                .collect(),
-            Expr::Output(run) => format!(
-                "{}({})",
-                self.helper("output"),
-                self.command(run).join(", ")
-            ),
-        }
-    }
-}
-
-/// What must be declared before the first step.
-#[derive(Default)]
-struct Used {
-    status: bool,
-    assigned: Vec<String>,
-}
-
-impl Visit for Used {
-    fn step(&mut self, step: &Step) {
-        match &step.what {
-            What::Remember(_) => self.status = true,
-            What::Assign(name, _) if !self.assigned.contains(name) => {
-                self.assigned.push(name.clone());
-            }
-            _ => {}
-        }
     }
 }

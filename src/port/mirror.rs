@@ -79,7 +79,7 @@ fn is_inverse(up: &Action, down: &Action) -> bool {
         ) => x == y && (a == b || without_prefix(a) == without_prefix(b)),
         (
             Action::Route {
-                verb: RouteVerb::Add,
+                verb: RouteVerb::Add | RouteVerb::Insert,
                 dst: a,
                 options: x,
             },
@@ -161,13 +161,13 @@ pub(super) fn resource(action: &Action) -> Option<(&'static str, Expr)> {
             unit,
         } => ("service", unit.clone()),
         Action::Sysctl { key, .. } => ("sysctl", key.clone()),
-        Action::Write { path, .. }
-        | Action::Remove(path)
-        | Action::Touch(path)
-        | Action::Copy { to: path, .. } => ("file", path.clone()),
+        Action::Write { path, .. } | Action::Remove(path) | Action::Touch(path) => {
+            ("file", path.clone())
+        }
         Action::Service { .. }
         | Action::Announce { .. }
         | Action::Run(_)
+        | Action::Http { .. }
         | Action::Log { .. }
         | Action::Sleep(_)
         | Action::Resign => return None,
@@ -286,6 +286,7 @@ impl<'a> Ways<'a> {
                 }
                 What::Assign(..)
                 | What::Function(..)
+                | What::Local(_)
                 | What::Break
                 | What::Continue
                 | What::Todo { .. }
@@ -299,6 +300,7 @@ impl<'a> Ways<'a> {
     fn asked(&mut self, cond: &'a Cond, so_far: &mut Resources, depth: usize) {
         match cond {
             Cond::Did(actions) => so_far.extend(actions.iter().filter_map(resource)),
+            Cond::Changed(action) => so_far.extend(resource(action)),
             Cond::Function(name, _) => self.call(name, so_far, depth),
             Cond::Not(inner) => self.asked(inner, so_far, depth),
             Cond::And(first, _) | Cond::Or(first, _) => self.asked(first, so_far, depth),

@@ -5,8 +5,10 @@
 //! shell (text -> tree) -> lower (tree -> steps, by the table in commands) -> mirror (is down the undo of up?)
 //!   -> lua, grants, sheet (what is printed)
 //! ```
-//! Nothing is dropped or guessed in silence: what cannot be translated stays at its place as a TODO
-//! that fails the hook, what is done in another way is a note.
+//! Nothing is dropped or guessed in silence. What is not understood exactly (an option that a
+//! command is not known to have, a redirection, a word that may be split) stays at its place as a
+//! TODO that fails the hook when it is reached; what rests on a guess, and what is done in another
+//! way, is a fact of the summary. What fails in the shell and is gone past is gone past in the hook.
 
 pub mod api;
 mod commands;
@@ -147,6 +149,8 @@ struct Half {
 /// A script, and what it is called with.
 struct Role<'a> {
     script: &'a Source,
+    /// Its path, which is its `$0`.
+    path: String,
     arguments: Vec<Expr>,
     /// That these are its arguments is not said anywhere.
     assumed: bool,
@@ -217,9 +221,17 @@ fn roles<'a>(
     down: Option<&'a Source>,
     settings: &'a Settings,
 ) -> (Role<'a>, Vec<(&'static str, Role<'a>)>) {
+    let path = |script: &Source| {
+        if std::ptr::eq(script, up) {
+            settings.script.clone()
+        } else {
+            settings.path_of_down(&script.name)
+        }
+    };
     let Some(keepalived) = settings.keepalived() else {
         let role = |script| Role {
             script,
+            path: path(script),
             arguments: vec![Expr::Dev, Expr::Vip, Expr::Xparam],
             assumed: false,
         };
@@ -244,6 +256,7 @@ fn roles<'a>(
         }
         Role {
             script,
+            path: path(script),
             arguments,
             assumed: down.is_some() && script.arguments.is_empty(),
         }
@@ -304,7 +317,10 @@ fn whole(name: String, steps: Vec<Step>) -> Step {
 
 fn half(role: &Role<'_>, settings: &Settings, shared: &mut Shared) -> Result<Half, PortError> {
     let Role {
-        script, arguments, ..
+        script,
+        path,
+        arguments,
+        ..
     } = role;
     let refused = |reason: Refusal| PortError {
         script: script.name.clone(),
@@ -320,7 +336,8 @@ fn half(role: &Role<'_>, settings: &Settings, shared: &mut Shared) -> Result<Hal
         return Err(refused(Refusal::Keepalived { line }));
     }
     let lines = tree.lines();
-    let (mut steps, scope, mut facts) = Lower::script(&tree, script, arguments, settings, shared);
+    let (mut steps, scope, mut facts) =
+        Lower::script(&tree, script, path, arguments, settings, shared);
     if role.assumed {
         guess_arguments(&steps, &mut facts);
     }
@@ -399,10 +416,30 @@ fn drop_unused(steps: &mut Vec<Step>) {
     }
 }
 
+/// Does finding it out do nothing?
+fn is_pure(value: &ir::Expr) -> bool {
+    struct Does(bool);
+    impl Visit for Does {
+        fn expr(&mut self, _: usize, expr: &ir::Expr) {
+            self.0 |= matches!(
+                expr,
+                ir::Expr::Output(_) | ir::Expr::Raw(..) | ir::Expr::Call("assert_set", _)
+            );
+        }
+    }
+    let step = Step {
+        line: 0,
+        what: What::Assign(String::new(), value.clone()),
+    };
+    let mut does = Does(false);
+    ir::walk(&[step], &mut does);
+    !does.0
+}
+
 fn remove_unread(steps: &mut Vec<Step>, reads: &[String]) -> bool {
     let before = steps.len();
     steps.retain(
-        |step| !matches!(&step.what, What::Assign(name, value) if !reads.contains(name) && !matches!(value, ir::Expr::Output(_))),
+        |step| !matches!(&step.what, What::Assign(name, value) if !reads.contains(name) && is_pure(value)),
     );
     let mut changed = steps.len() < before;
     for step in steps {

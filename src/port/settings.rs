@@ -53,8 +53,10 @@ pub struct Settings {
     pub caller: Caller,
     /// The hook's name, as in `[hook.NAME]`.
     pub name: String,
-    /// The script's path, its `$0`.
+    /// The path of the script for masters, its `$0`.
     pub script: String,
+    /// The path of the script for backups; beside the other one if empty.
+    pub down_script: String,
     /// Where files that it reads with `.` are looked for.
     pub directory: PathBuf,
     /// The virtual host's interface: the script's `$1`.
@@ -88,6 +90,7 @@ impl Settings {
             caller: Caller::Ucarp { whatever: false },
             name: name.to_owned(),
             script: String::new(),
+            down_script: String::new(),
             directory: PathBuf::from("."),
             interface: None,
             address: None,
@@ -125,6 +128,15 @@ impl Settings {
             Some((words.next()?.to_owned(), number))
         };
         text.lines().filter_map(line).collect()
+    }
+
+    /// The path of the script for backups, whose file name this is.
+    pub(crate) fn path_of_down(&self, name: &str) -> String {
+        match self.script.rsplit_once('/') {
+            _ if !self.down_script.is_empty() => self.down_script.clone(),
+            Some((directory, _)) => format!("{directory}/{name}"),
+            None => name.to_owned(),
+        }
     }
 
     /// The stanza of an alias.

@@ -411,10 +411,6 @@ fn options(host: &str, lines: &[&String]) -> String {
 impl Visit for Looks<'_> {
     fn action(&mut self, _: usize, action: &Action) {
         match action {
-            Action::Copy { from, to } => {
-                self.reads(from);
-                self.written.extend(self.text(to));
-            }
             Action::Write { path, .. } | Action::Touch(path) => {
                 self.written.extend(self.text(path));
             }
@@ -432,8 +428,9 @@ impl Visit for Looks<'_> {
                 }
             }
             Expr::Outside(name) => _ = self.config.insert(name.clone()),
-            Expr::Output(run) => _ = self.programs.insert(run.name.clone()),
+            Expr::Output(run) | Expr::Raw(run, _) => _ = self.programs.insert(run.name.clone()),
             Expr::Given(words) => self.states |= words.len() > 1,
+            Expr::Content(path) => self.reads(path),
             _ => {}
         }
     }

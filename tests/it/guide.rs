@@ -43,7 +43,7 @@ fn place(hook: &str) -> tempfile::TempDir {
     );
     write(
         "mixed.sh",
-        "#!/bin/sh\nip addr add $2/24 dev $1\nsed -i s/backup/master/ /etc/app.conf\n",
+        "#!/bin/sh\nip addr add $2/24 dev $1\necho \"$2 is here\" | mail root\n",
     );
     for script in [
         "ucarp/master-up.sh",

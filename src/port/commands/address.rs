@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Arg, Done, Untranslated, join, options, program};
+use super::{Arg, Done, Untranslated, join, program};
 use crate::port::ir::{Action, Expr};
 use crate::port::lower::Lower;
 
@@ -23,72 +23,111 @@ pub(super) fn ifconfig(
 
 fn read_ifconfig(lower: &mut Lower<'_>, args: &[Arg]) -> Result<Option<Vec<Action>>, Untranslated> {
     let Some((first, rest)) = args.split_first() else {
-        return Err("what it shows goes nowhere".into());
+        return Ok(None);
     };
-    let (dev, label) = split_label(&first.value);
-    let (mut address, mut prefix, mut add, mut up) = (None, None, true, None);
+    let target = lower
+        .fixed(&first.value)
+        .map_or(first.value.clone(), Expr::Text);
+    let (dev, label) = split_label(&target);
+    let (mut address, mut prefix, mut verb, mut up) = (None, None, None, None);
     let mut rest = rest.iter();
     while let Some(arg) = rest.next() {
         match arg.word() {
-            "alias" | "add" | "inet" => {}
-            "-alias" | "del" | "delete" => add = false,
+            "inet" => {}
+            "alias" => {
+                lower.guess("ifconfig alias is that of BSD: taken to add an address");
+                verb = Some(true);
+            }
+            "add" => verb = Some(true),
+            "-alias" | "del" | "delete" => verb = Some(false),
             "up" => up = Some(true),
             "down" => up = Some(false),
             "netmask" => prefix = Some(prefix_of(rest.next().ok_or("netmask needs a value")?)?),
             "broadcast" => {
                 rest.next();
             }
-            "hw" => {
+            "hw" if address.is_none() && rest.len() == 2 && !label => {
                 let mac = rest.nth(1).ok_or("hw needs a class and an address")?;
                 return Ok(Some(vec![Action::LinkMac {
                     dev,
                     mac: mac.value.clone(),
                 }]));
             }
+            word if word.starts_with('-') => return Ok(None),
             _ if address.is_none() => address = Some(arg),
             _ => return Ok(None),
         }
     }
-    let Some(address) = address else {
-        return match (up, label) {
-            (Some(false), true) => Ok(Some(vec![Action::Addr {
-                add: false,
-                cidr: Expr::Vip,
-                dev: Some(dev),
-            }]))
-            .inspect(|_| {
-                lower.guess("an alias taken down is taken to be the virtual host's address");
-            }),
-            (Some(up), false) => Ok(Some(vec![Action::LinkUp { dev, up }])),
+    match address {
+        Some(address) if address.word() == "0.0.0.0" && label => {
+            down(lower, &target, dev).map(Some)
+        }
+        Some(address) if label || verb.is_some() => {
+            let add = verb != Some(false) && up != Some(false);
+            let cidr = whole(lower, address, prefix, add)?;
+            if label {
+                lower.differs("the alias's name is left out: addresses of carpd have none");
+                if !lower.add_label(&target, &cidr) {
+                    return Err("the alias has another address already".into());
+                }
+            }
+            let dev = Some(dev);
+            Ok(Some(vec![Action::Addr { add, cidr, dev }]))
+        }
+        // Without an alias it takes the place of the device's own address.
+        Some(_) => Ok(None),
+        None => match (up, label) {
+            (Some(false), true) => down(lower, &target, dev).map(Some),
+            (Some(up), false) if prefix.is_none() => Ok(Some(vec![Action::LinkUp { dev, up }])),
             _ => Ok(None),
-        };
-    };
-    if label {
-        lower.differs("the alias's name is left out: addresses of carpd have none");
+        },
     }
-    let cidr = match (prefix, address.value.clone()) {
-        (Some(prefix), value) => join(vec![value, Expr::Text(format!("/{prefix}"))]),
-        // As ifconfig does: by the class of the address.
-        (None, Expr::Text(text)) if !text.contains('/') && add => {
-            Expr::Text(format!("{text}/{}", class(&text)?))
-        }
-        (None, value) if add && address.text.is_none() && !ends_in_prefix(&value) => {
-            return Err(
-                "ifconfig finds the prefix length from the class of an address that is not known here: say netmask".into()
-            );
-        }
-        (None, value) => value,
-    };
-    let mut actions = vec![Action::Addr {
-        add: add && up != Some(false),
+}
+
+/// An alias is taken down: its address goes.
+fn down(lower: &Lower<'_>, label: &Expr, dev: Expr) -> Result<Vec<Action>, Untranslated> {
+    let cidr = lower
+        .label(label)
+        .ok_or("which address this alias has is not known here")?;
+    Ok(vec![Action::Addr {
+        add: false,
         cidr,
-        dev: Some(dev.clone()),
-    }];
-    // ifconfig sets the device up whenever it gives it an address.
-    if add && up != Some(false) && !lower.is_own_device(&dev) {
-        actions.push(Action::LinkUp { dev, up: true });
+        dev: Some(dev),
+    }])
+}
+
+/// The address with its prefix length.
+fn whole(
+    lower: &Lower<'_>,
+    address: &Arg,
+    prefix: Option<u32>,
+    add: bool,
+) -> Result<Expr, Untranslated> {
+    let value = address.value.clone();
+    if let Some(prefix) = prefix {
+        return Ok(join(vec![value, Expr::Text(format!("/{prefix}"))]));
     }
-    Ok(Some(actions))
+    let known = lower.fixed(&value);
+    if ends_in_prefix(&value) || known.as_deref().is_some_and(|text| text.contains('/')) || !add {
+        return Ok(value);
+    }
+    match known {
+        // As ifconfig does: by the class of the address.
+        Some(text) => Ok(Expr::Text(format!("{text}/{}", class(&text)?))),
+        None => Err("ifconfig finds the prefix length from the class of an address that is not known here: say netmask".into()),
+    }
+}
+
+/// An address without its prefix length.
+pub(super) fn without_prefix(value: &Expr) -> Expr {
+    match value {
+        Expr::Text(text) => Expr::Text(text.split('/').next().unwrap_or_default().to_owned()),
+        Expr::Join(parts) => match parts.split_last() {
+            Some((Expr::Text(prefix), rest)) if prefix.starts_with('/') => join(rest.to_vec()),
+            _ => value.clone(),
+        },
+        other => other.clone(),
+    }
 }
 
 fn ends_in_prefix(value: &Expr) -> bool {
@@ -107,7 +146,7 @@ fn class(text: &str) -> Result<u8, Untranslated> {
 }
 
 /// The device of `eth0:1`, and whether there was a label.
-fn split_label(value: &Expr) -> (Expr, bool) {
+pub(super) fn split_label(value: &Expr) -> (Expr, bool) {
     match value {
         Expr::Text(text) => match text.split_once(':') {
             Some((dev, _)) => (Expr::Text(dev.to_owned()), true),
@@ -137,8 +176,7 @@ fn prefix_of(arg: &Arg) -> Result<u32, Untranslated> {
 
 /// `ifup IF:ucarp`: the virtual host's address, and what its stanza says besides.
 pub(super) fn alias(lower: &mut Lower<'_>, up: bool, args: &[Arg]) -> Result<Done, Untranslated> {
-    let (_, rest) = options(args);
-    let [target] = rest else {
+    let [target] = args else {
         return Err("only one alias at a time can be translated".into());
     };
     let (dev, label) = split_label(&target.value);
@@ -151,57 +189,4 @@ pub(super) fn alias(lower: &mut Lower<'_>, up: bool, args: &[Arg]) -> Result<Don
         cidr,
         dev: Some(dev),
     }]))
-}
-
-/// `arping -U -c 3 -I eth0 192.168.32.22`, `send_arp ...`.
-pub(super) fn announce(base: &str, args: &[Arg]) -> Result<Done, Untranslated> {
-    let (mut dev, mut count, mut cidr) = (None, 1, None);
-    let mut free = Vec::new();
-    let mut rest = args.iter();
-    while let Some(arg) = rest.next() {
-        match arg.word() {
-            "-I" | "-i" if base != "send_arp" => dev = rest.next().map(|arg| arg.value.clone()),
-            "-c" | "-r" => {
-                let given = rest
-                    .next()
-                    .and_then(|arg| arg.word().parse::<u32>().ok())
-                    .ok_or("the count is not known here")?;
-                count = u8::try_from(given.clamp(1, 10)).unwrap_or(10);
-            }
-            "-s" | "-S" if base == "arping" => cidr = rest.next().map(|arg| arg.value.clone()),
-            "-w" | "-W" | "-T" | "-t" | "-p" | "-P" if base != "arping" || arg.word() != "-P" => {
-                rest.next();
-            }
-            word if word.starts_with('-') => {}
-            _ => free.push(arg),
-        }
-    }
-    if base == "arpsend" || base == "ndsend" || base.starts_with("send_arp") {
-        let is_address = |arg: &&&Arg| {
-            arg.text
-                .as_deref()
-                .is_none_or(|text| text.parse::<std::net::IpAddr>().is_ok())
-        };
-        let address = if base.starts_with("send_arp") {
-            free.first()
-        } else {
-            free.iter().find(is_address)
-        };
-        let address = address.ok_or("it announces no address")?;
-        dev = free
-            .iter()
-            .find(|arg| arg.value == Expr::Dev)
-            .map(|arg| arg.value.clone())
-            .or(dev);
-        return Ok(Done::Actions(vec![Action::Announce {
-            cidr: address.value.clone(),
-            dev,
-            count,
-        }]));
-    }
-    // Without an address of its own it announces the target; `arping -S vip gateway` announces too.
-    let cidr = cidr
-        .or_else(|| free.last().map(|arg| arg.value.clone()))
-        .ok_or("it announces no address")?;
-    Ok(Done::Actions(vec![Action::Announce { cidr, dev, count }]))
 }

@@ -2,8 +2,10 @@
 //! command line.
 
 use super::{Arg, Done, Untranslated, program};
-use crate::port::ir::{Action, Expr, RouteVerb};
+use crate::effect::RouteTarget;
+use crate::port::ir::{Action, Cond, Expr, RouteVerb};
 use crate::port::lower::Lower;
+use crate::types::{IfName, VirtualAddress};
 
 /// Objects and verbs as ip(8) abbreviates them: any beginning, the first in this order that has it.
 const OBJECTS: &[&str] = &[
@@ -22,9 +24,8 @@ pub(super) fn translate(
     args: &[Arg],
 ) -> Result<Done, Untranslated> {
     let (options, rest) = super::options(args);
-    let plain = options
-        .iter()
-        .all(|o| matches!(*o, "-4" | "-6" | "-o" | "-f" | "-family" | "-q" | "-force"));
+    let plain = options.iter().all(|o| matches!(*o, "-4" | "-6"));
+    let six = options.contains(&"-6");
     let (object, rest) = rest.split_first().ok_or("ip without an object")?;
     let object = if object.word() == "addr" {
         Some("address")
@@ -33,17 +34,48 @@ pub(super) fn translate(
     };
     let done = match object.filter(|_| plain) {
         Some("address") => address(lower, rest)?,
-        Some("route") => route(lower, rest, options.contains(&"-6"))?,
-        Some("rule") => rule(lower, rest)?,
-        Some("link") => link(rest),
+        Some("route") => route(lower, rest, six),
+        Some("rule") => rule(lower, rest, six),
+        Some("link") => link(lower, rest),
         _ => None,
     };
     match done {
+        // What is there already, or is not there, is a failure for ip.
+        Some(mut actions) if actions.len() == 1 => match actions.remove(0) {
+            action if tells_change(lower, &action) => Ok(Done::Asks(Cond::Changed(action))),
+            action => Ok(Done::Actions(vec![action])),
+        },
         Some(actions) => Ok(Done::Actions(actions)),
         None => Ok(Done::Actions(vec![Action::Run(program(
             lower, name, args,
         )?)])),
     }
+}
+
+/// Does it fail if there is nothing to change? The virtual host's own address is carpd's work.
+fn tells_change(lower: &Lower<'_>, action: &Action) -> bool {
+    match action {
+        Action::Addr { cidr, dev, .. } => {
+            let own = dev.as_ref().is_none_or(|dev| lower.is_own_device(dev));
+            !(own && lower.may_be_own_address(cidr))
+        }
+        Action::Route { verb, .. } => *verb == RouteVerb::Delete,
+        Action::Rule { .. } => true,
+        _ => false,
+    }
+}
+
+/// Is this a destination as it stands, without bits that the kernel would not take?
+pub(super) fn is_target(text: &str) -> bool {
+    text.parse::<RouteTarget>().is_ok_and(|target| {
+        let printed = target.to_string();
+        let host = |text: &str| {
+            text.trim_end_matches("/32")
+                .trim_end_matches("/128")
+                .to_owned()
+        };
+        text == "default" || text == "0.0.0.0/0" || text == "::/0" || host(&printed) == host(text)
+    })
 }
 
 fn abbreviated<'a>(word: &str, words: &[&'a str]) -> Option<&'a str> {
@@ -102,7 +134,7 @@ const ADDRESS_WORDS: &[&str] = &[
 
 fn address(lower: &mut Lower<'_>, args: &[Arg]) -> Result<Option<Vec<Action>>, Untranslated> {
     let Some((verb, rest)) = args.split_first() else {
-        return Err("it only shows addresses".into());
+        return Ok(None);
     };
     let add = match abbreviated(
         verb.word(),
@@ -110,24 +142,35 @@ fn address(lower: &mut Lower<'_>, args: &[Arg]) -> Result<Option<Vec<Action>>, U
             "add", "change", "replace", "delete", "show", "list", "lst", "flush",
         ],
     ) {
-        Some("add" | "change" | "replace") => true,
+        Some("add" | "replace") => true,
         Some("delete") => false,
-        Some("show" | "list" | "lst") => return Err("what it shows goes nowhere".into()),
         _ => return Ok(None),
     };
     let Some(pairs) = Pairs::read(rest, ADDRESS_WORDS) else {
         return Ok(None);
     };
-    let mut free = pairs
-        .free
-        .iter()
-        .filter(|arg| !matches!(arg.word(), "nodad" | "noprefixroute" | "home"));
+    let mut free = pairs.free.iter().filter(|arg| arg.word() != "nodad");
     let cidr = pairs
         .value("local")
         .or_else(|| free.next().map(|arg| arg.value.clone()));
     let (Some(cidr), None) = (cidr, free.next()) else {
         return Ok(None);
     };
+    let Some(dev) = pairs.value("dev") else {
+        return Err("ip needs the device of an address".into());
+    };
+    if let Some(all) = lower.values(&cidr)
+        && !all
+            .iter()
+            .all(|text| text.parse::<VirtualAddress>().is_ok())
+    {
+        return Ok(None);
+    }
+    let own = lower.is_own_device(&dev) && lower.may_be_own_address(&cidr);
+    if !(add || own || has_prefix(lower, &cidr)) {
+        // Whatever its prefix length is.
+        return Ok(None);
+    }
     if pairs.arg("valid_lft").is_some()
         || pairs.arg("preferred_lft").is_some()
         || pairs.arg("metric").is_some()
@@ -147,8 +190,21 @@ fn address(lower: &mut Lower<'_>, args: &[Arg]) -> Result<Option<Vec<Action>>, U
     Ok(Some(vec![Action::Addr {
         add,
         cidr,
-        dev: pairs.value("dev"),
+        dev: Some(dev),
     }]))
+}
+
+/// Does the address say its prefix length?
+fn has_prefix(lower: &Lower<'_>, cidr: &Expr) -> bool {
+    if let Expr::Join(parts) = cidr {
+        return parts
+            .iter()
+            .skip(1)
+            .any(|part| matches!(part, Expr::Text(text) if text.contains('/')));
+    }
+    lower
+        .values(cidr)
+        .is_some_and(|all| all.iter().all(|text| text.contains('/')))
 }
 
 const ROUTE_WORDS: &[&str] = &[
@@ -165,14 +221,8 @@ const ROUTE_WORDS: &[&str] = &[
     "preference",
 ];
 
-fn route(
-    lower: &mut Lower<'_>,
-    args: &[Arg],
-    six: bool,
-) -> Result<Option<Vec<Action>>, Untranslated> {
-    let Some((verb, rest)) = args.split_first() else {
-        return Err("it only shows routes".into());
-    };
+fn route(lower: &mut Lower<'_>, args: &[Arg], six: bool) -> Option<Vec<Action>> {
+    let (verb, rest) = args.split_first()?;
     let verb = match abbreviated(
         verb.word(),
         &[
@@ -182,15 +232,19 @@ fn route(
         Some("add") => RouteVerb::Add,
         Some("replace") => RouteVerb::Replace,
         Some("delete") => RouteVerb::Delete,
-        Some("show" | "list" | "get") => return Err("what it shows goes nowhere".into()),
-        _ => return Ok(None),
+        _ => return None,
     };
-    let Some(pairs) = Pairs::read(rest, ROUTE_WORDS) else {
-        return Ok(None);
-    };
+    let pairs = Pairs::read(rest, ROUTE_WORDS)?;
+    if pairs
+        .found
+        .iter()
+        .any(|(key, _)| pairs.found.iter().filter(|(k, _)| k == key).count() > 1)
+    {
+        return None;
+    }
     let mut free = pairs.free.iter().filter(|arg| arg.word() != "to");
     let (Some(dst), None) = (free.next(), free.next()) else {
-        return Ok(None);
+        return None;
     };
     let unusual = |keyword: &str, usual: &[&str]| {
         pairs
@@ -202,15 +256,14 @@ fn route(
         || unusual("proto", &["boot", "static"])
         || unusual("protocol", &[])
     {
-        return Ok(None);
+        return None;
+    }
+    if let Some(all) = lower.values(&dst.value)
+        && !all.iter().all(|text| is_target(text))
+    {
+        return None;
     }
     // `scope link` is what the kernel gives a route without a gateway anyway.
-    if matches!(
-        dst.word(),
-        "blackhole" | "unreachable" | "prohibit" | "local" | "broadcast"
-    ) {
-        return Ok(None);
-    }
     let mut options = Vec::new();
     for (keyword, name) in [
         ("via", "via"),
@@ -227,21 +280,21 @@ fn route(
             Some(254) => {}
             Some(number) => options.push(("table", Expr::Text(number.to_string()))),
             None if table.text.is_none() => options.push(("table", table.value.clone())),
-            None => return Ok(None),
+            None => return None,
         }
     }
     if six && dst.word() == "default" && pairs.arg("via").is_none() {
-        return Ok(Some(vec![Action::Route {
+        return Some(vec![Action::Route {
             verb,
             dst: Expr::Text("::/0".into()),
             options,
-        }]));
+        }]);
     }
-    Ok(Some(vec![Action::Route {
+    Some(vec![Action::Route {
         verb,
         dst: dst.value.clone(),
         options,
-    }]))
+    }])
 }
 
 /// Names of tables stand in files of iproute2.
@@ -254,15 +307,12 @@ fn table_number(lower: &Lower<'_>, table: &Arg) -> Option<u32> {
     }
 }
 
-fn rule(lower: &mut Lower<'_>, args: &[Arg]) -> Result<Option<Vec<Action>>, Untranslated> {
-    let Some((verb, rest)) = args.split_first() else {
-        return Err("it only shows rules".into());
-    };
+fn rule(lower: &mut Lower<'_>, args: &[Arg], six: bool) -> Option<Vec<Action>> {
+    let (verb, rest) = args.split_first()?;
     let add = match abbreviated(verb.word(), &["add", "delete", "show", "list", "flush"]) {
         Some("add") => true,
         Some("delete") => false,
-        Some("show" | "list") => return Err("what it shows goes nowhere".into()),
-        _ => return Ok(None),
+        _ => return None,
     };
     let words = [
         "from",
@@ -278,12 +328,10 @@ fn rule(lower: &mut Lower<'_>, args: &[Arg]) -> Result<Option<Vec<Action>>, Untr
         "prio",
         "order",
     ];
-    let Some(pairs) = Pairs::read(rest, &words) else {
-        return Ok(None);
-    };
+    let pairs = Pairs::read(rest, &words)?;
     let table = pairs.arg("table").or_else(|| pairs.arg("lookup"));
     let (Some(table), true) = (table, pairs.free.is_empty()) else {
-        return Ok(None);
+        return None;
     };
     let mut options = Vec::new();
     for (keyword, name) in [
@@ -298,28 +346,62 @@ fn rule(lower: &mut Lower<'_>, args: &[Arg]) -> Result<Option<Vec<Action>>, Untr
             .filter(|arg| !matches!(arg.word(), "all" | "any"));
         options.extend(arg.map(|arg| (name, arg.value.clone())));
     }
+    // Without an address it is one for IPv4.
+    if six && !options.iter().any(|(key, _)| matches!(*key, "from" | "to")) {
+        return None;
+    }
+    if pairs
+        .arg("fwmark")
+        .is_some_and(|mark| mark.word().contains('/'))
+    {
+        return None;
+    }
     match table_number(lower, table) {
         Some(number) => options.push(("table", Expr::Text(number.to_string()))),
-        None => return Ok(None),
+        None => return None,
     }
     let priority = ["priority", "preference", "pref", "prio", "order"]
         .iter()
         .find_map(|word| pairs.value(word));
-    options.push((
-        "priority",
-        priority.unwrap_or_else(|| lower.rule_priority(&options)),
-    ));
-    Ok(Some(vec![Action::Rule { add, options }]))
+    let priority = match (add, priority) {
+        (true, given) => lower.add_rule(&options, given),
+        (false, Some(given)) => given,
+        (false, None) => lower.known_rule(&options)?,
+    };
+    options.push(("priority", priority));
+    Some(vec![Action::Rule { add, options }])
 }
 
-fn link(args: &[Arg]) -> Option<Vec<Action>> {
+/// Words of `ip link set` that stand before a value.
+const LINK_WORDS: &[&str] = &[
+    "group",
+    "mtu",
+    "txqueuelen",
+    "name",
+    "alias",
+    "arp",
+    "dynamic",
+    "multicast",
+    "allmulticast",
+    "promisc",
+    "netns",
+    "master",
+    "nomaster",
+    "vf",
+    "type",
+    "broadcast",
+    "state",
+    "carrier",
+];
+
+fn link(lower: &Lower<'_>, args: &[Arg]) -> Option<Vec<Action>> {
     let (verb, rest) = args.split_first()?;
     abbreviated(verb.word(), &["set"])?;
     let mut rest = rest.iter();
     let (mut dev, mut changes) = (None, Vec::new());
     while let Some(arg) = rest.next() {
         match arg.word() {
-            "dev" => dev = rest.next(),
+            "dev" if dev.is_none() => dev = Some(rest.next()?),
             "up" => changes.push(Ok(true)),
             "down" => changes.push(Ok(false)),
             "address" | "addr" => changes.push(Err(rest.next()?)),
@@ -328,6 +410,12 @@ fn link(args: &[Arg]) -> Option<Vec<Action>> {
         }
     }
     let dev = dev?.value.clone();
+    // A keyword that this does not know has taken the device's place.
+    let name =
+        |text: &String| text.parse::<IfName>().is_ok() && !LINK_WORDS.contains(&text.as_str());
+    if lower.values(&dev).is_some_and(|all| !all.iter().all(name)) {
+        return None;
+    }
     let action = |change: Result<bool, &Arg>| match change {
         Ok(up) => Action::LinkUp {
             dev: dev.clone(),

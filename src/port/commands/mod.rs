@@ -1,7 +1,9 @@
 //! The commands that scripts use, one file for each family: from arguments to actions.
 
 mod address;
+mod announce;
 mod files;
+mod http;
 mod ip;
 mod program;
 mod route;
@@ -10,7 +12,7 @@ mod system;
 mod test;
 
 pub(crate) use program::program;
-pub(crate) use system::{echo, parameter, printf};
+pub(crate) use system::{echo, logger, parameter, printf};
 pub(crate) use test::condition;
 
 use super::ir::{Action, Cond, Expr};
@@ -23,9 +25,20 @@ pub(crate) struct Arg {
     pub(crate) value: Expr,
     /// Its text, if fixed.
     pub(crate) text: Option<String>,
+    /// Does it stand without quotes, so that it may be empty or several words?
+    pub(crate) split: bool,
 }
 
 impl Arg {
+    /// One that is always this text.
+    pub(crate) fn fixed(text: String) -> Self {
+        Self {
+            value: Expr::Text(text.clone()),
+            text: Some(text),
+            split: false,
+        }
+    }
+
     /// The text, or nothing that any keyword could be.
     pub(crate) fn word(&self) -> &str {
         self.text.as_deref().unwrap_or_default()
@@ -34,6 +47,7 @@ impl Arg {
 
 /// What a command comes down to.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "made and taken apart at once")]
 pub(crate) enum Done {
     /// These, in order.
     Actions(Vec<Action>),
@@ -61,31 +75,34 @@ pub(crate) fn translate(
         .strip_prefix("/etc/init.d/")
         .or_else(|| name.strip_prefix("/etc/rc.d/init.d/"))
     {
-        return service::act(script, args);
+        return service::act(lower, name, script, args);
     }
     match base {
         ":" | "true" => Ok(Done::Asks(Cond::Const(true))),
         "false" => Ok(Done::Asks(Cond::Const(false))),
-        "[" | "test" => condition(lower, args).map(Done::Asks),
+        "[" | "test" => condition(lower, args, false).map(Done::Asks),
         "ip" => ip::translate(lower, name, args),
         "ifconfig" => address::ifconfig(lower, name, args),
         "ifup" | "ifdown" => address::alias(lower, base == "ifup", args),
         "arping" | "send_arp" | "arpsend" | "send_arp.linux" | "ndsend" => {
-            address::announce(base, args)
+            announce::translate(lower, name, args)
         }
         "route" => route::translate(lower, name, args),
-        "hostname" => system::hostname(args),
+        "hostname" => system::hostname(lower, name, args),
         "hostnamectl" => system::hostnamectl(lower, name, args),
         "service" | "invoke-rc.d" | "rc-service" => service::service(lower, name, args),
         "systemctl" => service::systemctl(lower, name, args),
         "initctl" | "start" | "stop" | "restart" if base == "initctl" || name == base => {
             service::upstart(base, args)
         }
-        "sysctl" => system::sysctl(args),
-        "logger" => system::logger(args),
+        "sysctl" => system::sysctl(lower, name, args),
+        "logger" => match logger(args)? {
+            (level, Some(message)) => one(Action::Log { level, message }),
+            (_, None) => Err("the message comes from its input".into()),
+        },
         "echo" => one(Action::Log {
             level: "info",
-            message: echo(args)?,
+            message: echo(args, false)?.0,
         }),
         "printf" => one(Action::Log {
             level: "info",
@@ -93,19 +110,44 @@ pub(crate) fn translate(
         }),
         "sleep" => system::sleep(args),
         "sync" | "clear" | "wait" if args.is_empty() => Ok(Done::Nothing("")),
-        "touch" => files::touch(args),
-        "rm" | "unlink" => files::remove(args),
-        "cp" => files::copy(args, false),
-        "mv" => files::copy(args, true),
+        "touch" => files::touch(lower, name, args),
+        "rm" | "unlink" => files::remove(lower, name, args),
+        "cp" | "mv" | "ln" | "mkdir" | "rmdir" | "chmod" | "chown" | "chgrp" | "install" => {
+            files::program(lower, name, args)
+        }
         "kill" | "pkill" | "killall" if system::signals_ucarp(args) => one(Action::Resign),
+        "command" | "type" | "which" | "hash" => system::finds(lower, base, args),
+        "sudo" | "nohup" => inner(lower, base, args),
+        "curl" | "wget" => http::translate(lower, name, args),
         "shift" | "set" | "export" | "local" | "readonly" | "unset" | "umask" | "exit"
-        | "return" | "break" | "continue" | "command" | "builtin" | "type" | "hash" | "pwd"
-        | "cd" | "read" | "eval" | "trap" | "exec" | "source" | "." | "ulimit" | "wait" | "let"
-        | "getopts" | "declare" | "typeset" | "alias" | "select" | "time" | "awk" | "sed"
-        | "tee" | "xargs" | "nohup" | "setsid" | "su" | "sudo" => {
+        | "return" | "break" | "continue" | "builtin" | "pwd" | "cd" | "read" | "eval" | "trap"
+        | "exec" | "source" | "." | "ulimit" | "wait" | "let" | "getopts" | "declare"
+        | "typeset" | "alias" | "select" | "time" | "tee" | "xargs" | "bg" | "fg" | "jobs"
+        | "coproc" | "mapfile" | "readarray" | "disown" | "times" | "kill" | "shopt" | "enable"
+        | "help" | "history" | "pushd" | "popd" | "dirs" | "suspend" | "logout" | "caller"
+        | "complete" | "bind" | "unalias" | "[[" => {
             Err(format!("there is no counterpart to {base} in a hook"))
         }
         _ => one(Action::Run(program(lower, name, args)?)),
+    }
+}
+
+/// What `sudo` or `nohup` runs: a hook's work is done with the rights that it needs anyway.
+fn inner(lower: &mut Lower<'_>, base: &str, args: &[Arg]) -> Result<Done, Untranslated> {
+    let count = args
+        .iter()
+        .take_while(|arg| base == "sudo" && matches!(arg.word(), "-n" | "-E" | "-H" | "--"))
+        .count();
+    let rest = args.get(count..).unwrap_or_default();
+    match rest.split_first() {
+        Some((name, args)) if !name.word().starts_with('-') => match &name.text {
+            Some(name) if !name.contains('=') => translate(lower, name, args),
+            _ => Err(format!("what {base} runs is not known here")),
+        },
+        // As another user: that is the work of sudo.
+        _ => Ok(Done::Actions(vec![Action::Run(program(
+            lower, base, args,
+        )?)])),
     }
 }
 

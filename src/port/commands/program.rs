@@ -31,7 +31,9 @@ pub(crate) fn program(
     if name.is_empty() || name.split('/').any(|part| matches!(part, "." | "..")) {
         return Err(format!("{name:?} is no program"));
     }
-    let (mut line, mut holes) = (vec![located(lower, name)], Vec::new());
+    let mut line = environment(lower);
+    line.push(located(lower, name));
+    let mut holes: Vec<(String, Expr)> = Vec::new();
     for arg in args {
         match &arg.text {
             Some(text) if !(text.starts_with('{') && text.ends_with('}')) => {
@@ -39,9 +41,19 @@ pub(crate) fn program(
             }
             Some(text) => return Err(format!("{text:?} would be taken for a hole")),
             None => {
-                let (name, kind) = hole(lower, &arg.value, holes.len())?;
+                let (base, kind) = hole(lower, &arg.value, holes.len())?;
+                let fits = |name: &String| {
+                    holes
+                        .iter()
+                        .all(|(known, value)| known != name || *value == arg.value)
+                };
+                let numbered = (2..=args.len() + 1).map(|n| format!("{base}{n}"));
+                let name = std::iter::once(base.clone())
+                    .chain(numbered)
+                    .find(fits)
+                    .unwrap_or_default();
                 line.push(format!("{{{name}:{kind}}}"));
-                if !holes.iter().any(|(n, _)| *n == name) {
+                if !holes.iter().any(|(known, _)| *known == name) {
                     holes.push((name, arg.value.clone()));
                 }
             }
@@ -52,16 +64,37 @@ pub(crate) fn program(
         name,
         argv: line,
         holes,
+        must: lower.is_strict(),
     })
+}
+
+/// `env NAME=VALUE` before the program, for what the script exports.
+fn environment(lower: &Lower<'_>) -> Vec<String> {
+    let given = lower.environment();
+    if given.is_empty() {
+        return Vec::new();
+    }
+    std::iter::once("/usr/bin/env".to_owned())
+        .chain(given.iter().map(|(name, value)| format!("{name}={value}")))
+        .collect()
+}
+
+/// Where a program is, or would be.
+pub(super) fn place(lower: &mut Lower<'_>, name: &str) -> Result<String, Untranslated> {
+    if name.is_empty() || (name.contains('/') && !name.starts_with('/')) {
+        return Err(format!("{name:?} is no program"));
+    }
+    Ok(located(lower, name))
 }
 
 fn located(lower: &mut Lower<'_>, name: &str) -> String {
     if name.starts_with('/') {
         return name.to_owned();
     }
-    let found = PATH
-        .iter()
-        .map(|directory| format!("{directory}/{name}"))
+    let own = lower.path().iter().map(String::as_str);
+    let found = own
+        .chain(PATH.iter().copied())
+        .map(|directory| format!("{}/{name}", directory.trim_end_matches('/')))
         .find(|path| Path::new(path).exists());
     found.unwrap_or_else(|| {
         lower.guess(format!(
@@ -91,7 +124,17 @@ fn hole(
                         .into(),
                 );
             }
-            _ => (format!("arg{}", number + 1), kind(lower, value)?),
+            parts => {
+                // A part that no hole takes would only fail when it runs.
+                let fits = |part: &Expr| match part {
+                    Expr::Text(text) => crate::effect::Hole::Word.takes(&format!("x{text}")),
+                    _ => true,
+                };
+                if !parts.iter().all(fits) {
+                    return Err("an argument with blanks or other signs fits no hole".into());
+                }
+                (format!("arg{}", number + 1), kind(lower, value)?)
+            }
         },
         _ => (format!("arg{}", number + 1), kind(lower, value)?),
     })

@@ -11,7 +11,7 @@ pub(super) fn translate(
     name: &str,
     args: &[Arg],
 ) -> Result<Done, Untranslated> {
-    match read(args)? {
+    match read(lower, args)? {
         Some(action) => Ok(Done::Actions(vec![action])),
         None => Ok(Done::Actions(vec![Action::Run(program(
             lower, name, args,
@@ -19,18 +19,18 @@ pub(super) fn translate(
     }
 }
 
-fn read(args: &[Arg]) -> Result<Option<Action>, Untranslated> {
+fn read(lower: &Lower<'_>, args: &[Arg]) -> Result<Option<Action>, Untranslated> {
     let (flags, rest) = options(args);
     let Some((verb, rest)) = rest.split_first() else {
-        return Err("what it shows goes nowhere".into());
+        return Ok(None);
     };
     let verb = match verb.word() {
-        "add" => RouteVerb::Add,
+        "add" => RouteVerb::Insert,
         "del" | "delete" => RouteVerb::Delete,
         _ => return Ok(None),
     };
     let (mut target, mut host, mut prefix, mut found) = (None, false, None, Vec::new());
-    let six = flags.contains(&"-6") || flags.contains(&"-A");
+    let six = !flags.iter().all(|flag| matches!(*flag, "-n" | "-4"));
     let mut rest = rest.iter();
     while let Some(arg) = rest.next() {
         let mut value = || {
@@ -40,20 +40,35 @@ fn read(args: &[Arg]) -> Result<Option<Action>, Untranslated> {
         };
         match arg.word() {
             "-net" => {}
+            "reject" | "mss" | "window" | "irtt" | "mod" | "dyn" | "reinstate" | "-v" | "-ee"
+            | "-e" => return Ok(None),
             "-host" => host = true,
             "gw" | "gateway" => found.push(("via", value()?)),
-            "dev" => found.push(("dev", value()?)),
+            "dev" => {
+                let dev = value()?;
+                if !device(lower, dev, &mut found) {
+                    return Ok(None);
+                }
+            }
             "metric" => found.push(("metric", value()?)),
             "netmask" => {
                 let Expr::Text(mask) = value()? else {
                     return Err("the netmask is not known here".into());
                 };
                 let mask: Ipv4Addr = mask.parse().map_err(|_| format!("{mask} is no netmask"))?;
-                prefix = Some(u32::from(mask).leading_ones());
+                let bits = u32::from(mask);
+                if bits.leading_ones() + bits.trailing_zeros() < 32 {
+                    return Ok(None);
+                }
+                prefix = Some(bits.leading_ones());
             }
             _ if target.is_none() => target = Some(arg),
             // A device without its keyword stands last.
-            _ if rest.len() == 0 => found.push(("dev", arg.value.clone())),
+            _ if rest.len() == 0 => {
+                if !device(lower, arg.value.clone(), &mut found) {
+                    return Ok(None);
+                }
+            }
             _ => return Ok(None),
         }
     }
@@ -61,17 +76,40 @@ fn read(args: &[Arg]) -> Result<Option<Action>, Untranslated> {
         return Ok(None);
     };
     let dst = match (target.word(), prefix) {
-        ("default" | "0.0.0.0", _) => Expr::Text("default".into()),
+        ("default", _) | ("0.0.0.0", None | Some(0)) => Expr::Text("default".into()),
         (_, Some(prefix)) => join(vec![target.value.clone(), Expr::Text(format!("/{prefix}"))]),
         _ if host => target.value.clone(),
         (word, None) if word.contains('/') => target.value.clone(),
+        (word, None) if !host && !word.is_empty() && word.parse::<Ipv4Addr>().is_err() => {
+            return Ok(None);
+        }
         // Whether `route add 10.0.0.0` means a network is decided by its class.
         (word, None) if !word.is_empty() && !word.ends_with(".0") => target.value.clone(),
         _ => return Ok(None),
     };
+    if let Expr::Text(text) = &dst
+        && !super::ip::is_target(text)
+    {
+        return Ok(None);
+    }
     Ok(Some(Action::Route {
         verb,
         dst,
         options: found,
     }))
+}
+
+/// The device, or of an alias the device and its address as the source: so does the kernel. `false`
+/// if the alias's address is not known.
+fn device(lower: &Lower<'_>, dev: Expr, found: &mut Vec<(&'static str, Expr)>) -> bool {
+    let target = lower.fixed(&dev).map_or(dev, Expr::Text);
+    let (dev, label) = super::address::split_label(&target);
+    if label {
+        let Some(address) = lower.label(&target) else {
+            return false;
+        };
+        found.push(("src", super::address::without_prefix(&address)));
+    }
+    found.push(("dev", dev));
+    true
 }

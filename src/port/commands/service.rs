@@ -5,18 +5,30 @@ use crate::port::ir::{Action, Cond, Expr};
 use crate::port::lower::Lower;
 
 /// `/etc/init.d/X VERB`.
-pub(super) fn act(script: &str, args: &[Arg]) -> Result<Done, Untranslated> {
-    let verb = args.first().map(Arg::word).unwrap_or_default();
-    one(verb, Expr::Text(script.to_owned()))
-        .ok_or_else(|| format!("a service cannot be told to {verb:?}"))
+pub(super) fn act(
+    lower: &mut Lower<'_>,
+    name: &str,
+    script: &str,
+    args: &[Arg],
+) -> Result<Done, Untranslated> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.@".contains(c);
+    if let [verb] = args
+        && script.chars().all(plain)
+        && let Some(done) = one(verb.word(), Expr::Text(script.to_owned()))
+    {
+        return Ok(done);
+    }
+    Ok(Done::Actions(vec![Action::Run(program(
+        lower, name, args,
+    )?)]))
 }
 
 fn one(verb: &str, unit: Expr) -> Option<Done> {
     let verb = match verb {
         "start" => "start",
         "stop" => "stop",
-        "restart" | "condrestart" | "try-restart" => "restart",
-        "reload" | "force-reload" => "reload",
+        "restart" => "restart",
+        "reload" => "reload",
         "status" | "is-active" => return Some(Done::Asks(Cond::Active(unit))),
         _ => return None,
     };
@@ -29,18 +41,16 @@ pub(super) fn service(
     name: &str,
     args: &[Arg],
 ) -> Result<Done, Untranslated> {
-    let (_, rest) = options(args);
-    match rest {
-        [unit, verb] if verb.text.is_some() => {
-            if let Some(done) = one(verb.word(), unit.value.clone()) {
-                return Ok(done);
-            }
-            Ok(Done::Actions(vec![Action::Run(program(
-                lower, name, args,
-            )?)]))
-        }
-        _ => Err("only `service NAME VERB` can be translated".into()),
+    if let [unit, verb] = args
+        && !unit.word().starts_with('-')
+        && verb.word() != "is-active"
+        && let Some(done) = one(verb.word(), unit.value.clone())
+    {
+        return Ok(done);
     }
+    Ok(Done::Actions(vec![Action::Run(program(
+        lower, name, args,
+    )?)]))
 }
 
 /// `systemctl VERB UNIT...`.
@@ -52,9 +62,10 @@ pub(super) fn systemctl(
     let (flags, rest) = options(args);
     if let Some((verb, units)) = rest.split_first()
         && !units.is_empty()
+        && units.iter().all(|unit| !unit.word().starts_with('-'))
         && flags
             .iter()
-            .all(|f| matches!(*f, "--quiet" | "-q" | "--no-block" | "--no-pager"))
+            .all(|f| matches!(*f, "--quiet" | "-q" | "--no-pager"))
     {
         let mut actions = Vec::new();
         for unit in units {

@@ -1,11 +1,15 @@
 //! Host name, kernel parameters, messages, waiting.
 
 use super::{Arg, Done, Untranslated, joined, options, program};
-use crate::port::ir::{Action, Expr, LuaPart};
+use crate::port::ir::{Action, Cond, Expr, LuaPart};
 use crate::port::lower::Lower;
 
 /// `hostname NAME`, `hostname -F FILE`.
-pub(super) fn hostname(args: &[Arg]) -> Result<Done, Untranslated> {
+pub(super) fn hostname(
+    lower: &mut Lower<'_>,
+    command: &str,
+    args: &[Arg],
+) -> Result<Done, Untranslated> {
     let name = match args {
         [option, file] if matches!(option.word(), "-F" | "--file") => Expr::Call(
             "string.match",
@@ -14,9 +18,11 @@ pub(super) fn hostname(args: &[Arg]) -> Result<Done, Untranslated> {
                 Expr::Text("%S+".into()),
             ],
         ),
-        [option, name] if option.word() == "-b" => name.value.clone(),
         [name] if !name.word().starts_with('-') => name.value.clone(),
-        _ => return Err("what it shows goes nowhere".into()),
+        _ => {
+            let run = program(lower, command, args)?;
+            return Ok(Done::Actions(vec![Action::Run(run)]));
+        }
     };
     Ok(Done::Actions(vec![Action::Hostname(name)]))
 }
@@ -27,12 +33,11 @@ pub(super) fn hostnamectl(
     command: &str,
     args: &[Arg],
 ) -> Result<Done, Untranslated> {
-    let words: Vec<&str> = args.iter().map(Arg::word).collect();
-    if words.contains(&"--transient")
-        && let Some(name) = args.iter().rfind(|arg| !arg.word().starts_with('-'))
-        && words
-            .iter()
-            .any(|word| matches!(*word, "set-hostname" | "hostname"))
+    let transient = |arg: &&Arg| arg.word() == "--transient";
+    let rest: Vec<&Arg> = args.iter().filter(|arg| !transient(arg)).collect();
+    if let ([verb, name], true) = (rest.as_slice(), rest.len() < args.len())
+        && matches!(verb.word(), "set-hostname" | "hostname")
+        && !name.word().starts_with('-')
     {
         return Ok(Done::Actions(vec![Action::Hostname(name.value.clone())]));
     }
@@ -42,26 +47,69 @@ pub(super) fn hostnamectl(
 }
 
 /// `sysctl -w KEY=VALUE...`.
-pub(super) fn sysctl(args: &[Arg]) -> Result<Done, Untranslated> {
+pub(super) fn sysctl(
+    lower: &mut Lower<'_>,
+    name: &str,
+    args: &[Arg],
+) -> Result<Done, Untranslated> {
     let (flags, rest) = options(args);
-    if flags.iter().any(|f| {
-        !matches!(
+    let known = |f: &&str| {
+        matches!(
             *f,
             "-w" | "-q" | "-e" | "-qw" | "-wq" | "--write" | "--quiet"
         )
-    }) || rest.is_empty()
-    {
-        return Err("only `sysctl KEY=VALUE` can be translated".into());
+    };
+    let split: Option<Vec<(Expr, Expr)>> = rest
+        .iter()
+        .map(|arg| split_assignment(&arg.value))
+        .collect();
+    let plain = |key: &Expr| {
+        lower.values(key).is_none_or(|all| {
+            all.iter()
+                .all(|key| key.contains('.') && key.bytes().all(|b| b.is_ascii_graphic()))
+        })
+    };
+    match split {
+        Some(all)
+            if flags.iter().all(known)
+                && !all.is_empty()
+                && all.iter().all(|(key, _)| plain(key)) =>
+        {
+            let one = |(key, value)| Action::Sysctl { key, value };
+            Ok(Done::Actions(all.into_iter().map(one).collect()))
+        }
+        _ => Ok(Done::Actions(vec![Action::Run(program(
+            lower, name, args,
+        )?)])),
     }
-    let mut actions = Vec::new();
-    for arg in rest {
-        let split = split_assignment(&arg.value);
-        let Some((key, value)) = split else {
-            return Err("only `sysctl KEY=VALUE` can be translated".into());
+}
+
+/// `command -v PROGRAM` and its like: is it there?
+pub(super) fn finds(lower: &mut Lower<'_>, base: &str, args: &[Arg]) -> Result<Done, Untranslated> {
+    let (flags, rest) = options(args);
+    let asks = match base {
+        "command" => matches!(flags.as_slice(), ["-v" | "-V"]),
+        "type" => matches!(flags.as_slice(), [] | ["-p" | "-P"]),
+        _ => flags.is_empty(),
+    };
+    if base == "command" && flags.is_empty() {
+        let Some((name, args)) = rest.split_first() else {
+            return Ok(Done::Nothing(""));
         };
-        actions.push(Action::Sysctl { key, value });
+        let name = name
+            .text
+            .as_deref()
+            .ok_or("what is run is not known here")?;
+        return super::translate(lower, name, args);
     }
-    Ok(Done::Actions(actions))
+    let ([name], true) = (rest, asks) else {
+        return Err(format!("this {base}"));
+    };
+    let name = name.text.as_deref().ok_or("which program is looked for")?;
+    let path = super::program::place(lower, name)?;
+    let words = ["-x".to_owned(), path].map(Arg::fixed);
+    let run = program(lower, "/usr/bin/test", &words)?;
+    Ok(Done::Asks(Cond::Did(vec![Action::Run(run)])))
 }
 
 /// Splits at the first `=` that stands in fixed text.
@@ -128,8 +176,10 @@ pub(crate) fn parameter(path: &Expr) -> Option<Expr> {
                     "string.gsub",
                     vec![
                         other.clone(),
-                        Expr::Text("%.".into()),
-                        Expr::Text("/".into()),
+                        Expr::Text("[./]".into()),
+                        Expr::Lua(vec![LuaPart::Code(
+                            "{ [\".\"] = \"/\", [\"/\"] = \".\" }".into(),
+                        )]),
                     ],
                 ),
             });
@@ -139,98 +189,174 @@ pub(crate) fn parameter(path: &Expr) -> Option<Expr> {
     }
 }
 
-/// `logger -t TAG -p FACILITY.LEVEL MESSAGE`.
-pub(super) fn logger(args: &[Arg]) -> Result<Done, Untranslated> {
+/// `logger -t TAG -p FACILITY.LEVEL MESSAGE`: the level, and the message if it has one.
+///
+/// # Errors
+/// An option that changes where the message goes.
+pub(crate) fn logger(args: &[Arg]) -> Result<(&'static str, Option<Expr>), Untranslated> {
     let mut level = "info";
     let mut rest = args.iter();
     let mut message = Vec::new();
     while let Some(arg) = rest.next() {
-        match arg.word() {
-            "-t" | "--tag" | "-f" | "-n" | "-P" | "-u" => {
-                rest.next();
+        let word = arg.word();
+        if !message.is_empty() || !word.starts_with('-') || word == "-" {
+            message.push(arg.clone());
+            continue;
+        }
+        match word {
+            "--" => {
+                message.extend(rest.by_ref().cloned());
             }
-            "-p" | "--priority" => {
-                level = match rest
-                    .next()
-                    .map(Arg::word)
-                    .unwrap_or_default()
-                    .rsplit('.')
-                    .next()
-                    .unwrap_or_default()
-                {
-                    "debug" => "debug",
-                    "warn" | "warning" => "warn",
-                    "err" | "error" | "crit" | "alert" | "emerg" | "panic" => "error",
-                    _ => "info",
-                };
+            "-t" | "--tag" | "-it" | "-st" | "-ist" | "-sit" => _ = rest.next(),
+            "-i" | "-s" | "-is" | "-si" | "--id" | "--stderr" | "-e" => {}
+            "-p" | "--priority" | "-ip" | "-sp" | "-isp" => {
+                level = priority(rest.next().map(Arg::word).unwrap_or_default());
             }
-            word if word.starts_with('-') && message.is_empty() => {}
-            _ => message.push(arg.clone()),
+            _ if word.starts_with("--priority=") || word.starts_with("-p") => {
+                level = priority(word);
+            }
+            _ if word.starts_with("--tag=")
+                || word.starts_with("-t")
+                || word.starts_with("--id=") => {}
+            _ => return Err(format!("logger {word}")),
         }
     }
-    if message.is_empty() {
-        return Err("the message comes from its input".into());
-    }
-    Ok(Done::Actions(vec![Action::Log {
-        level,
-        message: joined(&message),
-    }]))
+    Ok((level, (!message.is_empty()).then(|| joined(&message))))
 }
 
-/// What `echo` writes, without the end of line.
-pub(crate) fn echo(args: &[Arg]) -> Result<Expr, Untranslated> {
+fn priority(given: &str) -> &'static str {
+    match given.rsplit(['.', '=']).next().unwrap_or_default() {
+        "debug" => "debug",
+        "warn" | "warning" => "warn",
+        "err" | "error" | "crit" | "alert" | "emerg" | "panic" => "error",
+        _ => "info",
+    }
+}
+
+/// What `echo` writes without the end of line, and whether that follows. `dash`: some shells read
+/// backslashes in it, and some do not.
+///
+/// # Errors
+/// A text that shells write in different ways.
+pub(crate) fn echo(args: &[Arg], dash: bool) -> Result<(Expr, bool), Untranslated> {
     let count = args
         .iter()
         .take_while(|arg| matches!(arg.word(), "-n" | "-e" | "-ne" | "-en" | "-E"))
         .count();
     let (flags, words) = args.split_at(count);
+    let newline = !flags.iter().any(|arg| arg.word().contains('n'));
     let escapes = flags.iter().any(|arg| arg.word().contains('e'));
-    if escapes
-        && words
-            .iter()
-            .any(|arg| arg.text.as_deref().is_none_or(|text| text.contains('\\')))
-    {
-        return Err("echo -e with escapes".into());
+    if dash && flags.iter().any(|arg| arg.word() != "-n") {
+        return Err("echo with an option that only some shells have".into());
     }
-    Ok(joined(words))
+    let text = joined(words);
+    let parts = match &text {
+        Expr::Join(parts) => parts.clone(),
+        one => vec![one.clone()],
+    };
+    let slash = |part: &Expr| matches!(part, Expr::Text(text) if text.contains('\\'));
+    if !parts.iter().any(slash) || !(dash || escapes) {
+        return Ok((text, newline));
+    }
+    if dash {
+        return Err("echo with a backslash, which only some shells read".into());
+    }
+    let read = |part: Expr| match part {
+        Expr::Text(text) => unescaped(&text).map(Expr::Text),
+        part => Some(part),
+    };
+    let parts: Option<Vec<Expr>> = parts.into_iter().map(read).collect();
+    let parts = parts.ok_or("this escape of echo")?;
+    Ok((super::join(parts), newline))
 }
 
-/// What `printf` writes; only `%s`, `%d`, `\n` and `\t` are understood.
+/// The escapes that echo and printf have in common.
+fn unescaped(text: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        if c != '\\' {
+            out.push(c);
+            continue;
+        }
+        out.push(match chars.next() {
+            Some('n') => '\n',
+            Some('t') => '\t',
+            Some('\\') => '\\',
+            Some('a') => '\u{7}',
+            Some('r') => '\r',
+            _ => return None,
+        });
+    }
+    Some(out)
+}
+
+/// What `printf` writes; only `%s`, `%d` and plain escapes are understood.
+///
+/// # Errors
+/// Any other format.
 pub(crate) fn printf(args: &[Arg]) -> Result<Expr, Untranslated> {
     let (format, values) = args.split_first().ok_or("printf needs a format")?;
     let format = format
         .text
         .as_deref()
         .ok_or("the format is not known here")?;
+    if format.starts_with('-') {
+        return Err("printf with an option".into());
+    }
+    let holes = format.replace("%%", "").matches('%').count();
+    if values.len() > holes && holes == 0 {
+        return Err("printf with more values than its format has".into());
+    }
     let mut values = values.iter();
+    let mut parts = Vec::new();
+    loop {
+        parts.extend(formatted(format, &mut values)?);
+        if values.len() == 0 {
+            return Ok(super::join(parts));
+        }
+    }
+}
+
+fn formatted(
+    format: &str,
+    values: &mut std::slice::Iter<'_, Arg>,
+) -> Result<Vec<Expr>, Untranslated> {
     let (mut parts, mut text) = (Vec::new(), String::new());
     let mut chars = format.chars();
     while let Some(c) = chars.next() {
-        match (
-            c,
-            if "%\\".contains(c) {
-                chars.next()
-            } else {
-                None
+        match c {
+            '%' => match chars.next() {
+                Some('%') => text.push('%'),
+                Some('s') => {
+                    parts.push(Expr::Text(std::mem::take(&mut text)));
+                    parts.extend(values.next().map(|arg| arg.value.clone()));
+                }
+                Some('d') => {
+                    let value = values.next().ok_or("printf without its number")?;
+                    let number = matches!(value.value, Expr::Sum(_) | Expr::Status)
+                        || value
+                            .word()
+                            .parse::<i64>()
+                            .is_ok_and(|n| n.to_string() == value.word());
+                    if !number {
+                        return Err("a number that is not known here".into());
+                    }
+                    parts.push(Expr::Text(std::mem::take(&mut text)));
+                    parts.push(value.value.clone());
+                }
+                _ => return Err("this format cannot be translated".into()),
             },
-        ) {
-            ('%', Some('s' | 'd')) => {
-                parts.push(Expr::Text(std::mem::take(&mut text)));
-                parts.extend(values.next().map(|arg| arg.value.clone()));
+            '\\' => {
+                let next = chars.next().map(|next| format!("\\{next}"));
+                let read = next.and_then(|pair| unescaped(&pair));
+                text += &read.ok_or("this format cannot be translated")?;
             }
-            ('%', Some('%')) => text.push('%'),
-            ('\\', Some('n')) => text.push('\n'),
-            ('\\', Some('t')) => text.push('\t'),
-            ('\\', Some('\\')) => text.push('\\'),
-            ('%' | '\\', _) => return Err("this format cannot be translated".into()),
-            (c, _) => text.push(c),
+            c => text.push(c),
         }
     }
-    if values.next().is_some() {
-        return Err("printf goes over its format more than once".into());
-    }
     parts.push(Expr::Text(text));
-    Ok(super::join(parts))
+    Ok(parts)
 }
 
 /// `sleep SECONDS`, also with a fraction or a unit.
@@ -252,10 +378,9 @@ pub(super) fn sleep(args: &[Arg]) -> Result<Done, Untranslated> {
                 * factor;
             Expr::Text(format!("{ms:.0}"))
         }
-        None => Expr::Lua(vec![
-            LuaPart::Code("(tonumber(".into()),
-            LuaPart::Value(arg.value.clone()),
-            LuaPart::Code(") or 0) * 1000".into()),
+        None => Expr::Sum(vec![
+            LuaPart::Value(Expr::Number(Box::new(arg.value.clone()))),
+            LuaPart::Code(" * 1000".into()),
         ]),
     };
     Ok(Done::Actions(vec![Action::Sleep(ms)]))
@@ -263,6 +388,16 @@ pub(super) fn sleep(args: &[Arg]) -> Result<Done, Untranslated> {
 
 /// `pkill -USR2 ucarp` and the like: hand over.
 pub(super) fn signals_ucarp(args: &[Arg]) -> bool {
+    let other = |arg: &Arg| {
+        arg.word().starts_with('-')
+            && !matches!(
+                arg.word(),
+                "-USR2" | "-SIGUSR2" | "-12" | "-s" | "-x" | "-q"
+            )
+    };
+    if args.iter().any(other) {
+        return false;
+    }
     let usr2 = args.iter().any(|arg| {
         matches!(
             arg.word(),

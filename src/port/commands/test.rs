@@ -8,7 +8,14 @@ use crate::port::lower::Lower;
 ///
 /// # Errors
 /// What of it cannot be translated.
-pub(crate) fn condition(lower: &mut Lower<'_>, args: &[Arg]) -> Result<Cond, Untranslated> {
+pub(crate) fn condition(
+    lower: &mut Lower<'_>,
+    args: &[Arg],
+    extended: bool,
+) -> Result<Cond, Untranslated> {
+    if !extended && args.iter().any(|arg| arg.word() == "==") {
+        lower.of_bash("[ with ==");
+    }
     let args = match args.split_last() {
         Some((last, rest)) if last.word() == "]" => rest,
         _ => args,
@@ -53,23 +60,62 @@ fn single(lower: &mut Lower<'_>, args: &[Arg]) -> Result<Cond, Untranslated> {
             either(lower, inner)
         }
         [a] => Ok(Cond::Empty(a.value.clone()).not()),
+        // Without quotes an empty value is gone, and what is left is not: [ -n ] is true.
+        [operator, a] if matches!(operator.word(), "-n" | "-z") && loose(lower, a) => {
+            lower.differs("without quotes this test is true for an empty value, too, and so it is in the hook");
+            let several = Cond::Match(a.value.clone(), "%S%s+%S".into()).not();
+            Ok(if operator.word() == "-n" {
+                several
+            } else {
+                Cond::Empty(a.value.clone())
+            })
+        }
         [operator, a] => unary(lower, operator.word(), a),
-        [a, operator, b] => binary(operator.word(), a, b),
+        [a, operator, b] => {
+            let mut cond = binary(lower, operator.word(), a, b)?;
+            // Without quotes an empty value is no operand, and the test fails.
+            if operator.word() == "!=" {
+                for arg in [b, a] {
+                    if loose(lower, arg) {
+                        let there = Cond::Empty(arg.value.clone()).not();
+                        cond = Cond::And(Box::new(there), Box::new(cond));
+                    }
+                }
+            }
+            Ok(cond)
+        }
         _ => Err("this test cannot be translated".into()),
     }
 }
 
+/// May it be empty, or several words, because it stands without quotes?
+fn loose(lower: &Lower<'_>, arg: &Arg) -> bool {
+    arg.split && !lower.is_one_word(&arg.value)
+}
+
 fn unary(lower: &mut Lower<'_>, operator: &str, arg: &Arg) -> Result<Cond, Untranslated> {
     Ok(match operator {
-        "-n" => Cond::Empty(arg.value.clone()).not(),
-        "-z" => Cond::Empty(arg.value.clone()),
-        "-f" => Cond::File(arg.value.clone()),
+        "-n" => match &arg.text {
+            Some(text) => Cond::Const(!text.is_empty()),
+            None => Cond::Empty(arg.value.clone()).not(),
+        },
+        "-z" => match &arg.text {
+            Some(text) => Cond::Const(text.is_empty()),
+            None => Cond::Empty(arg.value.clone()),
+        },
+        "-f" if is_small(lower, &arg.value) => Cond::File(arg.value.clone()),
         // What a hook cannot see for itself is asked of test(1).
-        "-e" | "-d" | "-x" | "-r" | "-w" | "-s" | "-L" | "-h" | "-S" | "-p" | "-b" | "-c" => {
-            let operator = Arg {
-                value: Expr::Text(operator.to_owned()),
-                text: Some(operator.to_owned()),
-            };
+        "-f" | "-e" | "-d" | "-x" | "-r" | "-w" | "-s" | "-L" | "-h" | "-S" | "-p" | "-b"
+        | "-c" => {
+            if lower
+                .fixed(&arg.value)
+                .is_some_and(|path| !path.starts_with('/'))
+            {
+                return Err(
+                    "a path that is not absolute: a hook has no directory of its own".into(),
+                );
+            }
+            let operator = Arg::fixed(operator.to_owned());
             Cond::Did(vec![Action::Run(program(
                 lower,
                 "/usr/bin/test",
@@ -80,14 +126,52 @@ fn unary(lower: &mut Lower<'_>, operator: &str, arg: &Arg) -> Result<Cond, Untra
     })
 }
 
-fn binary(operator: &str, left: &Arg, right: &Arg) -> Result<Cond, Untranslated> {
+/// Is it a file that a hook may as well read: a flag, a state, a setting?
+pub(super) fn is_small(lower: &Lower<'_>, path: &Expr) -> bool {
+    let places = [
+        "/run/",
+        "/var/run/",
+        "/var/lock/",
+        "/tmp/",
+        "/var/tmp/",
+        "/var/lib/",
+        "/etc/",
+    ];
+    let fits = |path: &str| {
+        places.iter().any(|place| path.starts_with(place)) && !path.starts_with("/etc/init.d/")
+    };
+    match (lower.values(path), path) {
+        (Some(all), _) => all.iter().all(|path| fits(path)),
+        (None, Expr::Join(parts)) => {
+            matches!(parts.first(), Some(Expr::Text(text)) if fits(text))
+        }
+        (None, _) => false,
+    }
+}
+
+fn binary(
+    lower: &mut Lower<'_>,
+    operator: &str,
+    left: &Arg,
+    right: &Arg,
+) -> Result<Cond, Untranslated> {
     let (a, b) = (left.value.clone(), right.value.clone());
     let number = |operator| Cond::Number(operator, a.clone(), b.clone());
+    let zero = a == Expr::Status && right.word() == "0";
+    if a == Expr::Status && !zero && !lower.knows_status() {
+        return Err("which status it fails with is not known here".into());
+    }
     Ok(match operator {
-        "=" | "==" => Cond::Equal(a, b),
-        "!=" => Cond::Equal(a, b).not(),
-        "-eq" if a == Expr::Status && right.word() == "0" => Cond::Status,
-        "-ne" | "-gt" if a == Expr::Status && right.word() == "0" => Cond::Status.not(),
+        "=" | "==" | "-eq" | "-le" if zero => Cond::Status,
+        "!=" | "-ne" | "-gt" if zero => Cond::Status.not(),
+        "=" | "==" => match (&left.text, &right.text) {
+            (Some(a), Some(b)) => Cond::Const(a == b),
+            _ => Cond::Equal(a, b),
+        },
+        "!=" => match (&left.text, &right.text) {
+            (Some(a), Some(b)) => Cond::Const(a != b),
+            _ => Cond::Equal(a, b).not(),
+        },
         "-eq" => number("=="),
         "-ne" => number("~="),
         "-lt" => number("<"),

@@ -14,20 +14,28 @@ struct Output {
 impl Lower<'_> {
     /// Does it only say where messages go? Those of a hook go to carpd's log.
     pub(super) fn is_harmless(&mut self, redirect: &Redirect) -> bool {
-        let op = redirect.op.as_str();
-        if op.starts_with('<') {
-            return redirect
-                .target
-                .literal()
-                .is_some_and(|file| file == "/dev/null")
-                && op == "<";
+        let target = redirect.target.literal();
+        match (redirect.op.as_str(), redirect.fd) {
+            ("<", None | Some(0)) => target.is_some_and(|file| file == "/dev/null"),
+            (">&" | "<&", None | Some(0..=2)) if target.as_deref().is_some_and(is_descriptor) => {
+                true
+            }
+            (">&" | ">" | ">>" | ">|" | "&>" | "&>>", None | Some(1 | 2)) => {
+                let path = self.word(&redirect.target).ok();
+                path.and_then(|path| self.fixed(&path))
+                    .is_some_and(|path| is_screen(&path) || is_log(&path))
+            }
+            _ => false,
         }
-        if op == ">&" || redirect.fd == Some(2) {
-            return true;
-        }
-        let path = self.word(&redirect.target).ok();
-        path.and_then(|path| self.scope.constant(&path, self.settings))
-            .is_some_and(|path| path.starts_with("/dev/") || is_log(&path))
+    }
+
+    /// Does all that this command says go to the log, so that dates may be left out?
+    pub(super) fn is_for_the_log(&mut self, words: &[Word], redirects: &[Redirect]) -> bool {
+        let name = words.first().and_then(Word::literal).unwrap_or_default();
+        matches!(
+            name.as_str(),
+            "echo" | "printf" | "logger" | "/usr/bin/logger"
+        ) && redirects.iter().all(|redirect| self.is_harmless(redirect))
     }
 
     /// A command with its redirections.
@@ -37,104 +45,137 @@ impl Lower<'_> {
         args: &[Arg],
         redirects: &[Redirect],
     ) -> Lowered<Done> {
-        let (mut output, mut input) = (None, None);
+        let (mut output, mut input, mut both) = (None, None, false);
         for redirect in redirects {
-            match redirect.op.as_str() {
-                "<<" | "<<<" => input = Some(self.here(redirect)?),
-                "<" if redirect
-                    .target
-                    .literal()
-                    .is_some_and(|file| file == "/dev/null") => {}
-                "<" => return Err("input from a file".into()),
-                ">&" | "<&" => {}
-                _ if redirect.fd == Some(2) => {}
-                op => {
-                    let path = self.word(&redirect.target)?;
-                    output = Some(Output {
-                        path,
-                        append: op.ends_with(">>"),
-                    });
+            let target = redirect.target.literal();
+            match (redirect.op.as_str(), redirect.fd) {
+                ("<<" | "<<<", None | Some(0)) => input = Some(self.here(redirect)?),
+                (">&" | "<&", None | Some(0..=2))
+                    if target.as_deref().is_some_and(is_descriptor) =>
+                {
+                    both |= redirect.fd == Some(2);
                 }
+                ("<", None | Some(0)) if target.as_deref() == Some("/dev/null") => {}
+                ("<", None | Some(0)) if name == "cat" && args.is_empty() => {
+                    input = Some(self.content(&redirect.target)?);
+                }
+                ("<", _) => return Err("input from a file".into()),
+                (">" | ">>" | ">|", Some(2)) => {
+                    if !self.is_harmless(redirect) {
+                        return Err("messages that go to a file".into());
+                    }
+                }
+                (">" | ">>" | ">|" | "&>" | "&>>" | ">&", None | Some(1)) => {
+                    if redirect.op.contains('&') {
+                        self.of_bash(&redirect.op);
+                        both = true;
+                    }
+                    if output.is_some() {
+                        return Err("two files for one command".into());
+                    }
+                    let path = self.word(&redirect.target)?;
+                    let append = redirect.op.ends_with(">>");
+                    output = Some(Output { path, append });
+                }
+                _ => return Err("this redirection".into()),
             }
         }
-        let base = name.rsplit('/').next().unwrap_or(name).to_owned();
-        let discarded = output
-            .as_ref()
-            .is_some_and(|output| output.path == Expr::Text("/dev/null".into()));
+        let to = output.as_ref().and_then(|output| self.fixed(&output.path));
+        let discarded = to.as_deref() == Some("/dev/null");
         let output = output.filter(|_| !discarded);
-        match (base.as_str(), output, input) {
+        let base = name.rsplit('/').next().unwrap_or(name);
+        match (base, output, input) {
             ("cat", Some(output), Some(content)) if args.is_empty() => self.write(output, content),
             ("cat", None, Some(content)) if args.is_empty() => {
                 Ok(Done::Actions(vec![Action::Log {
                     level: "info",
-                    message: content,
+                    message: without_newline(content),
                 }]))
             }
-            (_, _, Some(_)) => Err("input from the script".into()),
-            ("echo", Some(output), None) => {
-                let newline = if args
-                    .first()
-                    .is_some_and(|arg| matches!(arg.word(), "-n" | "-ne" | "-en"))
-                {
-                    ""
-                } else {
-                    "\n"
-                };
-                self.write(
-                    output,
-                    join(vec![commands::echo(args)?, Expr::Text(newline.into())]),
-                )
-            }
+            (_, _, Some(_)) => Err("input for a program: a hook gives programs none".into()),
+            ("echo", Some(output), None) => self.echo_into(output, args),
             ("printf", Some(output), None) => self.write(output, commands::printf(args)?),
-            (
-                "cat",
-                Some(Output {
-                    path: to,
-                    append: false,
-                }),
-                None,
-            ) => match args {
-                [from] => Ok(Done::Actions(vec![Action::Copy {
-                    from: from.value.clone(),
-                    to,
-                }])),
-                _ => Err("several files put together".into()),
-            },
+            ("cat", Some(output), None) if !matches!(args, [one] if one.word().starts_with('-')) => {
+                match args {
+                    [from] => {
+                        let content = self.content_of(from.value.clone())?;
+                        self.write(output, content)
+                    }
+                    _ => Err("several files put together".into()),
+                }
+            }
             (":" | "true", Some(output), None) => self.write(output, Expr::Text(String::new())),
             ("echo" | "printf", None, None) if discarded => Ok(Done::Nothing("")),
-            (_, Some(output), None) => self.captured(name, args, output),
+            (_, Some(output), None) => self.captured(name, args, output, both),
             (_, None, None) => commands::translate(self, name, args),
         }
     }
 
-    /// What a program says into a file.
-    fn captured(&mut self, name: &str, args: &[Arg], output: Output) -> Lowered<Done> {
-        let to_log = self
-            .scope
-            .constant(&output.path, self.settings)
-            .is_some_and(|path| is_log(&path) || path.starts_with("/dev/"));
-        let done = match name.rsplit('/').next() {
-            Some("date" | "hostname" | "ip" | "uname")
-                if !to_log && args.first().is_none_or(|arg| arg.word().starts_with('-')) =>
-            {
-                None
+    fn echo_into(&mut self, output: Output, args: &[Arg]) -> Lowered<Done> {
+        let (text, newline) = commands::echo(args, !self.scope.is_bash())?;
+        let loose = args
+            .iter()
+            .any(|arg| arg.split && !self.is_one_word(&arg.value));
+        let text = if loose && !self.is_to_log(&output) {
+            // Unquoted, its blanks become one each.
+            let tight = args.iter().all(|arg| {
+                arg.split
+                    || arg
+                        .text
+                        .as_deref()
+                        .is_some_and(|text| !text.contains("  ") && text.trim() == text)
+                    || self.is_one_word(&arg.value)
+            });
+            if !tight {
+                return Err("blanks that are kept beside others that are not".into());
             }
-            _ => Some(commands::translate(self, name, args)?),
+            Expr::Call("squeeze", vec![text])
+        } else {
+            text
         };
-        match done {
-            Some(Done::Actions(actions)) => match actions.as_slice() {
-                [Action::Run(run)] if !to_log => self.write(
-                    output,
-                    join(vec![Expr::Output(run.clone()), Expr::Text("\n".into())]),
-                ),
-                // What they say when they fail goes to the log; when they work, most say nothing.
-                _ => {
-                    self.differs("what this writes is not kept");
-                    Ok(Done::Actions(actions))
+        let end = Expr::Text(if newline { "\n".into() } else { String::new() });
+        self.write(output, join(vec![text, end]))
+    }
+
+    fn is_to_log(&self, output: &Output) -> bool {
+        self.fixed(&output.path)
+            .is_some_and(|path| is_screen(&path) || (output.append && is_log(&path)))
+    }
+
+    /// What a program says into a file.
+    fn captured(&mut self, name: &str, args: &[Arg], output: Output, both: bool) -> Lowered<Done> {
+        let to_log = self
+            .fixed(&output.path)
+            .is_some_and(|path| is_log(&path) || is_screen(&path));
+        if to_log {
+            self.differs("what this writes is not kept");
+            return commands::translate(self, name, args);
+        }
+        let base = name.rsplit('/').next().unwrap_or_default();
+        if matches!(
+            base,
+            "hostname" | "uname" | "date" | "seq" | "basename" | "dirname"
+        ) {
+            let said = self.output(name, args)?;
+            if let Expr::Output(run) = said {
+                return self.write(output, Expr::Raw(run, both));
+            }
+            return self.write(output, join(vec![said, Expr::Text("\n".into())]));
+        }
+        match commands::translate(self, name, args)? {
+            Done::Actions(actions) => {
+                if let [Action::Run(run)] = actions.as_slice() {
+                    return self.write(output, Expr::Raw(run.clone(), both));
                 }
-            },
-            Some(done @ Done::Asks(_)) => Ok(done),
-            _ => Err("what it shows goes to a file".into()),
+                // When it works, it says nothing.
+                self.differs("what this says when it fails is not kept");
+                let Done::Actions(mut all) = self.write(output, Expr::Text(String::new()))? else {
+                    return Err("what it shows goes to a file".into());
+                };
+                all.extend(actions);
+                Ok(Done::Actions(all))
+            }
+            Done::Asks(_) | Done::Nothing(_) => Err("what it shows goes to a file".into()),
         }
     }
 
@@ -147,6 +188,27 @@ impl Lower<'_> {
         })
     }
 
+    /// All that is in a file; nothing if there is none.
+    fn content(&mut self, word: &Word) -> Lowered<Expr> {
+        let path = self.word(word)?;
+        self.content_of(path)
+    }
+
+    fn content_of(&mut self, path: Expr) -> Lowered<Expr> {
+        match self.fixed(&path) {
+            Some(text) if !text.starts_with('/') => Err(format!("{text} is no absolute path")),
+            Some(text)
+                if ["/proc/", "/sys/", "/dev/"]
+                    .iter()
+                    .any(|at| text.starts_with(at)) =>
+            {
+                let arg = self.arg(path);
+                Ok(Expr::Raw(commands::program(self, "cat", &[arg])?, false))
+            }
+            _ => Ok(Expr::Content(Box::new(path))),
+        }
+    }
+
     fn write(&mut self, output: Output, content: Expr) -> Lowered<Done> {
         let Output { path, append } = output;
         let one = |action| Ok(Done::Actions(vec![action]));
@@ -157,12 +219,8 @@ impl Lower<'_> {
             }
             return one(Action::Sysctl { key, value });
         }
-        let known = self.scope.constant(&path, self.settings);
-        match known.as_deref() {
-            Some(path) if path.starts_with("/sys/") || path.starts_with("/proc/") => {
-                Err(format!("a hook cannot write {path}"))
-            }
-            Some(path) if path.starts_with("/dev/") || (append && is_log(path)) => {
+        match self.fixed(&path).as_deref() {
+            Some(path) if is_screen(path) || (append && is_log(path)) => {
                 if append {
                     self.differs(format!("what went to {path} goes to carpd's log"));
                 }
@@ -171,7 +229,20 @@ impl Lower<'_> {
                     message: without_newline(content),
                 })
             }
+            Some(path)
+                if ["/sys/", "/proc/", "/dev/"]
+                    .iter()
+                    .any(|at| path.starts_with(at)) =>
+            {
+                Err(format!("a hook cannot write {path}"))
+            }
             Some(path) if !path.starts_with('/') => Err(format!("{path} is no absolute path")),
+            Some(path) if path.split('/').any(|part| part == "..") => {
+                Err(format!("{path} has .. in it"))
+            }
+            None if !self.is_absolute(&path) => {
+                Err("which file it writes is known only when it runs".into())
+            }
             _ => one(Action::Write {
                 path,
                 content,
@@ -179,6 +250,37 @@ impl Lower<'_> {
             }),
         }
     }
+
+    /// Does the path certainly begin with a slash?
+    fn is_absolute(&self, path: &Expr) -> bool {
+        let first = match path {
+            Expr::Join(parts) => parts.first(),
+            path => Some(path),
+        };
+        first.is_some_and(|first| match first {
+            Expr::Text(text) => text.starts_with('/'),
+            first => self
+                .values(first)
+                .is_some_and(|all| all.iter().all(|text| text.starts_with('/'))),
+        })
+    }
+}
+
+/// `1`, `2` or `-`.
+fn is_descriptor(text: &str) -> bool {
+    matches!(text, "0" | "1" | "2" | "-")
+}
+
+/// A device on which messages appear, or nothing.
+fn is_screen(path: &str) -> bool {
+    matches!(
+        path,
+        "/dev/null" | "/dev/console" | "/dev/stdout" | "/dev/stderr" | "/dev/kmsg"
+    ) || path.starts_with("/dev/tty")
+        || path.starts_with("/dev/pts/")
+        || ["/dev/fd/", "/proc/1/fd/", "/proc/self/fd/"]
+            .iter()
+            .any(|at| matches!(path.strip_prefix(at), Some("1" | "2")))
 }
 
 /// A log file by its name.

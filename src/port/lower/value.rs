@@ -1,10 +1,10 @@
 //! Words as values: parameters, substitutions, arithmetic.
 
 use super::super::commands::{Arg, join};
-use super::super::ir::{Action, Expr, LuaPart};
-use super::super::shell::{Item, Kind, Piece, Word};
+use super::super::ir::{Cond, Expr, LuaPart};
+use super::super::shell::{Item, Piece, Word};
 use super::compound::escaped;
-use super::{Lower, Lowered, commands};
+use super::{Lower, Lowered, commands, source};
 
 impl Lower<'_> {
     /// The value of a word that is not split.
@@ -21,48 +21,13 @@ impl Lower<'_> {
         Ok(join(parts))
     }
 
-    /// A value with its text, if that is fixed.
+    /// A value with its text, if that is fixed whatever the virtual host.
     pub(super) fn arg(&self, value: Expr) -> Arg {
-        let text = self
-            .scope
-            .constant(&value, self.settings)
-            .filter(|_| !matches!(value, Expr::Dev | Expr::Vip | Expr::Xparam));
-        // What the operator may change later stays a value.
-        let fixed = !depends_on_event(&value);
+        let text = self.fixed(&value);
         Arg {
-            text: text.filter(|_| fixed),
+            text,
             value,
-        }
-    }
-
-    /// What a word becomes on a command line: none, one or several arguments.
-    pub(super) fn arguments(&mut self, word: &Word, expand: bool) -> Lowered<Vec<Arg>> {
-        let globs = |piece: &Piece| matches!(piece, Piece::Text { text, quoted: false } if text.contains(['*', '?']) && !text.contains("://"));
-        if expand && word.0.iter().any(globs) {
-            return Err("a pattern of file names".into());
-        }
-        if word.0.iter().any(|piece| matches!(piece, Piece::Param { name, .. } if matches!(name.as_str(), "@" | "*"))) {
-            return Err("all of the script's arguments".into());
-        }
-        let value = self.word(word)?;
-        let arg = self.arg(value);
-        let bare = word.0.iter().all(|piece| match piece {
-            Piece::Param { quoted, .. }
-            | Piece::Command { quoted, .. }
-            | Piece::Text { quoted, .. } => !quoted,
-            Piece::Arithmetic(_) => false,
-        });
-        match &arg.text {
-            Some(text) if bare && (text.is_empty() || text.contains(char::is_whitespace)) => {
-                Ok(text
-                    .split_whitespace()
-                    .map(|t| Arg {
-                        value: Expr::Text(t.to_owned()),
-                        text: Some(t.to_owned()),
-                    })
-                    .collect())
-            }
-            _ => Ok(vec![arg]),
+            split: false,
         }
     }
 
@@ -80,32 +45,116 @@ impl Lower<'_> {
         }
     }
 
-    fn parameter(&mut self, name: &str) -> Lowered<Expr> {
+    pub(super) fn parameter(&mut self, name: &str) -> Lowered<Expr> {
         if let Ok(number) = name.parse::<usize>() {
             return Ok(self.positional(number));
         }
+        if let Some(same) = self.scope.alias(name) {
+            return Ok(same);
+        }
         Ok(match name {
-            "?" if self.remembered => Expr::Status,
-            "?" => return Err("the status of a command that was not translated".into()),
-            "#" if self.function.is_none() && self.settings.keepalived().is_some() => {
-                Expr::Given(vec![self.scope.arguments_after(self.shifted).to_string()])
+            "?" => match self.remembered {
+                Some(exact) => {
+                    if !exact {
+                        self.guess("$? is 1 in the hook, whatever number the command failed with");
+                    }
+                    Expr::Status
+                }
+                None => return Err("the status of a command that is not known here".into()),
+            },
+            "#" => self.count()?,
+            "@" | "*" => self.all_joined(),
+            "$" | "!" | "-" | "_" | "PPID" | "RANDOM" | "SECONDS" | "LINENO" | "PWD" | "OLDPWD"
+            | "IFS" | "PATH" | "BASH_REMATCH" | "BASH_SOURCE" | "FUNCNAME" | "PIPESTATUS"
+            | "REPLY" => {
+                return Err(format!("${name} has no meaning in a hook"));
             }
-            "#" if self.function.is_none() && self.shifted == 0 => Expr::Lua(vec![
-                LuaPart::Code("(if ".into()),
-                LuaPart::Value(Expr::Xparam),
-                LuaPart::Code(" ~= \"\" then \"3\" else \"2\")".into()),
-            ]),
-            "#" | "@" | "*" => return Err("the number of a function's arguments".into()),
-            "$" | "!" | "-" => return Err(format!("${name} has no meaning in a hook")),
-            "HOSTNAME" if !self.scope.sets(name) => Expr::Call("hostname.get", Vec::new()),
-            _ if self.scope.sets(name) => Expr::Var(name.to_owned()),
+            "" => return Err("a text with $ before its quote".into()),
+            "EUID" | "UID" if !self.scope.sets(name) => Expr::Text("0".into()),
+            "HOSTNAME" if !self.scope.sets(name) => {
+                self.of_bash("$HOSTNAME");
+                Expr::Call("hostname.get", Vec::new())
+            }
+            _ if self.scope.sets(name) => {
+                let order = self.scope.order();
+                let early = order.is_from_outside(name)
+                    && !order.is_set_at_begin(name)
+                    && !self.set.contains(name);
+                if early {
+                    Expr::Outside(name.to_owned())
+                } else {
+                    Expr::Var(name.to_owned())
+                }
+            }
+            _ if self.nounset => assert_set(Expr::Outside(name.to_owned()), name),
             _ => Expr::Outside(name.to_owned()),
         })
     }
 
+    /// `$#`.
+    fn count(&self) -> Lowered<Expr> {
+        if self.function.is_some() {
+            if self.shifted > 0 {
+                return Err("the number of what is left of a function's arguments".into());
+            }
+            let count = "tostring(select(\"#\", ...))".to_owned();
+            return Ok(Expr::Lua(vec![LuaPart::Code(count)]));
+        }
+        if !self.scope.is_of_ucarp() {
+            let left = self.scope.arguments_after(self.shifted);
+            return Ok(Expr::Given(vec![left.to_string()]));
+        }
+        let (all, without) = (
+            3_usize.saturating_sub(self.shifted),
+            2_usize.saturating_sub(self.shifted),
+        );
+        Ok(Expr::Lua(vec![
+            LuaPart::Code("(if ".into()),
+            LuaPart::Value(Expr::Xparam),
+            LuaPart::Code(format!(" ~= \"\" then \"{all}\" else \"{without}\")")),
+        ]))
+    }
+
+    /// `"$*"`.
+    pub(super) fn all_joined(&self) -> Expr {
+        if self.function.is_some() {
+            let from = self.shifted + 1;
+            let code = if from == 1 {
+                "table.concat({ ... }, \" \")".to_owned()
+            } else {
+                format!("table.concat({{ ... }}, \" \", {from})")
+            };
+            return Expr::Lua(vec![LuaPart::Code(code)]);
+        }
+        if !self.scope.is_of_ucarp() {
+            let mut parts = Vec::new();
+            for number in 1..=self.scope.arguments_after(self.shifted) {
+                if number > 1 {
+                    parts.push(Expr::Text(" ".into()));
+                }
+                parts.push(self.positional(number));
+            }
+            return join(parts);
+        }
+        let blank = || Expr::Text(" ".into());
+        let more = Expr::Lua(vec![
+            LuaPart::Code("(if ".into()),
+            LuaPart::Value(Expr::Xparam),
+            LuaPart::Code(" ~= \"\" then \" \" .. ".into()),
+            LuaPart::Value(Expr::Xparam),
+            LuaPart::Code(" else \"\")".into()),
+        ]);
+        match self.shifted {
+            0 => join(vec![Expr::Dev, blank(), Expr::Vip, more]),
+            1 => join(vec![Expr::Vip, more]),
+            2 => Expr::Xparam,
+            _ => Expr::Text(String::new()),
+        }
+    }
+
     fn positional(&self, number: usize) -> Expr {
         if number == 0 {
-            return Expr::Text(self.settings.script.clone());
+            return Expr::Text(self.scope.path().to_owned());
         }
         let number = number + self.shifted;
         match &self.function {
@@ -118,42 +167,61 @@ impl Lower<'_> {
         }
     }
 
-    fn expansion(&mut self, name: &str, op: &str, word: &Word) -> Lowered<Expr> {
+    /// Is it set, and with a colon: not empty?
+    pub(super) fn is_set(&mut self, name: &str, op: &str) -> Lowered<Cond> {
         let value = self.parameter(name)?;
+        if op.starts_with(':') || name.parse::<usize>().is_ok() {
+            return Ok(Cond::Empty(value).not());
+        }
+        match value {
+            Expr::Outside(name) => Ok(Cond::Given(name)),
+            Expr::Var(_) if self.scope.order().is_set_first(name) => Ok(Cond::Const(true)),
+            Expr::Dev | Expr::Vip => Ok(Cond::Const(true)),
+            _ => Err(format!("whether ${name} is empty or not set")),
+        }
+    }
+
+    fn expansion(&mut self, name: &str, op: &str, word: &Word) -> Lowered<Expr> {
         let text = |what: &str| {
             word.literal()
                 .ok_or_else(|| format!("{what} that is not fixed"))
         };
+        if name == "0"
+            && let Some(part) = source::of_path(self.scope.path(), op, word)
+        {
+            return Ok(Expr::Text(part));
+        }
         Ok(match op {
-            ":-" | ":=" | "-" | "=" => {
-                let other = self.word(word)?;
-                Expr::Call("default", vec![value, other])
+            ":-" => Expr::Call("default", vec![self.parameter(name)?, self.word(word)?]),
+            "-" => self.unless_set(name, word)?,
+            ":=" | "=" => self.set_default(name, op, word)?,
+            ":+" | "+" => {
+                let set = self.is_set(name, op)?;
+                let value = self.word(word)?;
+                choose(set, value)
             }
-            ":+" | "+" => Expr::Lua(vec![
-                LuaPart::Code("(if ".into()),
-                LuaPart::Value(value),
-                LuaPart::Code(" ~= \"\" then ".into()),
-                LuaPart::Value(self.word(word)?),
-                LuaPart::Code(" else \"\")".into()),
-            ]),
-            ":?" | "?" => Expr::Call(
-                "assert_set",
-                vec![value, Expr::Text(format!("{name} is not set"))],
-            ),
+            ":?" | "?" => assert_set(self.parameter(name)?, name),
             "length" => Expr::Lua(vec![
                 LuaPart::Code("tostring(#".into()),
-                LuaPart::Value(value),
+                LuaPart::Value(self.parameter(name)?),
                 LuaPart::Code(")".into()),
             ]),
             "%" | "%%" | "#" | "##" => {
+                let value = self.parameter(name)?;
                 let pattern = cut(op, &text("a pattern")?)?;
                 let found = Expr::Call("string.match", vec![value.clone(), Expr::Text(pattern)]);
                 Expr::Or(Box::new(found), Box::new(value))
             }
             "//" | "/" => {
+                self.of_bash("${X/Y/Z}");
+                let value = self.parameter(name)?;
                 let text = text("a replacement")?;
                 let (from, to) = text.split_once('/').unwrap_or((&text, ""));
-                if from.contains(['*', '?', '[']) || from.is_empty() {
+                if from.contains(['*', '?', '[', '\\'])
+                    || from.is_empty()
+                    || from.starts_with(['#', '%'])
+                    || to.contains('&')
+                {
                     return Err("a replacement with a pattern".into());
                 }
                 let from: String = from.chars().map(escaped).collect();
@@ -161,80 +229,80 @@ impl Lower<'_> {
                 if op == "/" {
                     args.push(Expr::Lua(vec![LuaPart::Code("1".into())]));
                 }
-                // gsub gives two values; parentheses keep the first.
-                Expr::Lua(vec![
-                    LuaPart::Code("(".into()),
-                    LuaPart::Value(Expr::Call("string.gsub", args)),
-                    LuaPart::Code(")".into()),
-                ])
+                Expr::Call("string.gsub", args)
             }
             _ => return Err(format!("the expansion ${{{name}{op}...}}")),
         })
     }
 
+    /// `${X-word}`: an empty value stays.
+    fn unless_set(&mut self, name: &str, word: &Word) -> Lowered<Expr> {
+        let value = self.parameter(name)?;
+        let other = self.word(word)?;
+        Ok(match &value {
+            Expr::Outside(outside) => Expr::If(
+                Box::new(Cond::Given(outside.clone())),
+                Box::new(value.clone()),
+                Box::new(other),
+            ),
+            Expr::Var(_) if self.scope.order().is_set_first(name) => value,
+            Expr::Dev | Expr::Vip => value,
+            Expr::Xparam | Expr::Arg(..) => Expr::Call("default", vec![value, other]),
+            Expr::Text(text) if text.is_empty() => other,
+            _ => return Err(format!("whether ${name} is empty or not set")),
+        })
+    }
+
+    /// `${X:=word}`: it is set before the command runs.
+    fn set_default(&mut self, name: &str, op: &str, word: &Word) -> Lowered<Expr> {
+        if name.parse::<usize>().is_ok() || self.before.is_none() {
+            return Err("a variable that is set in the middle of something".into());
+        }
+        let value = if op == "=" {
+            self.unless_set(name, word)?
+        } else {
+            Expr::Call("default", vec![self.parameter(name)?, self.word(word)?])
+        };
+        let step = self.assigned(name.to_owned(), value);
+        if let Some(before) = &mut self.before {
+            before.extend(step);
+        }
+        Ok(Expr::Var(name.to_owned()))
+    }
+
     /// `$( ... )`.
     fn substitution(&mut self, items: &[Item]) -> Lowered<Expr> {
-        if let Some(program) = super::scope::located(items) {
+        if let Some(program) = super::values::located(items) {
             return Ok(Expr::Text(program));
+        }
+        if let Some(part) = source::part_of_path(items, self.scope.path()) {
+            return Ok(Expr::Text(part));
         }
         let [item] = items else {
             return Err("the output of several commands".into());
         };
-        if !item.rest.is_empty() || item.background {
+        // Whether it works is not asked.
+        let ignored = matches!(item.rest.as_slice(), [(false, other)] if super::is_no_op(other));
+        if !(item.rest.is_empty() || ignored) || item.background || item.first.negated {
             return Err("the output of several commands".into());
         }
-        let words = |index: usize| match item.first.commands.get(index).map(|command| &command.kind)
-        {
-            Some(Kind::Simple { assigns, words }) if assigns.is_empty() => Some(words.clone()),
-            _ => None,
-        };
-        match item.first.commands.len() {
-            1 => {
-                let words = words(0).ok_or("the output of a block")?;
-                let (name, args) = self.call(&words)?;
-                self.output(&name, &args)
-            }
-            2 => {
-                // $(echo "$LIST" | tr ',' ' ')
-                let (Some(echo), Some(tr)) = (words(0), words(1)) else {
-                    return Err("a pipe".into());
-                };
-                let ((echo, value), (tr, sets)) = (self.call(&echo)?, self.call(&tr)?);
-                match (echo.as_str(), tr.as_str(), sets.as_slice()) {
-                    ("echo", "tr", [from, to])
-                        if from.word().chars().count() == 1 && to.word().chars().count() == 1 =>
-                    {
-                        let from: String = from.word().chars().map(escaped).collect();
-                        let args = vec![
-                            commands::joined(&value),
-                            Expr::Text(from),
-                            Expr::Text(to.word().replace('%', "%%")),
-                        ];
-                        Ok(Expr::Lua(vec![
-                            LuaPart::Code("(".into()),
-                            LuaPart::Value(Expr::Call("string.gsub", args)),
-                            LuaPart::Code(")".into()),
-                        ]))
-                    }
-                    _ => Err("a pipe".into()),
-                }
-            }
-            _ => Err("a pipe".into()),
-        }
+        self.piped_text(&item.first.commands)
     }
 
-    fn output(&mut self, name: &str, args: &[Arg]) -> Lowered<Expr> {
+    /// What a command says.
+    pub(super) fn output(&mut self, name: &str, args: &[Arg]) -> Lowered<Expr> {
         let base = name.rsplit('/').next().unwrap_or(name);
         let word = |index: usize| args.get(index).map(Arg::word).unwrap_or_default();
-        let script = self.settings.script.clone();
-        let directory = script
-            .rsplit_once('/')
-            .map_or(".", |(directory, _)| directory)
-            .to_owned();
+        if self.scope.function(name).is_some() {
+            return Err("the output of a function".into());
+        }
+        let first = || {
+            args.first()
+                .map_or_else(|| Expr::Text(String::new()), |arg| arg.value.clone())
+        };
         Ok(match (base, args.len()) {
-            ("hostname", 0) | ("uname", 1) if base == "hostname" || word(0) == "-n" => {
-                Expr::Call("hostname.get", Vec::new())
-            }
+            ("hostname", 0) => Expr::Call("hostname.get", Vec::new()),
+            ("uname", 1) if word(0) == "-n" => Expr::Call("hostname.get", Vec::new()),
             ("hostname", 1) if matches!(word(0), "-s" | "--short") => Expr::Call(
                 "string.match",
                 vec![
@@ -242,74 +310,87 @@ impl Lower<'_> {
                     Expr::Text("^[^.]+".into()),
                 ],
             ),
-            ("cat", 1) => Expr::Call(
-                "read",
-                vec![args.first().map(|arg| arg.value.clone()).ok_or("cat")?],
-            ),
+            ("hostname", _) => Expr::Output(commands::program(self, name, args)?),
+            ("cat", 1) if !word(0).starts_with('-') => self.file_text(first())?,
             ("date", 1) if word(0) == "+%s" => Expr::Lua(vec![LuaPart::Code(
                 "string.format(\"%d\", clock.wall())".into(),
             )]),
-            ("date", _) => {
+            ("date", _) if self.logging => {
                 self.differs("the date is left out: carpd's log has its own");
                 Expr::Text(String::new())
             }
-            ("basename", 1) if word(0) == script => {
-                Expr::Text(script.rsplit('/').next().unwrap_or_default().to_owned())
+            ("basename", 1) => {
+                let found = Expr::Call(
+                    "string.match",
+                    vec![first(), Expr::Text("([^/]+)/*$".into())],
+                );
+                Expr::Or(Box::new(found), Box::new(first()))
             }
-            ("dirname", 1) if word(0) == script => Expr::Text(directory),
-            ("echo", _) => commands::echo(args)?,
-            _ => match commands::translate(self, name, args)? {
-                commands::Done::Actions(mut actions) => match (actions.pop(), actions.is_empty()) {
-                    (Some(Action::Run(run)), true) => Expr::Output(run),
-                    _ => return Err("the output of a command that has none in a hook".into()),
-                },
-                _ => return Err("the output of a command that has none in a hook".into()),
-            },
+            ("seq", 1..=3) => self.sequence(name, args)?,
+            ("echo", _) => {
+                let dash = !self.scope.is_bash();
+                commands::echo(args, dash)?.0
+            }
+            ("printf", _) => commands::printf(args)?,
+            ("sysctl", 2) if word(0) == "-n" => Expr::Call(
+                "sysctl.get",
+                vec![args.get(1).map(|arg| arg.value.clone()).ok_or("sysctl")?],
+            ),
+            _ => self.program_output(name, args)?,
         })
     }
 
-    fn arithmetic(&mut self, text: &str) -> Lowered<Expr> {
-        let mut parts = vec![LuaPart::Code("string.format(\"%d\", ".into())];
-        let mut rest = text.trim();
-        while let Some(c) = rest.chars().next() {
-            let len = match c {
-                c if c.is_ascii_digit() => rest
-                    .find(|c: char| !c.is_ascii_digit())
-                    .unwrap_or(rest.len()),
-                c if c.is_ascii_alphabetic() || c == '_' => rest
-                    .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-                    .unwrap_or(rest.len()),
-                _ => c.len_utf8(),
-            };
-            let (token, after) = rest.split_at(len);
-            rest = after;
-            match c {
-                '$' => {}
-                c if c.is_ascii_alphabetic() || c == '_' => {
-                    let value = self.parameter(token)?;
-                    parts.push(LuaPart::Code("(tonumber(".into()));
-                    parts.push(LuaPart::Value(value));
-                    parts.push(LuaPart::Code(") or 0)".into()));
-                }
-                '/' => parts.push(LuaPart::Code("//".into())),
-                c if c.is_ascii_digit() || " +-*%()".contains(c) => {
-                    parts.push(LuaPart::Code(token.to_owned()));
-                }
-                _ => return Err("this arithmetic".into()),
+    /// The content of a file, if a hook may read it as one.
+    pub(super) fn file_text(&mut self, path: Expr) -> Lowered<Expr> {
+        match self.fixed(&path) {
+            Some(text) if !text.starts_with('/') => Err(format!("{text} is no absolute path")),
+            // Files of the kernel are read by a program.
+            Some(text)
+                if ["/proc/", "/sys/", "/dev/"]
+                    .iter()
+                    .any(|at| text.starts_with(at)) =>
+            {
+                let arg = self.arg(path);
+                Ok(Expr::Output(commands::program(self, "cat", &[arg])?))
             }
+            _ => Ok(Expr::Call("read", vec![path])),
         }
-        parts.push(LuaPart::Code(")".into()));
-        Ok(Expr::Lua(parts))
+    }
+
+    /// `seq FROM TO`, where the numbers are known; otherwise the program says them.
+    fn sequence(&mut self, name: &str, args: &[Arg]) -> Lowered<Expr> {
+        let numbers: Option<Vec<i64>> = args.iter().map(|arg| arg.word().parse().ok()).collect();
+        let (from, step, to) = match numbers.as_deref() {
+            Some([to]) => (1, 1, *to),
+            Some([from, to]) => (*from, 1, *to),
+            Some([from, step, to]) => (*from, *step, *to),
+            _ => return self.program_output(name, args),
+        };
+        if step <= 0 || (to - from) / step > 500 {
+            return self.program_output(name, args);
+        }
+        let step = usize::try_from(step).unwrap_or(1);
+        let all: Vec<String> = (from..=to).step_by(step).map(|n| n.to_string()).collect();
+        Ok(Expr::Text(all.join("\n")))
     }
 }
 
-/// Does it follow from the virtual host, and so differ from one to the next?
-fn depends_on_event(value: &Expr) -> bool {
-    match value {
-        Expr::Dev | Expr::Vip | Expr::Cidr | Expr::Xparam | Expr::Outside(_) => true,
-        Expr::Join(parts) | Expr::Call(_, parts) => parts.iter().any(depends_on_event),
-        Expr::Or(a, b) => depends_on_event(a) || depends_on_event(b),
-        _ => false,
+/// The text, or the hook fails.
+fn assert_set(value: Expr, name: &str) -> Expr {
+    let message = Expr::Text(format!("{name} is not set"));
+    Expr::Call("assert_set", vec![value, message])
+}
+
+/// The value if the condition holds, and nothing otherwise.
+fn choose(cond: Cond, value: Expr) -> Expr {
+    match cond {
+        Cond::Const(true) => value,
+        Cond::Const(false) => Expr::Text(String::new()),
+        cond => Expr::If(
+            Box::new(cond),
+            Box::new(value),
+            Box::new(Expr::Text(String::new())),
+        ),
     }
 }
 

@@ -6,6 +6,131 @@ use std::collections::BTreeSet;
 /// Name and text.
 const HELPERS: &[(&str, &str)] = &[
     (
+        "refuse",
+        "-- What the hook may not do ends it.\nlocal function refuse(problem)\n  \
+           if string.find(tostring(problem), \"not granted\", 1, true) then\n    error(problem, 0)\n  end\nend\n",
+    ),
+    (
+        "status_of",
+        "-- Runs a granted command line; its exit status, 127 if it cannot be run.\nlocal function status_of(name, holes)\n  \
+           local worked, result = pcall(command.run, name, holes)\n  \
+           if not worked then\n    refuse(result)\n    log.warn(\"A command could not be run\", { command = name, problem = tostring(result) })\n    \
+           return 127\n  end\n  \
+           if result.status ~= 0 then\n    \
+             log.warn(\"A command failed\", { command = name, status = result.status, said = result.stderr })\n  end\n  \
+           return result.status\nend\n",
+    ),
+    (
+        "words",
+        "-- The words of a text.\nlocal function words(text)\n  local found = {}\n  \
+           for word in string.gmatch(text, \"%S+\") do\n    table.insert(found, word)\n  end\n  return found\nend\n",
+    ),
+    (
+        "lines",
+        "-- The lines of a text.\nlocal function lines(text)\n  \
+           return if text == \"\" then {} else string.split(text, \"\\n\")\nend\n",
+    ),
+    (
+        "has_route",
+        "-- Is there a route to this destination?\nlocal function has_route(dst, options)\n  \
+           local function plain(text)\n    return (string.gsub(string.gsub(text, \"^0%.0%.0%.0/0$\", \"default\"), \"/32$\", \"\"))\n  end\n  \
+           for _, found in facts.routes(options.table) do\n    \
+             local same = (found.metric or 0) == (options.metric or if string.find(dst, \":\", 1, true) then 1024 else 0)\n    \
+             if same and plain(found.dst) == plain(dst) then\n      return true, found\n    end\n  end\n  return false\nend\n",
+    ),
+    (
+        "add_route",
+        "-- Adds a route; one that is there already stays, and that is a failure.\nlocal function add_route(dst, options)\n  \
+           if has_route(dst, options) then\n    error(\"there is a route to \" .. dst)\n  end\n  \
+           route.replace(dst, options)\nend\n",
+    ),
+    (
+        "insert_route",
+        "-- Adds a route before one to the same place; a hook can only take that one's place.\nlocal function insert_route(dst, options)\n  \
+           local there, found = has_route(dst, options)\n  \
+           if there and found.via ~= options.via then\n    error(\"not granted: a second route to \" .. dst)\n  end\n  \
+           route.replace(dst, options)\nend\n",
+    ),
+    (
+        "changed",
+        "-- Calls a function of the host; did it change anything?\nlocal function changed(call, ...)\n  \
+           local worked, outcome = pcall(call, ...)\n  \
+           if not worked then\n    refuse(outcome)\n    log.warn(\"Went on after a failure\", { problem = tostring(outcome) })\n  end\n  \
+           return worked and outcome ~= \"unchanged\"\nend\n",
+    ),
+    (
+        "answered",
+        "-- Asks another host; was the answer a good one?\nlocal function answered(call, ...)\n  \
+           local worked, answer = pcall(call, ...)\n  \
+           if not worked then\n    refuse(answer)\n    log.warn(\"Went on after a failure\", { problem = tostring(answer) })\n  end\n  \
+           return worked and answer.status < 400\nend\n",
+    ),
+    (
+        "number",
+        "-- The number that a text is; what is none compares with nothing.\nlocal function number(text)\n  \
+           return tonumber(text) or 0 / 0\nend\n",
+    ),
+    (
+        "squeeze",
+        "-- The words of a text with one blank between them.\nlocal function squeeze(text)\n  \
+           return table.concat(words(text), \" \")\nend\n",
+    ),
+    (
+        "grep",
+        "-- The lines in which a pattern is found, or all others.\nlocal function grep(text, pattern, others, plain)\n  local found = {}\n  \
+           for _, line in lines(text) do\n    \
+             if (string.find(line, pattern, 1, plain) ~= nil) ~= others then\n      table.insert(found, line)\n    end\n  end\n  \
+           return table.concat(found, \"\\n\")\nend\n",
+    ),
+    (
+        "has_line",
+        "-- Is a pattern found in a line of the text, or is there another line?\nlocal function has_line(text, pattern, others, plain)\n  \
+           for _, line in lines(text) do\n    \
+             if (string.find(line, pattern, 1, plain) ~= nil) ~= others then\n      return true\n    end\n  end\n  \
+           return false\nend\n",
+    ),
+    (
+        "cut",
+        "-- A field of each line, as cut(1) has it.\nlocal function cut(text, separator, field)\n  local found = {}\n  \
+           for _, line in lines(text) do\n    local fields = string.split(line, separator)\n    \
+             table.insert(found, if #fields == 1 then line else fields[field] or \"\")\n  end\n  \
+           return table.concat(found, \"\\n\")\nend\n",
+    ),
+    (
+        "column",
+        "-- A field of each line, as awk(1) has it; -1 is the last.\nlocal function column(text, field, separator)\n  local found = {}\n  \
+           for _, line in lines(text) do\n    local fields = if separator then string.split(line, separator) else words(line)\n    \
+             table.insert(found, fields[if field < 0 then #fields else field] or \"\")\n  end\n  \
+           return table.concat(found, \"\\n\")\nend\n",
+    ),
+    (
+        "head",
+        "-- The first lines of a text.\nlocal function head(text, count)\n  \
+           return table.concat(lines(text), \"\\n\", 1, math.min(count, #lines(text)))\nend\n",
+    ),
+    (
+        "tail",
+        "-- The last lines of a text.\nlocal function tail(text, count)\n  local all = lines(text)\n  \
+           return table.concat(all, \"\\n\", math.max(1, #all - count + 1))\nend\n",
+    ),
+    (
+        "sed",
+        "-- Replaces in each line what a pattern finds.\nlocal function sed(text, pattern, by, count)\n  local found = {}\n  \
+           for _, line in lines(text) do\n    table.insert(found, (string.gsub(line, pattern, by, count)))\n  end\n  \
+           return table.concat(found, \"\\n\")\nend\n",
+    ),
+    (
+        "must_output",
+        "-- What a granted command line writes; it must work.\nlocal function must_output(name, holes)\n  \
+           local result = command.run(name, holes)\n  assert(result.status == 0, name .. \" failed\")\n  \
+           return (string.gsub(result.stdout, \"\\n+$\", \"\"))\nend\n",
+    ),
+    (
+        "all_output",
+        "-- All that a granted command line says.\nlocal function all_output(name, holes)\n  \
+           local result = command.run(name, holes)\n  return result.stdout .. result.stderr\nend\n",
+    ),
+    (
         "append",
         "-- Puts text at the end of a file.\nlocal function append(path, text, options)\n  \
            file.write(path, (file.read(path) or \"\") .. text, options)\nend\n",
@@ -16,21 +141,15 @@ const HELPERS: &[(&str, &str)] = &[
            return if text ~= \"\" then text else error(message)\nend\n",
     ),
     (
-        "copy",
-        "-- Copies a file.\nlocal function copy(from, to, options)\n  local content = file.read(from)\n  \
-           if content == nil then\n    error(\"there is no \" .. from)\n  end\n  file.write(to, content, options)\nend\n",
-    ),
-    (
         "default",
         "-- The text, or another one if it is empty.\nlocal function default(text, other)\n  \
            return if text ~= nil and text ~= \"\" then text else other\nend\n",
     ),
     (
         "has_address",
-        "-- Does the device, or any, have this address?\nlocal function has_address(text, dev)\n  \
-           local ip, whole = string.match(text, \"^[^/]+\"), string.find(text, \"/\", 1, true)\n  \
+        "-- Has the device, or any, an address with this text in it?\nlocal function has_address(text, dev)\n  \
            for _, found in if dev then facts.addresses(dev) else facts.addresses() do\n    \
-             if found.cidr == text or (not whole and string.match(found.cidr, \"^[^/]+\") == ip) then\n      return true\n    end\n  \
+             if string.find(\" \" .. found.cidr, text, 1, true) then\n      return true\n    end\n  \
            end\n  return false\nend\n",
     ),
     (
@@ -52,10 +171,7 @@ const HELPERS: &[(&str, &str)] = &[
     ),
     (
         "run",
-        "-- Runs a granted command line; did it work?\nlocal function run(name, holes)\n  local result = command.run(name, holes)\n  \
-           if result.status ~= 0 then\n    \
-             log.warn(\"A command failed\", { command = name, status = result.status, said = result.stderr })\n  end\n  \
-           return result.status == 0\nend\n",
+        "-- Runs a granted command line; did it work?\nlocal function run(name, holes)\n  return status_of(name, holes) == 0\nend\n",
     ),
     (
         "touch",
@@ -64,15 +180,30 @@ const HELPERS: &[(&str, &str)] = &[
     ),
     (
         "try",
-        "-- Calls a function of the host; did it work?\nlocal function try(call, ...)\n  local worked, problem = pcall(call, ...)\n  \
-           if not worked then\n    log.warn(\"Went on after a failure\", { problem = tostring(problem) })\n  end\n  \
+        "-- Calls a function of the host; did it work? What is not granted is no failure to go past.\n\
+           local function try(call, ...)\n  local worked, problem = pcall(call, ...)\n  \
+           if not worked then\n    refuse(problem)\n    log.warn(\"Went on after a failure\", { problem = tostring(problem) })\n  end\n  \
            return worked\nend\n",
     ),
-    (
-        "words",
-        "-- The words of a text.\nlocal function words(text)\n  local found = {}\n  \
-           for word in string.gmatch(text, \"%S+\") do\n    table.insert(found, word)\n  end\n  return found\nend\n",
-    ),
+];
+
+/// Helpers that call others, each before those that it calls.
+const NEEDS: &[(&str, &[&str])] = &[
+    ("run", &["status_of"]),
+    ("status_of", &["refuse"]),
+    ("try", &["refuse"]),
+    ("changed", &["refuse"]),
+    ("answered", &["refuse"]),
+    ("add_route", &["has_route"]),
+    ("insert_route", &["has_route"]),
+    ("squeeze", &["words"]),
+    ("column", &["words", "lines"]),
+    ("grep", &["lines"]),
+    ("has_line", &["lines"]),
+    ("cut", &["lines"]),
+    ("head", &["lines"]),
+    ("tail", &["lines"]),
+    ("sed", &["lines"]),
 ];
 
 /// Names that a script's variables must not take.
@@ -82,6 +213,13 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 
 /// The text of those that are called.
 pub(super) fn text(used: &BTreeSet<&'static str>) -> String {
+    let mut used = used.clone();
+    // What they call themselves.
+    for (caller, needed) in NEEDS {
+        if used.contains(caller) {
+            used.extend(needed.iter().copied());
+        }
+    }
     let called = HELPERS.iter().filter(|(name, _)| used.contains(name));
     called.map(|(_, text)| format!("\n{text}")).collect()
 }

@@ -30,6 +30,7 @@ const TAKEN: &[&str] = &[
     "print",
     "require",
     "select",
+    "status",
     "string",
     "table",
     "tonumber",
@@ -113,5 +114,16 @@ pub(super) fn log(level: &str) -> &'static str {
         "warn" => "log.warn",
         "error" => "log.error",
         _ => "log.info",
+    }
+}
+
+/// The function for a method of HTTP.
+pub(super) fn http(verb: &str) -> &'static str {
+    match verb {
+        "post" => "http.post",
+        "put" => "http.put",
+        "patch" => "http.patch",
+        "delete" => "http.delete",
+        _ => "http.get",
     }
 }

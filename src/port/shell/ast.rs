@@ -83,8 +83,23 @@ pub(crate) enum Kind {
     Function { name: String, body: Vec<Item> },
     /// `[[ ... ]]`, by its words.
     Test(Vec<Word>),
-    /// `(( ... ))`.
-    Arithmetic,
+    /// `(( ... ))`, its inside.
+    Arithmetic(String),
+    /// What this reader does not read, and why: an array, a loop that counts, a mistake.
+    Unread(String),
+    /// `. FILE`, with what is in the file.
+    Sourced(Box<Sourced>),
+}
+
+/// A file that is read with `.`.
+#[derive(Debug, Clone)]
+pub(crate) struct Sourced {
+    /// Its path, as the script has it.
+    pub(crate) path: String,
+    /// Its text.
+    pub(crate) text: String,
+    /// What it is made of.
+    pub(crate) script: Script,
 }
 
 /// `2>file`, `>>file`, `<file`, a here-document.
@@ -158,7 +173,35 @@ impl Kind {
             Self::Case { arms, .. } => arms.iter().map(|(_, body)| body.as_slice()).collect(),
             Self::For { body, .. } | Self::Function { body, .. } => vec![body],
             Self::Block { items, .. } => vec![items],
-            Self::Simple { .. } | Self::Test(_) | Self::Arithmetic => Vec::new(),
+            Self::Simple { .. }
+            | Self::Test(_)
+            | Self::Arithmetic(_)
+            | Self::Unread(_)
+            | Self::Sourced(_) => Vec::new(),
+        }
+    }
+}
+
+impl Kind {
+    /// As [`Kind::lists`], to be changed.
+    pub(crate) fn lists_mut(&mut self) -> Vec<&mut Vec<Item>> {
+        match self {
+            Self::If { arms, otherwise } => arms
+                .iter_mut()
+                .flat_map(|(condition, body)| [condition, body])
+                .chain(std::iter::once(otherwise))
+                .collect(),
+            Self::While {
+                condition, body, ..
+            } => vec![condition, body],
+            Self::Case { arms, .. } => arms.iter_mut().map(|(_, body)| body).collect(),
+            Self::For { body, .. } | Self::Function { body, .. } => vec![body],
+            Self::Block { items, .. } => vec![items],
+            Self::Simple { .. }
+            | Self::Test(_)
+            | Self::Arithmetic(_)
+            | Self::Unread(_)
+            | Self::Sourced(_) => Vec::new(),
         }
     }
 }

@@ -4,12 +4,13 @@
 //! run.
 
 mod ast;
+mod compound;
 mod parse;
 #[cfg(test)]
 mod tests;
 mod word;
 
-pub(crate) use ast::{Command, Item, Kind, Piece, Pipeline, Redirect, Script, Word};
+pub(crate) use ast::{Command, Item, Kind, Piece, Pipeline, Redirect, Script, Sourced, Word};
 pub(crate) use parse::parse;
 
 /// What cannot be read as a shell script.

@@ -18,6 +18,10 @@ pub(super) struct Parser<'a> {
     /// Lines before the first of `source`: a backtick's inside is read on its own.
     pub(super) lines_before: usize,
     pub(super) depth: usize,
+    /// Where its lines end.
+    ends: Vec<usize>,
+    /// What of the command at hand cannot be read.
+    pub(super) unread: Option<String>,
     comments: Vec<(usize, String)>,
     /// Here-documents whose text begins after this line: the redirection's place in `ready`,
     /// delimiter, tabs stripped, expanded.
@@ -26,15 +30,32 @@ pub(super) struct Parser<'a> {
     ready: Vec<Word>,
 }
 
-/// Reads a script.
+/// Reads a script. What cannot be read of it is an item of its own.
 ///
 /// # Errors
-/// [`SyntaxError`] with the line.
+/// [`SyntaxError`] with the line if there is nothing that can be read.
 pub(crate) fn parse(source: &str) -> Result<Script, SyntaxError> {
     let mut parser = Parser::new(source, 0, 0);
-    let mut items = parser.list(&[])?;
-    if parser.at < source.len() {
-        return Err(parser.error("this does not belong here"));
+    let (mut items, mut first) = (Vec::new(), None);
+    loop {
+        let begin = parser.at;
+        match parser.next_item() {
+            Ok(Some(item)) => items.push(item),
+            Ok(None) => break,
+            Err(error) => {
+                items.push(parser.skip(begin, &error));
+                first.get_or_insert(error);
+            }
+        }
+    }
+    let unread = |item: &Item| {
+        let [command] = item.first.commands.as_slice() else {
+            return false;
+        };
+        matches!(command.kind, Kind::Unread(_))
+    };
+    if let Some(error) = first.filter(|_| items.iter().all(unread)) {
+        return Err(error);
     }
     for item in &mut items {
         fill(item, &parser.ready);
@@ -46,12 +67,14 @@ pub(crate) fn parse(source: &str) -> Result<Script, SyntaxError> {
 }
 
 impl<'a> Parser<'a> {
-    pub(super) const fn new(source: &'a str, lines_before: usize, depth: usize) -> Self {
+    pub(super) fn new(source: &'a str, lines_before: usize, depth: usize) -> Self {
         Self {
             source,
             at: 0,
             lines_before,
             depth,
+            ends: source.match_indices('\n').map(|(at, _)| at).collect(),
+            unread: None,
             comments: Vec::new(),
             pending: Vec::new(),
             ready: Vec::new(),
@@ -63,8 +86,7 @@ impl<'a> Parser<'a> {
     }
 
     pub(super) fn line(&self) -> usize {
-        let before = self.source.get(..self.at).unwrap_or(self.source);
-        self.lines_before + before.bytes().filter(|b| *b == b'\n').count() + 1
+        self.lines_before + self.ends.partition_point(|end| *end < self.at) + 1
     }
 
     pub(super) fn error(&self, what: impl Into<String>) -> SyntaxError {
@@ -81,7 +103,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Blanks, continued lines and comments; not the end of the line.
-    fn blanks(&mut self) {
+    pub(super) fn blanks(&mut self) {
         loop {
             let rest = self.rest();
             if rest.starts_with("\\\n") {
@@ -112,7 +134,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Blanks and empty lines. At the end of a line its here-documents follow.
-    fn lines(&mut self) -> Result<(), SyntaxError> {
+    pub(super) fn lines(&mut self) -> Result<(), SyntaxError> {
         loop {
             self.blanks();
             if !self.eat("\n") {
@@ -126,10 +148,9 @@ impl<'a> Parser<'a> {
         for (number, delimiter, strip, expand) in std::mem::take(&mut self.pending) {
             let mut text = String::new();
             loop {
+                // As shells do: what has no end ends with the file.
                 if self.at >= self.source.len() {
-                    return Err(self.error(format!(
-                        "the here-document that {delimiter} ends has no end"
-                    )));
+                    break;
                 }
                 let line = self.rest().split('\n').next().unwrap_or_default();
                 self.at = (self.at + line.len() + 1).min(self.source.len());
@@ -170,7 +191,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Is this word here, as a word of its own?
-    fn keyword(&mut self, word: &str) -> bool {
+    pub(super) fn keyword(&mut self, word: &str) -> bool {
         let next = self
             .rest()
             .strip_prefix(word)
@@ -181,12 +202,60 @@ impl<'a> Parser<'a> {
         there
     }
 
-    fn expect(&mut self, word: &str) -> Result<(), SyntaxError> {
+    pub(super) fn expect(&mut self, word: &str) -> Result<(), SyntaxError> {
         self.lines()?;
         if self.eat(word) {
             Ok(())
         } else {
             Err(self.error(format!("{word:?} is missing")))
+        }
+    }
+
+    /// The next item of the script itself; `None` at its end.
+    fn next_item(&mut self) -> Result<Option<Item>, SyntaxError> {
+        self.depth = 0;
+        self.lines()?;
+        if self.at >= self.source.len() {
+            return Ok(None);
+        }
+        if let Some(word) = self.at_reserved() {
+            return Err(self.error(format!("{word:?} does not belong here")));
+        }
+        self.item().map(Some)
+    }
+
+    /// What cannot be read, from here to the end of the line where that was seen: shells end
+    /// there, and so does the hook.
+    fn skip(&mut self, begin: usize, error: &SyntaxError) -> Item {
+        let seen = self.at.max(begin + 1);
+        let end = self.ends.iter().copied().find(|end| *end >= seen);
+        let end = end.unwrap_or(self.source.len());
+        self.pending.clear();
+        self.unread = None;
+        self.at = begin;
+        self.blanks();
+        while self.eat("\n") {
+            self.blanks();
+        }
+        let begin = self.at.min(end);
+        let line = self.line();
+        self.comments.retain(|(of, _)| *of < line);
+        self.comments.dedup();
+        self.at = end;
+        let command = Command {
+            line,
+            kind: Kind::Unread(format!("it cannot be read: {}", error.what)),
+            redirects: Vec::new(),
+        };
+        Item {
+            line,
+            span: begin..end,
+            first: Pipeline {
+                negated: false,
+                commands: vec![command],
+            },
+            rest: Vec::new(),
+            background: false,
         }
     }
 
@@ -232,8 +301,10 @@ impl<'a> Parser<'a> {
         }
         let end = self.at;
         let background = !self.rest().starts_with("&&") && self.eat("&");
-        if !background && !self.rest().starts_with(";;") {
-            self.eat(";");
+        let ended = background || (!self.rest().starts_with(";;") && self.eat(";"));
+        let after = self.rest();
+        if !ended && !after.is_empty() && !after.starts_with('\n') && self.at_reserved().is_none() {
+            return Err(self.error("this does not belong here"));
         }
         Ok(Item {
             line,
@@ -284,192 +355,6 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn compound(&mut self) -> Result<Option<Kind>, SyntaxError> {
-        Ok(Some(if self.keyword("if") {
-            self.if_clause()?
-        } else if self.keyword("for") {
-            self.for_clause()?
-        } else if self.keyword("while") {
-            self.while_clause(false)?
-        } else if self.keyword("until") {
-            self.while_clause(true)?
-        } else if self.keyword("case") {
-            self.case_clause()?
-        } else if self.keyword("{") {
-            let items = self.list(&["}"])?;
-            self.expect("}")?;
-            Kind::Block {
-                items,
-                subshell: false,
-            }
-        } else if self.eat("((") {
-            let end = self
-                .rest()
-                .find("))")
-                .ok_or_else(|| self.error("(( has no end"))?;
-            self.at += end + 2;
-            Kind::Arithmetic
-        } else if self.eat("(") {
-            let items = self.list(&[")"])?;
-            self.expect(")")?;
-            Kind::Block {
-                items,
-                subshell: true,
-            }
-        } else if self.keyword("[[") {
-            Kind::Test(self.extended_test()?)
-        } else if self.keyword("function") {
-            self.blanks();
-            let name = self
-                .name()
-                .ok_or_else(|| self.error("a function needs a name"))?;
-            self.blanks();
-            if self.eat("(") {
-                self.expect(")")?;
-            }
-            self.function(name)?
-        } else {
-            let (start, name) = (self.at, self.name());
-            self.blanks();
-            match name {
-                Some(name) if self.eat("(") => {
-                    self.expect(")")?;
-                    self.function(name)?
-                }
-                _ => {
-                    self.at = start;
-                    return Ok(None);
-                }
-            }
-        }))
-    }
-
-    fn function(&mut self, name: String) -> Result<Kind, SyntaxError> {
-        self.lines()?;
-        match self.compound()? {
-            Some(Kind::Block { items, .. }) => Ok(Kind::Function { name, body: items }),
-            _ => Err(self.error("a function needs a body in braces")),
-        }
-    }
-
-    fn name(&mut self) -> Option<String> {
-        let rest = self.rest();
-        let ok = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
-        let end = rest.find(|c| !ok(c)).unwrap_or(rest.len());
-        let name = rest
-            .get(..end)
-            .filter(|n| n.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_'))?;
-        self.at += end;
-        Some(name.to_owned())
-    }
-
-    fn if_clause(&mut self) -> Result<Kind, SyntaxError> {
-        let (mut arms, mut otherwise) = (Vec::new(), Vec::new());
-        loop {
-            let condition = self.list(&["then"])?;
-            self.expect("then")?;
-            arms.push((condition, self.list(&["elif", "else", "fi"])?));
-            if self.keyword("elif") {
-                continue;
-            }
-            if self.keyword("else") {
-                otherwise = self.list(&["fi"])?;
-            }
-            self.expect("fi")?;
-            return Ok(Kind::If { arms, otherwise });
-        }
-    }
-
-    fn for_clause(&mut self) -> Result<Kind, SyntaxError> {
-        self.blanks();
-        let name = self
-            .name()
-            .ok_or_else(|| self.error("only `for NAME in ...` can be read"))?;
-        self.lines()?;
-        let mut words = None;
-        if self.keyword("in") {
-            let mut list = Vec::new();
-            loop {
-                self.blanks();
-                match self.word()? {
-                    Some(word) => list.push(word),
-                    None => break,
-                }
-            }
-            words = Some(list);
-        }
-        self.eat(";");
-        Ok(Kind::For {
-            name,
-            words,
-            body: self.do_group()?,
-        })
-    }
-
-    fn while_clause(&mut self, until: bool) -> Result<Kind, SyntaxError> {
-        let condition = self.list(&["do"])?;
-        Ok(Kind::While {
-            until,
-            condition,
-            body: self.do_group()?,
-        })
-    }
-
-    fn do_group(&mut self) -> Result<Vec<Item>, SyntaxError> {
-        self.expect("do")?;
-        let body = self.list(&["done"])?;
-        self.expect("done")?;
-        Ok(body)
-    }
-
-    fn case_clause(&mut self) -> Result<Kind, SyntaxError> {
-        self.blanks();
-        let word = self
-            .word()?
-            .ok_or_else(|| self.error("case needs a word"))?;
-        self.expect("in")?;
-        let mut arms = Vec::new();
-        loop {
-            self.lines()?;
-            if self.keyword("esac") {
-                return Ok(Kind::Case { word, arms });
-            }
-            self.eat("(");
-            let mut patterns = Vec::new();
-            loop {
-                self.blanks();
-                patterns.push(
-                    self.word()?
-                        .ok_or_else(|| self.error("a pattern is missing"))?,
-                );
-                self.blanks();
-                if !self.eat("|") {
-                    break;
-                }
-            }
-            self.expect(")")?;
-            arms.push((patterns, self.list(&[";;", "esac"])?));
-            self.eat(";;");
-        }
-    }
-
-    fn extended_test(&mut self) -> Result<Vec<Word>, SyntaxError> {
-        let mut words = Vec::new();
-        loop {
-            self.lines()?;
-            if self.keyword("]]") {
-                return Ok(words);
-            }
-            let operator = ["&&", "||", "(", ")", "<", ">"]
-                .into_iter()
-                .find(|op| self.eat(op));
-            match operator {
-                Some(operator) => words.push(plain_word(operator)),
-                None => words.push(self.word()?.ok_or_else(|| self.error("[[ has no end"))?),
-            }
-        }
-    }
-
     fn simple(&mut self, line: usize) -> Result<Command, SyntaxError> {
         let (mut assigns, mut words, mut redirects) = (Vec::new(), Vec::new(), Vec::new());
         loop {
@@ -485,9 +370,23 @@ impl<'a> Parser<'a> {
                 continue;
             }
             match self.word()? {
-                Some(word) => words.push(word),
+                Some(word) => {
+                    words.push(word);
+                    // declare NAME=(...)
+                    let before = self.source.get(..self.at).unwrap_or_default();
+                    if before.ends_with('=') && self.rest().starts_with('(') {
+                        self.array()?;
+                    }
+                }
                 None => break,
             }
+        }
+        if let Some(why) = self.unread.take() {
+            return Ok(Command {
+                line,
+                kind: Kind::Unread(why),
+                redirects,
+            });
         }
         if assigns.is_empty() && words.is_empty() && redirects.is_empty() {
             return Err(self.error("a command is missing"));
@@ -506,17 +405,88 @@ impl<'a> Parser<'a> {
             .unwrap_or(rest.len());
         let name = rest.get(..end).unwrap_or_default();
         let after = rest.get(end..).unwrap_or_default();
-        if name.is_empty()
-            || name.starts_with(|c: char| c.is_ascii_digit())
-            || !after.starts_with('=')
-        {
+        if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
             return Ok(None);
         }
-        self.at += end + 1;
-        if self.rest().starts_with('(') {
-            return Err(self.error("arrays cannot be read"));
+        let element = after
+            .strip_prefix('[')
+            .and_then(|rest| rest.split([' ', '\t', '\n']).next())
+            .is_some_and(|word| word.contains("]=") || word.contains("]+="));
+        if element {
+            let word = self.word()?.unwrap_or_default();
+            self.unread = Some("an array".into());
+            return Ok(Some((name.to_owned(), word)));
         }
-        Ok(Some((name.to_owned(), self.word()?.unwrap_or_default())))
+        let append = after.starts_with("+=");
+        if !append && !after.starts_with('=') {
+            return Ok(None);
+        }
+        self.at += end + if append { 2 } else { 1 };
+        if self.rest().starts_with('(') {
+            self.array()?;
+            return Ok(Some((name.to_owned(), Word::default())));
+        }
+        let mut value = self.word()?.unwrap_or_default();
+        if append {
+            value.0.insert(
+                0,
+                super::Piece::Param {
+                    name: name.to_owned(),
+                    op: None,
+                    quoted: true,
+                },
+            );
+        }
+        Ok(Some((name.to_owned(), value)))
+    }
+
+    /// `( ... )` of an array: over it, whatever is in it.
+    fn array(&mut self) -> Result<(), SyntaxError> {
+        let mut depth = 0_usize;
+        loop {
+            match self.rest().chars().next() {
+                None => return Err(self.error("an array has no end")),
+                Some('(') => depth += 1,
+                Some(')') if depth <= 1 => {
+                    self.at += 1;
+                    self.unread = Some("an array".into());
+                    return Ok(());
+                }
+                Some(')') => depth -= 1,
+                Some('\'' | '"' | '$' | '`' | '\\') => {
+                    self.pieces(|c| !"'\"$`\\".contains(c))?;
+                    continue;
+                }
+                Some(c) => {
+                    self.at += c.len_utf8();
+                    continue;
+                }
+            }
+            self.at += 1;
+        }
+    }
+
+    /// The inside of `(( ... ))`, whose beginning has been read.
+    pub(super) fn calculation(&mut self) -> Result<String, SyntaxError> {
+        let (begin, mut depth) = (self.at, 0_usize);
+        while let Some(c) = self.rest().chars().next() {
+            if depth == 0 && self.rest().starts_with("))") {
+                let inside = self
+                    .source
+                    .get(begin..self.at)
+                    .unwrap_or_default()
+                    .to_owned();
+                self.at += 2;
+                return Ok(inside);
+            }
+            match c {
+                '(' => depth += 1,
+                ')' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            self.at += c.len_utf8();
+        }
+        Err(self.error("(( has no end"))
     }
 
     fn redirect(&mut self) -> Result<Option<Redirect>, SyntaxError> {
@@ -577,7 +547,7 @@ fn plain(text: String) -> Word {
     Word(vec![super::Piece::Text { text, quoted: true }])
 }
 
-fn plain_word(text: &str) -> Word {
+pub(super) fn plain_word(text: &str) -> Word {
     Word(vec![super::Piece::Text {
         text: text.to_owned(),
         quoted: false,
@@ -598,20 +568,7 @@ fn fill(item: &mut Item, ready: &[Word]) {
                 redirect.target = text.clone();
             }
         }
-        let lists: Vec<&mut Vec<Item>> = match &mut command.kind {
-            Kind::If { arms, otherwise } => arms
-                .iter_mut()
-                .flat_map(|(a, b)| [a, b])
-                .chain(std::iter::once(otherwise))
-                .collect(),
-            Kind::For { body, .. } | Kind::Function { body, .. } => vec![body],
-            Kind::While {
-                condition, body, ..
-            } => vec![condition, body],
-            Kind::Case { arms, .. } => arms.iter_mut().map(|(_, items)| items).collect(),
-            Kind::Block { items, .. } => vec![items],
-            Kind::Simple { .. } | Kind::Test(_) | Kind::Arithmetic => Vec::new(),
-        };
+        let lists = command.kind.lists_mut();
         lists
             .into_iter()
             .flatten()

@@ -79,13 +79,10 @@ fn here_documents_follow_their_line() {
 #[test]
 fn what_is_no_shell_is_an_error_with_its_line() {
     for (text, line) in [
-        ("a\nif x; then\ny\n", 4),
+        ("\nif x; then\ny\n", 4),
         ("echo 'x\n", 1),
-        ("a\n)\n", 2),
-        ("x=(1 2)\n", 1),
-        ("cat <<E\nabc\n", 3),
+        (")\n", 1),
         ("a &&\n", 2),
-        ("for ((i=0;;)); do x; done\n", 1),
         ("${", 1),
     ] {
         assert_eq!(parse(text).unwrap_err().line, line, "{text:?}");
@@ -94,6 +91,34 @@ fn what_is_no_shell_is_an_error_with_its_line() {
     assert!(parse(&deep).unwrap_err().what.contains("too deep"));
     let nested = format!("echo {}x", "$(echo ".repeat(1000));
     assert!(parse(&nested).is_err());
+}
+
+/// The lines of what cannot be read, beside what can.
+fn unread(text: &str) -> (usize, Vec<usize>) {
+    let script = parse(text).unwrap();
+    let lines = script.items.iter().filter_map(|item| {
+        let kind = &item.first.commands[0].kind;
+        matches!(kind, Kind::Unread(_)).then_some(item.line)
+    });
+    (script.items.len(), lines.collect())
+}
+
+#[test]
+fn what_is_no_shell_stays_at_its_place() {
+    for (text, items, line) in [
+        ("a\nif x; then\ny\n", 2, 2),
+        ("a\n)\nb\n", 3, 2),
+        ("a\nx=(1 2)\nb\n", 3, 2),
+        ("x=(1\n  2 \")\" $(c))\nb\n", 2, 1),
+        ("declare -a x=(1 2)\nb\n", 2, 1),
+        ("x[1]=2\nb\n", 2, 1),
+        ("a\nfor ((i=0;i<(3);i++)); do x; done\nb\n", 3, 2),
+        ("a\nb <(c)\nd\n", 3, 2),
+    ] {
+        assert_eq!(unread(text), (items, vec![line]), "{text:?}");
+    }
+    // As shells do: a here-document without an end ends with the file.
+    assert_eq!(unread("cat <<E\nabc\n"), (1, vec![]));
 }
 
 mod any {

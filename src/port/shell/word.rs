@@ -15,7 +15,7 @@ impl Parser<'_> {
     }
 
     /// Pieces up to a character that ends them, which is left standing.
-    fn pieces(&mut self, ends: impl Fn(char) -> bool) -> Result<Word, SyntaxError> {
+    pub(super) fn pieces(&mut self, ends: impl Fn(char) -> bool) -> Result<Word, SyntaxError> {
         let mut pieces = Vec::new();
         let mut text = String::new();
         while let Some(c) = self.rest().chars().next() {
@@ -86,7 +86,9 @@ impl Parser<'_> {
                 }
                 '\\' => {
                     let escaped = self.rest().chars().nth(1);
-                    let is_escape = escaped.is_some_and(|c| "$`\"\\\n".contains(c));
+                    // A quote means nothing in a here-document.
+                    let is_escape = escaped
+                        .is_some_and(|c| "$`\\\n".contains(c) || (c == '"' && end.is_some()));
                     self.at += 1;
                     match escaped.filter(|_| is_escape) {
                         Some(escaped) => {
@@ -119,13 +121,7 @@ impl Parser<'_> {
     fn dollar(&mut self, quoted: bool) -> Result<Piece, SyntaxError> {
         self.at += 1;
         if self.eat("((") {
-            let end = self
-                .rest()
-                .find("))")
-                .ok_or_else(|| self.error("$(( has no end"))?;
-            let text = self.rest().get(..end).unwrap_or_default().to_owned();
-            self.at += end + 2;
-            return Ok(Piece::Arithmetic(text));
+            return Ok(Piece::Arithmetic(self.calculation()?));
         }
         if self.eat("(") {
             let items = self.list(&[")"])?;
@@ -143,6 +139,8 @@ impl Parser<'_> {
                 .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
                 .unwrap_or(rest.len()),
             Some(c) if c.is_ascii_digit() || "?#@*$!-".contains(c) => 1,
+            // $'...' and $"..." mean something in some shells only.
+            Some('\'' | '"') if !quoted => 0,
             _ => {
                 return Ok(Piece::Text {
                     text: "$".into(),
@@ -198,11 +196,16 @@ impl Parser<'_> {
             ":-", ":=", ":+", ":?", "%%", "##", "//", "-", "=", "+", "?", "%", "#", "/", ":", "^",
             ",", "[",
         ];
-        let op = ops
-            .into_iter()
-            .find(|op| self.eat(op))
-            .ok_or_else(|| self.error("this expansion cannot be read"))?;
+        let op = ops.into_iter().find(|op| self.eat(op)).unwrap_or("unread");
+        let begin = self.at;
         let word = self.pieces(|c| c == '}')?;
+        let inside = self.source.get(begin..self.at).unwrap_or_default();
+        // A quote in double quotes stands for itself, and this reader took it away.
+        let op = if quoted && inside.contains('\'') {
+            "unread"
+        } else {
+            op
+        };
         if !self.eat("}") {
             return Err(self.error("${ has no end"));
         }

@@ -128,6 +128,7 @@ pub(super) fn shell(bytes: &[u8]) {
         caller: Caller::Ucarp { whatever: true },
         name: "failover".to_owned(),
         script: "/etc/ucarp/up.sh".to_owned(),
+        down_script: String::new(),
         // Nothing is read from here.
         directory: PathBuf::from("/nonexistent"),
         interface: Some("eth0".to_owned()),

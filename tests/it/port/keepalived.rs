@@ -153,7 +153,7 @@ fn every_notify_script_and_its_port_leave_the_machine_the_same() {
         test,
         &cases,
         |case, half| {
-            make_world(case);
+            make_world(case, "port");
             if half == "original" {
                 play_original(case)
             } else {

@@ -5,7 +5,7 @@ ip -o addr show | awk '$4 !~ /^fe80/ { print $2, $4 }' | sort
 echo "-- links"
 for dev in $(ls /sys/class/net); do
   flags=$(cat /sys/class/net/$dev/flags)
-  echo "$dev $(cat /sys/class/net/$dev/address) up=$((flags & 1))"
+  echo "$dev $(cat /sys/class/net/$dev/address) up=$((flags & 1)) mtu=$(cat /sys/class/net/$dev/mtu)"
 done
 echo "-- routes"
 { ip -o route show table all; ip -o -6 route show table all; } |
@@ -13,6 +13,8 @@ echo "-- routes"
   sed -e 's/ proto [a-z0-9]*//; s/ linkdown//; s/ pref medium//; s/ scope [a-z]*//; s/  */ /g; s/ $//' | sort
 echo "-- rules"
 { ip rule; ip -6 rule; } | sed 's/[ \t][ \t]*/ /g'
+echo "-- neighbours"
+ip neigh show nud permanent
 echo "-- host name"
 cat /proc/sys/kernel/hostname
 echo "-- parameters"
@@ -22,9 +24,7 @@ done
 echo "-- services"
 ls /run/services
 echo "-- files"
-for file in /run/world/*; do
-  case $file in
-    *.log) ;;
-    *) echo "$file:"; cat "$file" ;;
-  esac
+find /run/world ! -name '*.log' | sort | while read -r file; do
+  echo "$file: $(stat -c '%F %a %u %g' "$file")"
+  [ ! -f "$file" ] || cat -v "$file"
 done

@@ -51,7 +51,7 @@ case $1 in
   id) echo 42 ;;
   fails) exit 7 ;;
   status) exit 0 ;;
-  *) echo "$@" >> /run/world/tool ;;
+  *) for word in "$@"; do printf "<%s>" "$word"; done >> /run/world/tool; echo >> /run/world/tool ;;
 esac
 END
 chmod +x /usr/local/sbin/*
@@ -59,3 +59,24 @@ echo node2 > /run/world/hostname
 echo 'role master' > /run/world/master.conf
 echo 'role backup' > /run/world/backup.conf
 echo 1 > /run/world/one
+# Programs of other packages: what they are called with is kept.
+for name in iptables iptables-restore conntrack drbdadm exportfs mount umount psql mysql rndc squid ssh docker \
+  firewall-cmd pg_ctlcluster pkill nft; do
+  cat > /usr/local/sbin/$name <<'END'
+#!/bin/sh
+for word in "${0##*/}" "$@"; do printf '<%s>' "$word"; done >> /run/world/calls
+echo >> /run/world/calls
+END
+done
+cat > /usr/local/sbin/environment <<'END'
+#!/bin/sh
+echo "environment: $RESOURCE, $MODE, $TIMEOUT"
+echo "environment: $RESOURCE, $MODE, $TIMEOUT" >> /run/world/calls
+END
+cat > /usr/local/sbin/sudo <<'END'
+#!/bin/sh
+[ "$1" = -n ] && shift
+exec "$@"
+END
+chmod +x /usr/local/sbin/*
+mkdir -p /run/ucarp

@@ -205,7 +205,8 @@ fn settings(args: &Args) -> Result<Settings, Failure> {
     }
     let mut settings = Settings::new(stem);
     settings.caller = caller(args)?;
-    settings.script = args.up.display().to_string();
+    settings.script = whole(&args.up);
+    settings.down_script = args.down.as_deref().map(whole).unwrap_or_default();
     settings.directory = args
         .up
         .parent()
@@ -231,6 +232,12 @@ fn settings(args: &Args) -> Result<Settings, Failure> {
 }
 
 /// A script by its path; keepalived's with arguments behind it, as in its configuration.
+/// The path that a script has as its `$0`.
+fn whole(path: &Path) -> String {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    path.display().to_string()
+}
+
 fn source(path: &Path, from: Option<Program>) -> Result<Source, Failure> {
     let line = path.to_string_lossy();
     let mut words = line.split_whitespace();
@@ -266,7 +273,9 @@ fn read(path: &Path) -> Result<String, Failure> {
         }
         _ => {}
     }
-    let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    // What is not UTF-8 stays as a sign of that: in a comment it does no harm.
+    let bytes = fs::read(path).map_err(|error| failed(error.to_string()))?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
     Ok(text
         .strip_prefix('\u{feff}')
         .map_or_else(|| text.clone(), str::to_owned))

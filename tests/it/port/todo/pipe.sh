@@ -1,3 +1,5 @@
 #!/bin/sh
 ip addr add $2/24 dev $1
-GW=$(ip route | awk '/default/ { print $3 }') # todo
+TOTAL=$(ip route | awk '{ n += 1 } END { print n }') # todo
+ip route | sort | uniq # todo
+iptables-save | tee /run/rules # todo

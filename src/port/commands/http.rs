@@ -1,0 +1,171 @@
+//! `curl` and `wget`: requests of the hook's own.
+
+use super::{Arg, Done, Untranslated};
+use crate::port::ir::{Action, Expr};
+use crate::port::lower::Lower;
+
+/// What a command line asks for.
+#[derive(Default)]
+struct Asked {
+    method: Option<String>,
+    url: Option<Expr>,
+    body: Option<Expr>,
+    headers: Vec<(String, Expr)>,
+    timeout: Option<u64>,
+    /// A status of 400 and above is a failure.
+    strict: bool,
+}
+
+pub(super) fn translate(
+    lower: &mut Lower<'_>,
+    name: &str,
+    args: &[Arg],
+) -> Result<Done, Untranslated> {
+    let curl = name.rsplit('/').next() == Some("curl");
+    let mut asked = Asked {
+        strict: !curl,
+        ..Asked::default()
+    };
+    let mut rest = args.iter();
+    while let Some(arg) = rest.next() {
+        let word = arg.word();
+        if !word.starts_with('-') || word == "-" {
+            if asked.url.replace(arg.value.clone()).is_some() {
+                return Err(format!("{name} of several URLs"));
+            }
+            continue;
+        }
+        let (option, attached) = match word.split_once('=') {
+            Some((option, value)) if word.starts_with("--") => {
+                (option, Some(Arg::fixed(value.to_owned())))
+            }
+            _ => (word, None),
+        };
+        let mut value = || {
+            attached
+                .clone()
+                .or_else(|| rest.next().cloned())
+                .ok_or(format!("{option} needs a value"))
+        };
+        if curl {
+            of_curl(&mut asked, option, &mut value)?;
+        } else {
+            of_wget(&mut asked, option, &mut value)?;
+        }
+    }
+    let url = asked.url.ok_or("no URL")?;
+    let known = match &url {
+        Expr::Join(parts) => parts.first().cloned(),
+        url => Some(url.clone()),
+    };
+    let begins = |text: &String| text.starts_with("http://") || text.starts_with("https://");
+    let http = known
+        .and_then(|first| lower.values(&first))
+        .is_some_and(|all| all.iter().all(begins));
+    if !http {
+        return Err("a URL that is not of http, or known only when it runs".into());
+    }
+    let post = asked.body.is_some();
+    let method = asked
+        .method
+        .unwrap_or_else(|| if post { "POST" } else { "GET" }.to_owned());
+    let verb = match method.as_str() {
+        "GET" if !post => "get",
+        "POST" => "post",
+        "PUT" => "put",
+        "PATCH" => "patch",
+        "DELETE" if !post => "delete",
+        _ => return Err(format!("the method {method}")),
+    };
+    let given = |(key, _): &(String, Expr)| key.eq_ignore_ascii_case("content-type");
+    if post && !asked.headers.iter().any(given) {
+        asked.headers.push((
+            "content-type".into(),
+            Expr::Text("application/x-www-form-urlencoded".into()),
+        ));
+    }
+    let body = matches!(verb, "post" | "put" | "patch")
+        .then(|| asked.body.unwrap_or(Expr::Text(String::new())));
+    Ok(Done::Actions(vec![Action::Http {
+        verb,
+        url,
+        body,
+        headers: asked.headers,
+        timeout: asked.timeout,
+        strict: asked.strict,
+    }]))
+}
+
+type Value<'a> = &'a mut dyn FnMut() -> Result<Arg, Untranslated>;
+
+fn of_curl(asked: &mut Asked, option: &str, value: Value<'_>) -> Result<(), Untranslated> {
+    match option {
+        "--silent" | "--show-error" | "--no-progress-meter" | "--compressed" => {}
+        "--fail" => asked.strict = true,
+        "-X" | "--request" => asked.method = Some(value()?.word().to_owned()),
+        "-H" | "--header" => header(asked, &value()?)?,
+        "-d" | "--data" | "--data-raw" | "--data-ascii" | "--data-binary" => {
+            let data = value()?;
+            if data.word().starts_with('@') && option != "--data-raw" {
+                return Err("data from a file".into());
+            }
+            if asked.body.replace(data.value).is_some() {
+                return Err("several data".into());
+            }
+        }
+        "-m" | "--max-time" => asked.timeout = Some(seconds(&value()?)?),
+        "--connect-timeout" => {
+            let given = seconds(&value()?)?;
+            asked.timeout.get_or_insert(given);
+        }
+        "-o" | "--output" if value()?.word() == "/dev/null" => {}
+        flags if flags.starts_with('-') && !flags.starts_with("--") => {
+            for flag in flags.chars().skip(1) {
+                match flag {
+                    's' | 'S' => {}
+                    'f' => asked.strict = true,
+                    _ => return Err(format!("curl {option}")),
+                }
+            }
+        }
+        _ => return Err(format!("curl {option}")),
+    }
+    Ok(())
+}
+
+fn of_wget(asked: &mut Asked, option: &str, value: Value<'_>) -> Result<(), Untranslated> {
+    match option {
+        "-q" | "--quiet" | "-nv" | "-qO-" | "-qO/dev/null" | "-O-" => {}
+        "-O" | "--output-document" | "-qO" if matches!(value()?.word(), "-" | "/dev/null") => {}
+        "-T" | "--timeout" => asked.timeout = Some(seconds(&value()?)?),
+        "--post-data" => asked.body = Some(value()?.value),
+        "--header" => header(asked, &value()?)?,
+        "--method" => asked.method = Some(value()?.word().to_owned()),
+        _ => return Err(format!("wget {option}")),
+    }
+    Ok(())
+}
+
+fn header(asked: &mut Asked, given: &Arg) -> Result<(), Untranslated> {
+    let parts = match &given.value {
+        Expr::Join(parts) => parts.clone(),
+        one => vec![one.clone()],
+    };
+    let Some((Expr::Text(first), rest)) = parts.split_first() else {
+        return Err("a header whose name is known only when it runs".into());
+    };
+    let (name, value) = first.split_once(':').ok_or("a header without a colon")?;
+    let value = std::iter::once(Expr::Text(value.trim_start().to_owned()))
+        .chain(rest.iter().cloned())
+        .collect();
+    asked
+        .headers
+        .push((name.trim().to_ascii_lowercase(), super::join(value)));
+    Ok(())
+}
+
+/// As milliseconds.
+fn seconds(given: &Arg) -> Result<u64, Untranslated> {
+    let seconds: u64 = given.word().parse().map_err(|_| "this time".to_owned())?;
+    Ok(seconds.clamp(1, 3600) * 1000)
+}

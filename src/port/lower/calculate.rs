@@ -1,0 +1,106 @@
+//! `$(( ... ))` and `(( ... ))`.
+
+use super::super::ir::{Cond, Expr, LuaPart};
+use super::{Lower, Lowered};
+
+impl Lower<'_> {
+    /// A calculation as a number.
+    pub(super) fn arithmetic(&mut self, text: &str) -> Lowered<Expr> {
+        let mut parts = Vec::new();
+        let mut rest = text.trim();
+        let mut before = ' ';
+        if rest.is_empty() {
+            return Err("this arithmetic".into());
+        }
+        while let Some(c) = rest.chars().next() {
+            let digits = |text: &str| {
+                text.find(|c: char| !c.is_ascii_digit())
+                    .unwrap_or(text.len())
+            };
+            let name = |text: &str| {
+                text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+                    .unwrap_or(text.len())
+            };
+            let sign = "+-*/%".contains(c);
+            // `++`, `--` and `**` are others.
+            if sign && "+-*/%".contains(before) {
+                return Err("this arithmetic".into());
+            }
+            let len = match c {
+                '$' => {
+                    let inner = rest.get(1..).unwrap_or_default();
+                    let (open, inner) = match inner.strip_prefix('{') {
+                        Some(inner) => (2, inner),
+                        None => (1, inner),
+                    };
+                    let len = if open == 1 && inner.starts_with('#') {
+                        1
+                    } else if inner.starts_with(|c: char| c.is_ascii_digit()) {
+                        if open == 1 { 1 } else { digits(inner) }
+                    } else {
+                        name(inner)
+                    };
+                    let token = inner.get(..len).unwrap_or_default();
+                    let closed = inner.get(len..).unwrap_or_default().starts_with('}');
+                    if token.is_empty() || (open == 2 && !closed) {
+                        return Err("this arithmetic".into());
+                    }
+                    parts.push(LuaPart::Value(Expr::Number(Box::new(
+                        self.parameter(token)?,
+                    ))));
+                    if open == 2 { 3 + len } else { 1 + len }
+                }
+                c if c.is_ascii_digit() => {
+                    let len = digits(rest);
+                    let token = rest.get(..len).unwrap_or_default();
+                    if len > 1 && token.starts_with('0') {
+                        return Err("a number of base eight".into());
+                    }
+                    parts.push(LuaPart::Code(token.to_owned()));
+                    len
+                }
+                c if c.is_ascii_alphabetic() || c == '_' => {
+                    let len = name(rest);
+                    let token = rest.get(..len).unwrap_or_default().to_owned();
+                    parts.push(LuaPart::Value(Expr::Number(Box::new(
+                        self.parameter(&token)?,
+                    ))));
+                    len
+                }
+                '/' => {
+                    parts.push(LuaPart::Code("//".into()));
+                    1
+                }
+                ' ' | '\t' | '+' | '-' | '*' | '%' | '(' | ')' => {
+                    parts.push(LuaPart::Code(c.to_string()));
+                    1
+                }
+                _ => return Err("this arithmetic".into()),
+            };
+            before = c;
+            rest = rest.get(len..).unwrap_or_default();
+        }
+        Ok(Expr::Sum(parts))
+    }
+
+    /// `(( ... ))` as a condition: one comparison, or a number that is not zero.
+    pub(super) fn truth(&mut self, text: &str) -> Lowered<Cond> {
+        self.of_bash("((...))");
+        let operators = [
+            ("==", "=="),
+            ("!=", "~="),
+            ("<=", "<="),
+            (">=", ">="),
+            ("<", "<"),
+            (">", ">"),
+        ];
+        for (shell, lua) in operators {
+            if let Some((left, right)) = text.split_once(shell) {
+                let (left, right) = (self.arithmetic(left)?, self.arithmetic(right)?);
+                return Ok(Cond::Number(lua, left, right));
+            }
+        }
+        let value = self.arithmetic(text)?;
+        Ok(Cond::Number("~=", value, Expr::Text("0".into())))
+    }
+}

@@ -1,0 +1,188 @@
+//! What the translation of commands asks of the translation around it: names, values, what was seen
+//! before.
+
+use super::super::ir::Expr;
+use super::{Lower, Lowered};
+
+impl Lower<'_> {
+    /// The name under which this command line is granted; the same one for the same line.
+    pub(crate) fn command_name(&mut self, argv: &[String]) -> String {
+        if let Some((_, name)) = self.shared.commands.iter().find(|(line, _)| line == argv) {
+            return name.clone();
+        }
+        let words = argv
+            .iter()
+            .filter(|word| !word.starts_with(['-', '{']))
+            .take(3);
+        let words = words.map(|word| word.rsplit('/').next().unwrap_or_default());
+        let plain = |c: char| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '-'
+            }
+        };
+        let base: String = words
+            .collect::<Vec<_>>()
+            .join("-")
+            .chars()
+            .map(plain)
+            .take(40)
+            .collect();
+        let base = base.trim_matches('-').to_owned();
+        let taken = |name: &str| self.shared.commands.iter().any(|(_, n)| n == name);
+        let numbered = |n: usize| {
+            if n == 1 {
+                base.clone()
+            } else {
+                format!("{base}-{n}")
+            }
+        };
+        let name = (1..=self.shared.commands.len() + 1)
+            .map(numbered)
+            .find(|name| !taken(name))
+            .unwrap_or_default();
+        self.shared.commands.push((argv.to_vec(), name.clone()));
+        name
+    }
+
+    /// Remembers the priority of a rule that is added.
+    pub(crate) fn add_rule(
+        &mut self,
+        rule: &[(&'static str, Expr)],
+        priority: Option<Expr>,
+    ) -> Expr {
+        let priority = priority.unwrap_or_else(|| {
+            // As the kernel: below the last that it gave.
+            self.guess("a rule without a priority: it gets the one that the kernel gives where there are no other rules");
+            Expr::Text((32765_usize.saturating_sub(self.shared.rules.len())).to_string())
+        });
+        self.shared.rules.push((rule.to_vec(), priority.clone()));
+        priority
+    }
+
+    /// The priority under which this rule was added.
+    pub(crate) fn known_rule(&self, rule: &[(&'static str, Expr)]) -> Option<Expr> {
+        let found = self.shared.rules.iter().find(|(known, _)| known == rule);
+        found.map(|(_, priority)| priority.clone())
+    }
+
+    /// Remembers a symbolic link.
+    pub(crate) fn add_link(&mut self, path: &Expr) {
+        self.shared.links.push(path.clone());
+    }
+
+    /// Do the scripts make this a symbolic link?
+    pub(crate) fn is_link(&self, path: &Expr) -> bool {
+        self.shared.links.contains(path)
+    }
+
+    /// Remembers the address of an alias; `false` if it has another one.
+    pub(crate) fn add_label(&mut self, label: &Expr, address: &Expr) -> bool {
+        if let Some(known) = self.label(label) {
+            return known == *address;
+        }
+        self.shared.labels.push((label.clone(), address.clone()));
+        true
+    }
+
+    /// The address of an alias.
+    pub(crate) fn label(&self, label: &Expr) -> Option<Expr> {
+        let found = self.shared.labels.iter().find(|(known, _)| known == label);
+        found.map(|(_, address)| address.clone())
+    }
+
+    /// The text that the value always is, whatever the virtual host.
+    pub(crate) fn fixed(&self, value: &Expr) -> Option<String> {
+        self.scope.constant(value, &self.plain)
+    }
+
+    /// Is it exactly one word, however it is split?
+    pub(crate) fn is_one_word(&self, value: &Expr) -> bool {
+        self.scope.is_one_word(value, self.settings)
+    }
+
+    /// Where programs are looked for besides the usual places.
+    pub(crate) fn path(&self) -> &[String] {
+        &self.path
+    }
+
+    /// What programs find in their environment.
+    pub(crate) fn environment(&self) -> &[(String, String)] {
+        &self.environment
+    }
+
+    /// Something that only some shells understand.
+    pub(crate) fn of_bash(&mut self, what: &str) {
+        if !self.scope.is_bash() {
+            self.guess(format!("{what}: only where sh is bash"));
+        }
+    }
+
+    /// The number of a routing table that has a name.
+    pub(crate) fn table_named(&self, name: &str) -> Option<u32> {
+        self.settings.tables.get(name).copied()
+    }
+
+    /// Is this the virtual host's own interface?
+    pub(crate) fn is_own_device(&self, dev: &Expr) -> bool {
+        *dev == Expr::Dev
+            || self
+                .scope
+                .constant(dev, self.settings)
+                .is_some_and(|d| Some(&d) == self.settings.interface.as_ref())
+    }
+
+    /// May this be the virtual host's own address?
+    pub(crate) fn may_be_own_address(&self, cidr: &Expr) -> bool {
+        let own = |value: &Expr| matches!(value, Expr::Vip | Expr::Cidr);
+        let begins = match cidr {
+            Expr::Join(parts) => parts.first().is_some_and(own),
+            value => own(value),
+        };
+        let address = self.settings.address.as_deref();
+        begins
+            || match self.values(cidr) {
+                Some(all) => all.iter().any(|text| text.split('/').next() == address),
+                None => true,
+            }
+    }
+
+    /// Is the number known with which the remembered command ended?
+    pub(crate) fn knows_status(&self) -> bool {
+        self.remembered == Some(true)
+    }
+
+    /// Must everything work, after `set -e`?
+    pub(crate) const fn is_strict(&self) -> bool {
+        self.errexit
+    }
+
+    /// The address that an alias of /etc/network/interfaces stands for.
+    pub(crate) fn alias_address(&mut self, target: &Expr) -> Lowered<Expr> {
+        let own = matches!(target, Expr::Join(parts) if parts.first() == Some(&Expr::Dev));
+        let name = self.scope.constant(target, self.settings);
+        let stanza = name.as_ref().and_then(|name| self.settings.stanza(name));
+        match stanza {
+            Some(stanza) if stanza.commands => {
+                Err("its stanza in the interfaces file has commands of its own".into())
+            }
+            Some(stanza) => Ok(Expr::Text(stanza.cidr)),
+            None if own || name.as_deref().is_some_and(|n| n.ends_with(":ucarp")) => {
+                self.guess(
+                    "the alias is taken to be the virtual host's address; port what else its stanza does by hand",
+                );
+                Ok(Expr::Cidr)
+            }
+            None => Err(
+                "what the alias does stands in /etc/network/interfaces: see --interfaces".into(),
+            ),
+        }
+    }
+
+    /// Every text that the value may be, if all are known.
+    pub(crate) fn values(&self, value: &Expr) -> Option<Vec<String>> {
+        let values = self.scope.values(value, &self.plain);
+        values.complete.then_some(values.known)
+    }
+}

@@ -1,0 +1,2 @@
+#!/bin/bash
+rm -f /run/world/words

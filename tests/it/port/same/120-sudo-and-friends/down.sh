@@ -1,0 +1,2 @@
+#!/bin/sh
+sudo ip addr del $2/24 dev $1

@@ -1,0 +1,3 @@
+#!/bin/sh
+echo new > /run/world/over
+rm -f /run/world/gone

@@ -1,0 +1,2 @@
+#!/bin/sh
+. /run/world/do-it.sh

@@ -1,0 +1,4 @@
+#!/bin/sh
+. ${0%/*}/common.sh
+announce_role backup
+give "$2" "$1"

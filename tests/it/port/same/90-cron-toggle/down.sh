@@ -1,0 +1,4 @@
+#!/bin/sh
+ip addr del $2/24 dev $1
+rm -f /run/world/cron.d /run/world/enabled
+touch /run/world/disabled

@@ -1,0 +1,3 @@
+#!/bin/sh
+/sbin/ifconfig $1:0 down
+rndc reload
