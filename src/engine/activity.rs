@@ -1,5 +1,5 @@
-//! What the engine's thread is at, noted where the keeper can read it: should the thread stay
-//! there, the log says where.
+//! Records what the engine's thread is doing, where the keeper can read it: if the thread hangs,
+//! the log says where.
 
 use std::fmt::Display;
 use std::future::poll_fn;
@@ -7,24 +7,24 @@ use std::pin::pin;
 
 use crate::keeper::failsafe::ActivityWriter;
 
-/// Where it is noted, if anywhere.
+/// Where the activity is recorded, if anywhere.
 #[derive(Debug, Default)]
 pub(super) struct Activity(Option<ActivityWriter>);
 
 impl Activity {
-    /// Noted there.
+    /// Records the activity with this writer.
     pub(super) const fn noted(steps: ActivityWriter) -> Self {
         Self(Some(steps))
     }
 
-    /// From now on, until something else is said.
+    /// Sets the current activity, until the next call.
     pub(super) fn at(&self, what: &str) {
         if let Some(steps) = &self.0 {
             steps.note(what);
         }
     }
 
-    /// Whenever this future does something, it is that; while it waits the thread does something
+    /// Records `what` whenever this future is polled; while it waits, the thread does something
     /// else.
     pub(super) async fn during<F: Future>(&self, what: impl Display, future: F) -> F::Output {
         let what = if self.0.is_some() {

@@ -1,4 +1,4 @@
-//! What an operator may ask of a running engine, and its answers.
+//! The orders that an operator can give a running engine, and its answers.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -10,31 +10,31 @@ use super::plan::Plan;
 use crate::engine::report::{HandedOver, Status};
 use crate::types::Name;
 
-/// One order, with the way back for its answer.
+/// One order, with the channel for its answer.
 #[derive(Debug)]
 pub enum Command {
-    /// How are things?
+    /// Report the status.
     Status(oneshot::Sender<Box<Status>>),
-    /// The engine in numbers: OpenMetrics text.
+    /// Report the metrics as OpenMetrics text.
     Metrics(oneshot::Sender<String>),
-    /// Read configuration and hooks again.
+    /// Reload the configuration and hooks.
     Reload(oneshot::Sender<ReloadReport>),
-    /// The same, also if a master would let go of addresses that then nobody here can hold.
+    /// The same, even if a master would release addresses that nothing here can hold afterwards.
     ForceReload(oneshot::Sender<ReloadReport>),
-    /// Files of hooks changed on disk; those set to `manual` are left alone, and those of which
-    /// somebody is in the middle of writing a part.
+    /// Files of hooks changed on disk. Hooks set to `manual` are left alone, and so are those of
+    /// which a part is just being written.
     FilesChanged(Held),
     /// Go back to the version of a hook before this one.
     Rollback(Name, oneshot::Sender<Result<String, String>>),
-    /// Run the hook's current code on every virtual host that is master, and undo what it no longer
-    /// asks for.
+    /// Run the hook's active version on every virtual host that is master, and undo what it no
+    /// longer asks for.
     Apply(Name, oneshot::Sender<Result<String, String>>),
-    /// What [`Self::Apply`] would do; nothing of it is done.
+    /// List what [`Self::Apply`] would do, without doing it.
     Plan(Name, oneshot::Sender<Result<Vec<Plan>, String>>),
     /// End the demotion of a virtual host.
     Undemote(Name, oneshot::Sender<Result<String, String>>),
-    /// Hand over, for this reason, also without a fit peer: as `carp.resign` from a hook. The
-    /// answer comes when it is known what came of it.
+    /// Hand over, with this reason, and if told so even without a fit peer: like `carp.resign` from
+    /// a hook. The answer is sent when the outcome is known.
     Resign(
         Name,
         String,
@@ -43,17 +43,17 @@ pub enum Command {
     ),
 }
 
-/// Hooks that are not complete, since somebody is still writing.
+/// Hooks that are not complete because their files are still being written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Held {
     /// Hooks' files, of which a part is being written.
     pub hooks: BTreeSet<PathBuf>,
-    /// What is being written and may be a module of any hook.
+    /// Files that are being written and may be modules of any hook.
     pub modules: BTreeSet<PathBuf>,
 }
 
 impl Held {
-    /// What both say: whoever was waited for long enough is waited for no longer.
+    /// The intersection of both: files that were waited for long enough are no longer waited for.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
         let both =
@@ -68,13 +68,13 @@ impl Held {
 /// What a reload did, or why it did nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ReloadReport {
-    /// All or nothing: false if anything is wrong, and then nothing changed.
+    /// All or nothing: false if anything was wrong, in which case nothing changed.
     pub done: bool,
-    /// What changed, a line each.
+    /// What changed, one line each.
     pub changes: Vec<String>,
-    /// What is wrong, a line each.
+    /// What is wrong, one line each.
     pub problems: Vec<String>,
-    /// What may go wrong with what was taken into use, a line each.
+    /// Possible problems with what is now in use, one line each.
     #[serde(default)]
     pub warnings: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! What an engine lives in: this machine, or a virtual one that a rehearsal plays.
+//! The environment of an engine: this machine, or one simulated by a rehearsal.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -13,26 +13,26 @@ use crate::host::kernel::readiness::Readiness;
 use crate::host::{Host, LinuxHost};
 use crate::ledger::{Instance, InstanceError, Post};
 
-/// The parts of an engine that differ between the two. All that decides is the same code.
+/// The parts of an engine that differ between the two. All code that makes decisions is the same.
 pub(super) trait Environment {
     /// What effects are done to.
     type Host: Host + 'static;
     /// What advertisements go through.
     type Wire: Wire;
-    /// What else ties the engine to where it runs.
+    /// Everything else that ties the engine to its machine.
     type Ties: Locks;
 }
 
-/// What keeps two processes from one virtual host.
+/// Keeps two processes from running the same virtual host.
 pub(super) trait Locks {
-    /// Takes one, also by what the kernel calls its interface. Waits for nobody.
+    /// Takes a lock, also under the kernel's name for the interface. Does not wait.
     ///
     /// # Errors
     /// [`InstanceError`]: another process has it, or may have it.
     fn lock(&mut self, run_dir: &Path, post: &Post<'_>) -> Result<(), InstanceError>;
 }
 
-/// Nobody else is there.
+/// There is no other process.
 impl Locks for () {
     fn lock(&mut self, _: &Path, _: &Post<'_>) -> Result<(), InstanceError> {
         Ok(())
@@ -60,7 +60,7 @@ impl Environment for Machine {
 pub(super) struct Ties {
     /// Which interfaces have something to read.
     pub(super) readiness: Rc<Readiness>,
-    /// What the kernel tells.
+    /// The kernel's notifications.
     pub(super) watch: Watch,
     /// The one timer.
     pub(super) alarm: Alarm,

@@ -39,13 +39,13 @@ pub(super) enum StartError {
     /// Another process is in the way.
     #[error(transparent)]
     Instance(InstanceError),
-    /// Two virtual hosts are on one interface, by two of its names.
+    /// Two virtual hosts use the same interface under two of its names.
     #[error("{0}")]
     Shared(String),
-    /// What an earlier process left is not known.
+    /// It is unknown what an earlier process left behind.
     #[error("{0}; to fix it: {1}")]
     Unread(Unread, String),
-    /// Whether somebody is in the way is not known.
+    /// It is unknown whether another process is in the way.
     #[error("{0}; to fix it: {1}")]
     Closed(InstanceError, String),
 }

@@ -1,4 +1,4 @@
-//! Order and time: one task that owns every virtual host.
+//! The daemon's core: one task that owns every virtual host.
 //!
 //! ```text
 //! sockets, kernel events, hook results, signals -> run (one input) -> proto -> handlers (what follows from it)
@@ -7,18 +7,18 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `state`, `run`, `environment`, `activity` | what an engine knows; the loop; what an engine lives in: this machine or a simulated one; what its thread is at |
+//! | `state`, `run`, `environment`, `activity` | the engine's state; the loop; its environment: this machine or a simulated one; what its thread is doing |
 //! | `start`, `rights`, `error` | from a configuration to a running engine, what it gives up for that, and why it could not |
 //! | `command`, `report`, `signals` | what an operator may ask of a running engine, the answers, the signals |
-//! | `handlers` | `impl Engine`, one file for each thing that happens: a transition, a link that goes down, a signal, an order |
-//! | `vhost` | what a virtual host is at run time, and the interface that it is on |
-//! | `runs` | hook runs: the queue of a virtual host, the runners, what a run asks and how it ended |
-//! | `effects` | the one way to the host: gate, ledger, host; undoing, recovery, what is set stays set |
+//! | `handlers` | `impl Engine`, one file for each kind of event: a transition, a link that goes down, a signal, an order |
+//! | `vhost` | a virtual host at run time, and its interface |
+//! | `runs` | hook runs: the queue of a virtual host, the runners, a run's requests and its outcome |
+//! | `effects` | the only path to the host: gate, ledger, host; undoing, recovery, keeping what was set |
 //! | `reload` | hooks read, vetted, tested and loaded, at the start and while everything runs; their versions |
-//! | `persist` | what outlives the process, written behind the loop's back |
-//! | `metrics` | what is counted, and its text form |
-//! | `plan` | what hooks and daemon would do, listed and not done |
-//! | `offline` | one hook run by hand, and cleaning up, without a daemon |
+//! | `persist` | what survives the process, written outside the loop |
+//! | `metrics` | counters, and their text format |
+//! | `plan` | what hooks and daemon would do, listed without doing it |
+//! | `offline` | running one hook manually, and cleaning up, without a daemon |
 //! | `sim`, `rehearse` | engines on simulated machines in virtual time: one of them, and several on a LAN with faults |
 
 mod activity;

@@ -1,4 +1,4 @@
-//! What operators are told: how an engine is, its virtual hosts, its hooks.
+//! What is reported to operators: the status of an engine, its virtual hosts and its hooks.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -10,25 +10,25 @@ use crate::hooks::EntryPoint;
 use crate::hooks::contract::message::Confinement;
 use crate::types::{IfName, Name, State, Vhid, VirtualAddress};
 
-/// What came of an order to hand over.
+/// The outcome of an order to hand over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HandedOver {
-    /// Somebody has taken over.
+    /// A peer has taken over.
     To {
         /// Who.
         peer: String,
-        /// How long after the addresses were let go it was heard.
+        /// How long after the addresses were released it was heard.
         after_ms: u64,
     },
-    /// Nobody has, and this node has the addresses again.
+    /// No peer has taken over, and this node holds the addresses again.
     Back {
-        /// For how long nobody held them.
+        /// How long no node held them.
         nobody_ms: u64,
     },
     /// No fit peer was heard, and nothing was done.
     NoPeer {
-        /// How long was waited for one.
+        /// How long we waited for one.
         waited_ms: u64,
     },
 }
@@ -38,7 +38,7 @@ pub enum HandedOver {
 pub struct Status {
     /// carpd's version.
     pub version: String,
-    /// Milliseconds since 1970 when the engine began.
+    /// Milliseconds since 1970 when the engine started.
     pub started_ms: u64,
     /// Every virtual host.
     pub vhosts: Vec<VhostStatus>,
@@ -52,15 +52,15 @@ pub struct Status {
     /// The helper process, if something granted needs one.
     #[serde(default)]
     pub helper: Option<HelperStatus>,
-    /// Why the ledger cannot be written, if it cannot: then nothing but own addresses is taken.
+    /// Why the ledger cannot be written, if it cannot: then only virtual addresses are accepted.
     #[serde(default)]
     pub ledger_problem: Option<String>,
-    /// Why something does not outlive the daemon that should: hooks' state, accepted hooks.
+    /// Why persistent state cannot be written: hooks' state, accepted hooks.
     #[serde(default)]
     pub lasting_problem: Option<String>,
-    /// Packets that belong to no virtual host here, by reason.
+    /// Packets that do not belong to any virtual host here, by reason.
     pub strangers: BTreeMap<String, u64>,
-    /// Advertisements of vhids that nobody here has.
+    /// Advertisements of vhids that no virtual host here uses.
     #[serde(default)]
     pub strange_vhids: Vec<StrangerStatus>,
     /// Why the last reload did nothing; empty if it worked.
@@ -82,36 +82,36 @@ pub struct VhostStatus {
     pub state: State,
     /// Milliseconds since 1970 when it changed last.
     pub since_ms: u64,
-    /// How it is now, in words.
+    /// Its current condition, as a text.
     #[serde(default)]
     pub condition: String,
-    /// Why it changed, as a word and in words.
+    /// Why it changed, as a fixed word; `why` has the text.
     pub cause: String,
     /// See `cause`.
     pub why: String,
-    /// Whose advertisement led to it.
+    /// The peer whose advertisement led to it.
     pub peer: Option<String>,
     /// The transition's number.
     pub seq: u64,
     /// Are the addresses up?
     pub holding: bool,
-    /// Those of them that are up and not by carpd's doing: then it takes no part.
+    /// Those of them that are up but were not set by carpd: then it does not take part.
     #[serde(default)]
     pub foreign: Vec<VirtualAddress>,
     /// Those of them that are up on other interfaces: this host answers for them, master or not.
     #[serde(default)]
     pub elsewhere: Vec<Elsewhere>,
-    /// How unfit it says it is, 0..=240.
+    /// The demotion that it advertises, 0..=240.
     pub demotion: u8,
-    /// What that is made of.
+    /// The parts of the demotion.
     #[serde(default)]
     pub demotions: Vec<DemotionStatus>,
     /// Addresses that the kernel refuses to this master, which holds the others.
     #[serde(default)]
     pub refused_addresses: Vec<RefusedAddress>,
-    /// Why, if a hook failed.
+    /// The error, if a hook failed.
     pub degraded: Option<String>,
-    /// What the hooks' `health` says, for each hook that has it.
+    /// The result of `health`, for each hook that has it.
     #[serde(default)]
     pub health: Vec<HealthStatus>,
     /// The last advertisement heard.
@@ -123,20 +123,20 @@ pub struct VhostStatus {
     pub lease: String,
     /// Its hooks.
     pub hooks: Vec<Name>,
-    /// What was sent, heard and refused.
+    /// Counters of what was sent, heard and refused.
     pub counters: BTreeMap<String, u64>,
 }
 
-/// One reason for which a virtual host says that it is unfit.
+/// One part of a virtual host's demotion.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DemotionStatus {
-    /// By so much, 0..=240.
+    /// Its value, 0..=240.
     pub by: u8,
     /// What led to it.
     pub cause: String,
     /// What ends it, if not time alone.
     pub ends: String,
-    /// It ends by itself in so many milliseconds.
+    /// It ends by itself in this many milliseconds.
     pub ends_in_ms: Option<u64>,
 }
 
@@ -149,27 +149,27 @@ pub struct Elsewhere {
     pub interface: IfName,
 }
 
-/// An address that a master goes without.
+/// An address that the kernel refuses to a master.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedAddress {
     /// Which.
     pub address: VirtualAddress,
-    /// In the kernel's words.
+    /// The kernel's message.
     pub reason: String,
-    /// It is tried again in so many milliseconds.
+    /// It is retried in this many milliseconds.
     pub retry_in_ms: u64,
 }
 
-/// What a hook's `health` says of this node, for one virtual host.
+/// The result of a hook's `health`, for one virtual host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthStatus {
     /// The hook.
     pub hook: Name,
-    /// Is the node well? `None` until it was asked for the first time.
+    /// Whether the node is healthy. `None` until the first check.
     pub well: Option<bool>,
-    /// How unfit it is for this reason, 0..=240.
+    /// The demotion for this reason, 0..=240.
     pub demotion: u8,
-    /// In the hook's words, or why it gave none.
+    /// The hook's message, or why there is none.
     pub reason: String,
     /// Milliseconds since 1970 when that changed.
     pub since_ms: u64,
@@ -199,11 +199,11 @@ pub struct RefusalStatus {
     pub from: String,
     /// How long ago that was, in ms.
     pub ago_ms: u64,
-    /// What most probably leads to it.
+    /// The most probable cause.
     pub cause: String,
 }
 
-/// Advertisements of a vhid that nobody here has.
+/// Advertisements of a vhid that no virtual host here uses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StrangerStatus {
     /// Where they were heard.
@@ -216,7 +216,7 @@ pub struct StrangerStatus {
     pub from: String,
     /// How long ago that was, in ms.
     pub ago_ms: u64,
-    /// What most probably leads to it.
+    /// The most probable cause.
     pub cause: String,
 }
 
@@ -231,16 +231,16 @@ pub struct HookStatus {
     pub generation: u64,
     /// SHA-256 of everything it was loaded from.
     pub digest: String,
-    /// Who vouches for it, in words; `None` for a script.
+    /// Who signed it, as a text; `None` for a script.
     #[serde(default)]
     pub vouched: Option<String>,
-    /// Milliseconds since 1970 when this version was taken into use.
+    /// Milliseconds since 1970 when this version became active.
     pub since_ms: u64,
-    /// It comes from the copy that the daemon keeps of the last good version: the file had a fault
-    /// when the daemon started.
+    /// It comes from the saved copy of the last good version: the file had an error when the daemon
+    /// started.
     #[serde(default)]
     pub kept: bool,
-    /// How it is noticed that it was edited, in words; `None` for a script, which is read whenever
+    /// How changes to its file are noticed, as a text; `None` for a script, which is read each time
     /// it runs.
     #[serde(default)]
     pub watched: Option<String>,
@@ -256,18 +256,18 @@ pub struct HookStatus {
     pub confinement: Confinement,
     /// Idle runners.
     pub idle_runners: usize,
-    /// The file on disk has a fault, so an older version serves on.
+    /// The error in the file on disk, if an older version stays active because of it.
     pub fault: Option<Fault>,
 }
 
-/// A version of a hook that served.
+/// An earlier version of a hook.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VersionStatus {
     /// See [`HookStatus::generation`].
     pub generation: u64,
     /// See [`HookStatus::digest`].
     pub digest: String,
-    /// Milliseconds since 1970 when it was taken into use.
+    /// Milliseconds since 1970 when it became active.
     pub since_ms: u64,
 }
 
@@ -287,47 +287,47 @@ pub struct EngineStatus {
     pub uid: u32,
     /// How it is confined, and what is missing here.
     pub confinement: Confinement,
-    /// What is missing at the reader process, if there is one.
+    /// What is missing in the reader process's confinement, if there is one.
     #[serde(default)]
     pub reader_lacks: Vec<String>,
-    /// How the one before it died, if its keeper had to start it again.
+    /// How the previous engine died, if the keeper had to restart it.
     #[serde(default)]
     pub before: Option<Death>,
 }
 
-/// The end of an engine that was none of its own decision.
+/// The death of an engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Death {
     /// Milliseconds since 1970.
     pub at_ms: u64,
-    /// In words: "its engine was killed by SIGKILL".
+    /// A description, such as "its engine was killed by SIGKILL".
     pub how: String,
 }
 
 /// The helper process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HelperStatus {
-    /// What it is for: `settings`, or `commands` as well.
+    /// Its purpose: `settings`, or `commands` as well.
     pub duty: String,
-    /// Is it there?
+    /// Whether it is running.
     pub alive: bool,
     /// How often it died.
     pub deaths: u64,
-    /// What is wrong with it now.
+    /// Its current problem.
     pub fault: Option<Fault>,
 }
 
 /// One thing that is held.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldStatus {
-    /// What is the matter, if it is not so (any more).
+    /// The problem, if it is not (or no longer) in place.
     #[serde(default)]
     pub trouble: Option<String>,
     /// What.
     pub resource: String,
     /// The value that we gave it.
     pub value: String,
-    /// Who holds it, newest last.
+    /// The holders, newest last.
     pub owners: Vec<String>,
 }
 

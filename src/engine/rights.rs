@@ -1,4 +1,4 @@
-//! What the engine gives up before it begins, in an order that works: its directories and its user,
+//! What the engine gives up before it starts, in an order that works: its directories and its user,
 //! its capabilities, then files and system calls.
 
 use std::collections::BTreeSet;
@@ -17,8 +17,8 @@ use crate::host::kernel::privilege::{self, OWN_UIDS, confine_engine, seal_engine
 use crate::ledger::{Estate, Heir, Origin, own_directory};
 use crate::resolve;
 
-/// Gives up what the engine never needs. What cannot be given up here is told, and no reason not to
-/// run.
+/// Gives up what the engine never needs. What cannot be given up here is reported, but is no reason
+/// not to run.
 ///
 /// # Errors
 /// Capabilities cannot be given up.
@@ -52,27 +52,27 @@ pub(super) fn give_up(
     })
 }
 
-/// From here on the engine is nobody that owns anything but what it writes itself.
+/// From here on the engine runs as a user that owns nothing except what it writes itself.
 fn take_own_uid(estate: &Estate<'_>) -> Result<(), String> {
     let give = |id| {
         estate
             .give(Heir { id, own: OWN_UIDS })
             .map_err(|err| err.to_string())
     };
-    // Where it may not, what belongs to engines that could stays theirs.
+    // If it may not, files of engines that could keep their owner.
     privilege::may_change_user()?;
     let taken =
         give(privilege::ENGINE_UID).and_then(|()| privilege::change_user(|| can_work(estate)));
     if taken.is_err() && geteuid().is_root() {
-        // It goes on as root, and what an engine with a user of its own left is root's again, if it
-        // can be.
+        // It continues as root, and takes over what an engine with its own user left behind, if
+        // possible.
         _ = give(0);
     }
     taken
 }
 
-/// Can the present user write what the engine has to write? On a file system that is read-only
-/// nobody can, and who owns the files can still read them.
+/// Whether the current user can write what the engine has to write. On a read-only file system no
+/// user can, and the owner of the files can still read them.
 fn can_work(estate: &Estate<'_>) -> Result<(), String> {
     let look = AccessFlags::R_OK | AccessFlags::X_OK;
     for directory in estate.needed() {
@@ -92,8 +92,8 @@ fn can_work(estate: &Estate<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// Makes what is not there yet; the directories to write in, and those to make directories in. None
-/// of them is a link: it would give away what it leads to.
+/// Creates what does not exist yet. Returns the directories to write in, and those to create
+/// directories in. None of them may be a link, since that would give away its target.
 fn make_directories(
     run_dir: &Path,
     state_dir: &Path,
@@ -121,8 +121,8 @@ fn make_directories(
     (writable, directories)
 }
 
-/// What the engine may have open at a time, generously: too few would show when an address is to
-/// go.
+/// A generous estimate of how many descriptors the engine may have open: with too few, removing an
+/// address could fail.
 pub(super) fn descriptors_needed(config: &Config) -> u64 {
     // Sockets of its own, files while they are read, and operators.
     const BASE: usize = 128;

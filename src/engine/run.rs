@@ -1,7 +1,8 @@
-//! The loop: one input, the protocol, everything that follows from it, and then the next.
+//! The main loop: one input, the protocol, everything that follows from it, and then the next
+//! input.
 //!
 //! One task owns every virtual host. Nothing here waits for a hook, a service or a disk: those run
-//! beside it and their results come back as inputs.
+//! separately, and their results arrive as inputs.
 
 use std::io;
 use std::rc::Rc;
@@ -37,7 +38,7 @@ enum Event {
 }
 
 impl Event {
-    /// For the log, should it take too long.
+    /// A description for the log, in case it takes too long.
     const fn named(&self) -> &'static str {
         match self {
             Self::Alarm => "the timers",
@@ -53,12 +54,12 @@ impl Event {
 }
 
 impl Engine {
-    /// Where orders go.
+    /// A channel for orders.
     pub(super) fn commands(&self) -> mpsc::Sender<Command> {
         self.orders.clone()
     }
 
-    /// Has the files of the hooks that are in use watched.
+    /// Starts watching the files of the hooks that are in use.
     pub(super) fn watch_files(&mut self) {
         let modules = self
             .config
@@ -71,8 +72,8 @@ impl Engine {
             .watch(files, self.files.clone(), self.orders.clone());
     }
 
-    /// Removes what a dead predecessor left, opens the interfaces and lets every virtual host take
-    /// part.
+    /// Removes what a dead predecessor left behind, opens the interfaces, and makes every virtual
+    /// host take part.
     pub(super) fn begin(&mut self) {
         self.remove_leftovers();
         self.look();
@@ -83,7 +84,7 @@ impl Engine {
         }
     }
 
-    /// Runs until stopped in good order; true if nothing is left behind.
+    /// Runs until stopped; true if nothing is left behind.
     pub(super) async fn run(mut self, mut signals: mpsc::Receiver<Signal>) -> bool {
         loop {
             self.beat();
@@ -107,7 +108,7 @@ impl Engine {
             let stopped = matches!(event, Event::Stopped);
             self.shared.activity.at(event.named());
             match event {
-                // What waits in the sockets was there before the time was up.
+                // Packets in the sockets arrived before the time was up.
                 Event::Alarm => {
                     self.receive();
                     self.timers();
@@ -142,13 +143,13 @@ impl Engine {
 
     fn set_alarm(&mut self) -> io::Result<()> {
         let next = self.next_wake();
-        // What was left for this turn is no sleep.
+        // Work that was left for this turn does not count as oversleeping.
         self.due = next.map(|next| next.max(clock::now()));
         self.ties.alarm.set(next)
     }
 
-    /// Ends the helper process once nothing needs it any more: no grant, no hook that still runs,
-    /// nothing to be undone.
+    /// Stops the helper process once nothing needs it any more: no grant, no running hook, nothing
+    /// to undo.
     fn spare_helper(&mut self) {
         // A reload that is being prepared counts on what there is.
         if !self.ties.helper.is_spare() || self.reloading || Rc::strong_count(&self.departing) > 1 {
@@ -160,7 +161,7 @@ impl Engine {
     }
 
     fn command(&mut self, command: Command) {
-        // Whoever asked may have gone away meanwhile.
+        // The operator may have disconnected meanwhile.
         match command {
             Command::Status(reply) => {
                 let helper = self.ties.helper.status();
@@ -186,7 +187,7 @@ impl Engine {
         }
     }
 
-    /// Reads what waits in the sockets that have something to read, and looks at no other.
+    /// Reads the sockets that are readable, and no others.
     pub(super) fn receive(&mut self) {
         for id in &self.unread {
             if let Some(interface) = self.interfaces.get_mut(*id) {
@@ -214,7 +215,7 @@ impl Engine {
         }
     }
 
-    /// Was that all that waited there?
+    /// Reads from one interface; true if nothing is left there.
     fn receive_on(&mut self, port: InterfaceId) -> bool {
         let mut buffer = [0; 2048];
         for _ in 0..FRAMES_IN_A_ROW {
@@ -248,8 +249,8 @@ impl<E: Environment> Engine<E> {
         clean
     }
 
-    /// Before any event: addresses that went by themselves while we slept are not restored, since a
-    /// backup may be about to take them.
+    /// Called before any event is handled: addresses that expired while we slept are not restored,
+    /// since a backup may be about to take them.
     pub(super) fn judge_leases(&mut self) {
         let now = clock::now();
         for index in self.nodes.lapsed(now) {
@@ -259,7 +260,7 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// What belongs to a turn as a whole: many virtual hosts advertise in one.
+    /// Work that is done once per turn, in which many virtual hosts may have advertised.
     pub(super) fn end_turn(&mut self) {
         self.renew();
         self.shared.journal.borrow_mut().end_turn(clock::now());

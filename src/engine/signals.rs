@@ -1,4 +1,4 @@
-//! The signals that the daemon obeys.
+//! The signals that the daemon handles.
 
 use std::io;
 
@@ -8,17 +8,17 @@ use tokio::sync::mpsc;
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) enum Signal {
-    /// Stop in good order.
+    /// Stop cleanly.
     Stop(&'static str),
-    /// Read configuration and hooks again.
+    /// Reload configuration and hooks.
     Reload,
-    /// Say how things are.
+    /// Log the state.
     Report,
-    /// Hand over, and take no part for [`ASIDE`].
+    /// Hand over, and do not take part for [`ASIDE`].
     StandAside,
 }
 
-/// From now on signals arrive here, and none of these kills the daemon.
+/// Installs the handlers: from now on these signals arrive here, and no longer kill the daemon.
 pub(in crate::engine) fn signals(
     hangup_stops: bool,
 ) -> io::Result<(mpsc::Sender<Signal>, mpsc::Receiver<Signal>)> {

@@ -1,4 +1,4 @@
-//! From a checked configuration to a running engine.
+//! Starts an engine from a checked configuration.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -52,22 +52,22 @@ use crate::keeper::failsafe::Writer;
 use crate::keeper::{self, Client, Exits, Predecessor, Role};
 use crate::ledger::{Instance, InstanceError, Ledger, Origin, Unread, instance_name};
 
-/// The niceness of the keeper, which has put the engine before other processes if it may.
+/// The niceness of the keeper, which has raised the engine's priority if it may.
 fn ordinary_niceness() -> Option<i32> {
     rustix::process::getpriority_process(rustix::process::getppid()).ok()
 }
 
-/// A thread beside the loop is one like any other's.
+/// Gives a thread other than the loop ordinary priority.
 fn stand_back(ordinary: Option<i32>) {
     if let Some(niceness) = ordinary {
         _ = rustix::process::setpriority_process(None, niceness);
     }
 }
 
-/// The engine process: runs this configuration until it is told to stop, from this file. Started by
-/// the keeper. `open` is given the instance's directory, before
-/// the engine can make no more sockets of that kind; `attach` what it gave back, and the way to
-/// give orders. What that gives back is dropped at the end.
+/// The engine process, started by the keeper: runs this configuration from this file until it is
+/// told to stop. `open` is called with the instance's directory, before the engine loses the
+/// ability to create sockets of that kind; `attach` receives its result, and a channel for orders.
+/// The result of `attach` is dropped at the end.
 #[must_use]
 pub fn main<B, T>(
     config: Config,
@@ -95,7 +95,7 @@ pub fn main<B, T>(
         }
     };
     let instance_dir = Instance::directory(&config.daemon.run_dir, &name, origin);
-    // While its lock says who it was, and the kernel's log may be read.
+    // While the lock still identifies it, and the kernel's log can still be read.
     let killed = killed_before(&instance_dir);
     let opened = open(&instance_dir);
     // Before there is a second thread: capabilities belong to threads.
@@ -132,7 +132,7 @@ pub fn main<B, T>(
             }
         }
     });
-    // A disk that hangs must not keep a daemon that is done.
+    // A disk that hangs must not keep a finished daemon from exiting.
     runtime.shutdown_timeout(Duration::from_secs(1));
     ExitCode::from(status)
 }
@@ -159,7 +159,7 @@ async fn start(
         &config.daemon.state_dir,
         instance.origin(),
     );
-    // Those that live have nothing to do with us.
+    // Running instances do not concern us.
     for error in others {
         if let InstanceError::Closed { .. } = error {
             warn!(%error, "Cannot check whether another instance left anything behind");
@@ -169,7 +169,7 @@ async fn start(
     let for_recovery = recovery.duty(host.services_need_helper());
     let executor = Executor::new(host, ledger, recovery);
     executor.recover_addresses();
-    // The keeper tells them whose certificates to believe.
+    // The keeper tells them which certificates to trust.
     executor
         .host()
         .set_http_workers(http_workers(keeper.clone(), sandbox_policy(&config), None));
@@ -202,8 +202,8 @@ async fn start(
     tokio::task::spawn_local(reassert(Rc::clone(&shared)));
     let host_name = match &config.daemon.node_name {
         Some(name) => name.clone(),
-        // Before a dead predecessor's hook has been undone the kernel's is the name that this hook
-        // had set.
+        // Until a dead predecessor's hook has been undone, the kernel has the name that this hook
+        // set.
         None => shared.executor.own_name(hostname::current()?),
     };
     let mut nodes = Nodes::default();
@@ -237,7 +237,7 @@ async fn start(
     }
     keeper.publish(theirs);
     let watch = Watch::open()?;
-    // With hundreds of virtual hosts the renewals of our own leases would be most of what is heard.
+    // With hundreds of virtual hosts, most notifications would be renewals of our own leases.
     watch.ignore_additions_by(shared.executor.host().lease_port())?;
     let ties = Ties {
         readiness,
@@ -270,7 +270,7 @@ async fn start(
     Ok((engine, signals))
 }
 
-/// Our directory and locks: no other process may run the same virtual hosts in this network
+/// Takes our directory and locks: no other process may run the same virtual hosts in this network
 /// namespace.
 fn take_instance(config: &Config, name: &str) -> Result<Instance, StartError> {
     let origin = Origin::current().map_err(system("read /proc"))?;
@@ -287,9 +287,9 @@ fn take_instance(config: &Config, name: &str) -> Result<Instance, StartError> {
     )?)
 }
 
-/// What an earlier process of ours left and we may not read is not nothing: addresses may be up and
-/// hooks' effects in force of which nobody would know. Where even the directory is hidden from us
-/// there may be as much in it.
+/// Refuses to start if we may not read what an earlier process left behind: addresses may be up and
+/// effects of hooks in force that would go unnoticed. The same applies if even the directory is
+/// hidden from us.
 fn refuse_unread(ledger: &Ledger) -> Result<(), StartError> {
     let in_the_way: Vec<_> = ledger
         .unread()
@@ -325,12 +325,12 @@ fn journal(instance: &Instance) -> Journal {
     )
 }
 
-/// Undoes what dead processes left, off the way of the first election.
+/// Undoes what dead processes left behind, without delaying the first election.
 fn recover(shared: Rc<Shared<LinuxHost>>) {
     tokio::task::spawn_local(async move { shared.executor.recover_rest().await });
 }
 
-/// The process that does what needs more than the engine's two capabilities; only if something
+/// Starts the process that does what needs more than the engine's two capabilities, if something
 /// granted needs it.
 async fn start_helper(
     duty: Option<Duty>,
@@ -347,7 +347,7 @@ async fn start_helper(
     Ok(duty)
 }
 
-/// The process that reads what the engine may not; only if there are hooks to read.
+/// Starts the process that reads what the engine may not, if there are hooks to read.
 async fn start_reader(config: &Config, keeper: &Client) -> Result<Reader, StartError> {
     let has_modules = config
         .hooks
@@ -365,8 +365,8 @@ async fn start_reader(config: &Config, keeper: &Client) -> Result<Reader, StartE
     Ok(Reader::new(keeper.clone(), client))
 }
 
-/// Tells of ended children. Without a keeper nobody would let go for an engine that dies, so it
-/// does not outlive it.
+/// Logs the end of children. Without a keeper nothing would release the addresses of a dead engine,
+/// so the engine does not outlive its keeper.
 async fn tell_exits(mut exits: Exits, signals: mpsc::Sender<Signal>) {
     while let Some((id, how)) = exits.next().await {
         if how.is_forbidden_call() {

@@ -25,28 +25,28 @@ use crate::keeper::failsafe::{Heartbeat, Writer};
 use crate::proto::{self, Input};
 use crate::types::Timestamp;
 
-/// Orders that may wait; an operator's terminal is not faster.
+/// How many orders may be queued; operators are not faster.
 const COMMANDS_MAX: usize = 16;
 
-/// Everything that one daemon process does on the wire.
+/// The engine: everything that one daemon process does on the wire.
 pub(super) struct Engine<E: Environment = Machine> {
-    /// By a number that is never used twice.
+    /// The virtual hosts, by an id that is never reused.
     pub(super) nodes: Nodes<E::Host>,
     pub(super) interfaces: Interfaces<E::Wire>,
     pub(super) shared: Rc<Shared<E::Host>>,
     pub(super) outcomes: mpsc::UnboundedReceiver<HookOutcome>,
     pub(super) stopping: Option<Stopping>,
-    /// Packets that belong to no virtual host here.
+    /// Packets that do not belong to any virtual host here.
     pub(super) unmatched: proto::Stats,
     pub(super) follow_ups: VecDeque<(VhostId, Input<'static>)>,
-    /// What a machine has to say is being done: nothing may be fed before it is idle, so what
+    /// A machine's outputs are being carried out: nothing may be fed before it is idle, so what
     /// follows goes to `follow_ups`.
     pub(super) draining: bool,
-    /// Interfaces in whose sockets something was left unread.
+    /// Interfaces whose sockets were not read completely.
     pub(super) unread: Vec<InterfaceId>,
     pub(super) bow_outs: BowOuts,
     pub(super) shutdown_timeout: Duration,
-    /// The version of every hook that serves.
+    /// The active version of every hook.
     pub(super) hooks: Generations,
     pub(super) keeper: Client,
     pub(super) config: Config,
@@ -54,35 +54,36 @@ pub(super) struct Engine<E: Environment = Machine> {
     pub(super) path: PathBuf,
     /// This node's host name when the daemon started.
     pub(super) host_name: String,
-    /// What ties it to the machine that it runs on.
+    /// What ties it to its machine.
     pub(super) ties: E::Ties,
-    /// Number of the next virtual host that is added.
+    /// The id of the next virtual host that is added.
     pub(super) next_id: VhostId,
     pub(super) orders: mpsc::Sender<Command>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) prepared: mpsc::Sender<Box<Prepared>>,
     pub(super) ready: mpsc::Receiver<Box<Prepared>>,
-    /// One reload at a time; what is asked meanwhile waits here.
+    /// A reload is in progress; requests meanwhile are queued.
     pub(super) reloading: bool,
     pub(super) reload_waits: Option<Wanted>,
     pub(super) reload_problems: Vec<String>,
-    /// Links and addresses are to be read anew after this turn.
+    /// Links and addresses are to be read again after this turn.
     pub(super) relook: bool,
-    /// They are to be read anew then.
+    /// When they are to be read again.
     pub(super) look_again: Option<Timestamp>,
     /// How hooks' files are watched.
     pub(super) files: WatchModes,
-    /// What the keeper does if we die, where there is one that would.
+    /// What the keeper does if the engine dies, if there is a keeper.
     pub(super) failsafe: Option<Writer>,
-    /// The last sign of life that it was given.
+    /// The last heartbeat that it was sent.
     pub(super) beaten: Option<Heartbeat>,
-    /// Whose leases are renewed at the end of this turn: their advertisements went out.
+    /// Virtual hosts whose leases are renewed at the end of this turn, because their advertisements
+    /// were sent.
     pub(super) to_renew: Vec<VhostId>,
-    /// When the loop wanted to be woken at the latest.
+    /// The time at which the loop wanted to be woken at the latest.
     pub(super) due: Option<Timestamp>,
     pub(super) started_ms: u64,
-    /// Virtual hosts that the configuration no longer has, and whose hooks are not done, have one
-    /// of these each.
+    /// Each virtual host that is no longer in the configuration, but whose hooks are not done,
+    /// holds a clone of this.
     pub(super) departing: Rc<()>,
 }
 

@@ -22,7 +22,7 @@ use crate::types::Name;
 pub(in crate::engine) use addresses::letting_go;
 pub(in crate::engine) use ask::{Behalf, outcome_word};
 
-/// The one place where something is done to the host.
+/// The only place that acts on the host.
 #[derive(Debug)]
 pub(in crate::engine) struct Executor<H> {
     host: H,
@@ -30,13 +30,13 @@ pub(in crate::engine) struct Executor<H> {
     resource_locks: ResourceLocks,
     recovery: Recovery,
     counters: RefCell<Counters>,
-    /// What hooks hold and is not as they set it, with what is the matter.
+    /// What hooks hold but is no longer as they set it, and why.
     troubles: RefCell<BTreeMap<Resource, String>>,
     observer: RefCell<Option<Rc<dyn Observer>>>,
 }
 
 impl<H: Host> Executor<H> {
-    /// On this host, with this ledger. What dead processes left is still to be undone: see
+    /// On this host, with this ledger. What dead processes left behind is still to be undone: see
     /// [`Self::recover_addresses`].
     pub(in crate::engine) fn new(host: H, ledger: Ledger, recovery: Recovery) -> Self {
         let (resource_locks, counters, troubles) = (
@@ -55,12 +55,12 @@ impl<H: Host> Executor<H> {
         }
     }
 
-    /// From now on somebody looks on.
+    /// Sets an observer of all effects.
     pub(in crate::engine) fn observe(&self, observer: Rc<dyn Observer>) {
         *self.observer.borrow_mut() = Some(observer);
     }
 
-    /// Who looks on, if anybody does.
+    /// The observer, if there is one.
     pub(in crate::engine) fn observer(&self) -> Option<Rc<dyn Observer>> {
         self.observer.borrow().clone()
     }
@@ -75,13 +75,13 @@ impl<H: Host> Executor<H> {
         self.counters.borrow_mut()
     }
 
-    /// Writes the ledger anew if it could not be written and can be now. True if all is well.
+    /// Rewrites the ledger if it could not be written and can be now. True if it is writable.
     pub(in crate::engine) async fn mend_ledger(&self) -> bool {
         let failing = self.ledger.borrow().failing();
         if failing.is_empty() {
             return true;
         }
-        // On another thread first: a disk that does not answer must not hold up the protocol.
+        // On another thread first: a disk that does not respond must not hold up the protocol.
         let usable = tokio::task::spawn_blocking(move || {
             failing
                 .iter()
@@ -93,7 +93,7 @@ impl<H: Host> Executor<H> {
         self.ledger.borrow().health().is_none()
     }
 
-    /// At the end nothing on disk may speak of what is undone: whoever cleans up would look for it.
+    /// At the end, nothing on disk may list what has been undone: a cleanup would look for it.
     pub(in crate::engine) async fn close_ledger(&self) {
         if self.mend_ledger().await {
             return;
@@ -120,17 +120,17 @@ impl<H: Host> Executor<H> {
         self.ledger.borrow()
     }
 
-    /// To note something in it.
+    /// The ledger, for recording something in it.
     pub(in crate::engine) fn ledger_mut(&self) -> RefMut<'_, Ledger> {
         self.ledger.borrow_mut()
     }
 
-    /// Takes down the addresses that dead processes left: before the first advertisement.
+    /// Removes the addresses that dead processes left behind, before the first advertisement.
     pub(in crate::engine) fn recover_addresses(&self) {
         self.recovery.addresses(&self.host, &self.ledger);
     }
 
-    /// Undoes the rest of what dead processes left, and tries again what fails until nothing is
+    /// Undoes the rest of what dead processes left behind, and retries what fails until nothing is
     /// left. Hooks may run after the first round: see [`Self::recovered`].
     pub(in crate::engine) async fn recover_rest(&self) {
         self.recovery
@@ -144,7 +144,7 @@ impl<H: Host> Executor<H> {
         self.recovery.once(&self.host, &self.ledger).await
     }
 
-    /// What this node is called when nothing of what dead processes set is left.
+    /// The name that this node has once everything set by dead processes is undone.
     pub(in crate::engine) fn own_name(&self, now: String) -> String {
         self.recovery.own_name(&self.ledger.borrow(), now)
     }
@@ -159,23 +159,23 @@ impl<H: Host> Executor<H> {
         &self.recovery
     }
 
-    /// Is nothing left of what dead processes left?
+    /// Whether everything that dead processes left behind is undone.
     pub(in crate::engine) fn is_recovered(&self) -> bool {
         self.recovery.is_empty()
     }
 
-    /// The host itself, for looking.
+    /// The host itself, for queries.
     pub(in crate::engine) const fn host(&self) -> &H {
         &self.host
     }
 
-    /// Virtual hosts are called otherwise from now on, all at once; nothing on the host changes.
+    /// Renames virtual hosts, all at once; nothing on the host changes.
     pub(in crate::engine) fn rename(&self, names: &BTreeMap<Name, Name>) {
         self.ledger.borrow_mut().rename(names);
         self.count().rename(names);
     }
 
-    /// Is nothing held any more?
+    /// Whether nothing is held any more.
     pub(in crate::engine) fn is_clean(&self) -> bool {
         self.ledger.borrow().is_empty()
     }
@@ -197,7 +197,7 @@ impl<H: Host> Executor<H> {
         ledger.iter().map(told).collect()
     }
 
-    /// What is the matter with what hooks hold.
+    /// The current problems with what hooks hold.
     pub(in crate::engine) fn troubles(&self) -> RefMut<'_, BTreeMap<Resource, String>> {
         self.troubles.borrow_mut()
     }
@@ -225,7 +225,8 @@ impl<H: Host> Executor<H> {
         self.undo_all(plan).await
     }
 
-    /// Undoes all that the virtual host's hooks hold, newest first. What fails stays in the ledger.
+    /// Undoes everything that the virtual host's hooks hold, newest first. What fails stays in the
+    /// ledger.
     pub(in crate::engine) async fn undo_hooks(&self, vhost: &Name) -> Undone {
         let plan = self.ledger.borrow().undo_plan(vhost, Of::Hooks);
         self.undo_all(plan).await
@@ -235,7 +236,7 @@ impl<H: Host> Executor<H> {
         let mut undone = Undone::default();
         for planned in plan {
             let _turn = self.resource_locks.lock(&planned.resource).await;
-            // Other virtual hosts may have come and gone while the one before was undone.
+            // Other virtual hosts may have come and gone while the previous entry was being undone.
             let Some(undo) = self
                 .ledger
                 .borrow()

@@ -1,4 +1,4 @@
-//! Virtual addresses that are up without our doing: whose they are.
+//! Virtual addresses that are up but that we did not set: who they belong to.
 
 use std::net::IpAddr;
 
@@ -10,21 +10,21 @@ use crate::host::{FoundAddress, Host};
 use crate::ledger::{self, Origin};
 use crate::types::{IfName, VirtualAddress};
 
-/// Whose is an address that is up here, while the virtual host is not master?
+/// Who an address belongs to that is up here while the virtual host is not master.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) enum Whose {
-    /// A dead daemon's, or it is about to go.
+    /// A dead daemon, or it is about to disappear.
     Ours,
-    /// Somebody else's, for good.
+    /// Someone else, permanently.
     Foreign,
 }
 
-/// When is it asked?
+/// When this is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) enum When {
-    /// Before the virtual host takes part: whatever is there was left behind by somebody.
+    /// Before the virtual host takes part: any address that is there was left behind.
     Start,
-    /// Later: somebody has put it up, for however long.
+    /// Later: someone has added it, for however long.
     Later,
 }
 
@@ -37,7 +37,7 @@ pub(in crate::engine) fn whose(found: &FoundAddress, is_known: bool, when: When)
     }
 }
 
-/// What to say of an address that keeps a virtual host from taking part.
+/// The message about an address that keeps a virtual host from taking part.
 pub(in crate::engine) fn complaint(address: VirtualAddress, dev: &IfName) -> String {
     format!("{address} is already an address of this machine, but not set by carpd")
         + &format!(
@@ -45,7 +45,7 @@ pub(in crate::engine) fn complaint(address: VirtualAddress, dev: &IfName) -> Str
         )
 }
 
-/// The addresses of a virtual host that are up on its interface for good and not by our doing.
+/// The addresses of a virtual host that are permanently up on its interface but were not set by us.
 pub(in crate::engine) fn foreign<H: Host>(
     executor: &Executor<H>,
     spec: &config::Vhost,
@@ -81,9 +81,9 @@ pub(in crate::engine) fn has(spec: &config::Vhost, ip: IpAddr) -> bool {
     spec.addresses.iter().any(|address| address.ip == ip)
 }
 
-/// What `carpd check` has to say: the virtual hosts, by their place in the configuration, that
-/// would take no part here for an address that this machine has already, and why. What a carpd
-/// holds, running or killed, is none.
+/// For `carpd check`: the virtual hosts, by index in the configuration, that would not take part
+/// here because this machine already has one of their addresses, and why. Addresses held by a
+/// carpd, running or killed, do not count.
 #[must_use]
 pub fn check(config: &config::Config) -> Vec<(usize, String)> {
     let (Ok(netlink), Ok(origin)) = (Netlink::open(), Origin::current()) else {
@@ -123,7 +123,7 @@ pub(in crate::engine) fn resource(dev: &IfName, ip: IpAddr) -> Resource {
 }
 
 impl<H: Host> Executor<H> {
-    /// Does the ledger, ours or that of a dead process, have this address?
+    /// Whether our ledger, or that of a dead process, lists this address.
     pub(in crate::engine) fn knows_address(&self, dev: &IfName, ip: IpAddr) -> bool {
         let resource = resource(dev, ip);
         self.ledger().holds(&resource) || self.recovery().holds(&resource)

@@ -1,5 +1,4 @@
-//! A ledger that cannot be written is tried again, ever more seldom, whether or not anybody wants
-//! to claim something.
+//! Retries an unwritable ledger, at growing intervals, whether or not anything is to be claimed.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -9,10 +8,10 @@ use crate::engine::runs::shared::Shared;
 use crate::host::Host;
 use crate::host::clock;
 
-/// How often it is looked at: by the first pause while it is well.
+/// How often it is checked: at the first interval while it is writable.
 const LOOKS: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_secs(60));
 
-/// As long as the engine lives.
+/// Runs as long as the engine.
 pub(in crate::engine) async fn retry_ledger<H: Host>(shared: Rc<Shared<H>>) {
     let mut looks = LOOKS;
     loop {

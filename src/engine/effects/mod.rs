@@ -1,4 +1,5 @@
-//! The one way to the host: the gate, the ledger, the host. Undoing, and what dead processes left.
+//! The only path to the host: the gate, the ledger, the host. Also undoing, and cleaning up after
+//! dead processes.
 
 pub(super) mod executor;
 pub(super) mod foreign_addresses;

@@ -8,12 +8,13 @@ use crate::host::{FoundAddress, Host, HostError};
 use crate::ledger::Owner;
 use crate::types::{Family, IfName, Name, VirtualAddress};
 
-/// Whoever else knows a way to the network, the kernel above all when an address of the host's own
-/// comes, has the better one.
+/// Any other route to the network is preferred, above all the kernel's own when the host gets an
+/// address there.
 pub(in crate::engine) const METRIC: u32 = u32::MAX;
 
-/// The way to the network of an address. Where the host has another address there, it is for the
-/// kernel to choose what connections come from: those from a virtual address end with mastership.
+/// The route to the network of an address. If the host has another address there, the kernel
+/// chooses the source of connections: those from a virtual address would break when mastership
+/// ends.
 pub(in crate::engine) fn way(
     address: VirtualAddress,
     dev: &IfName,
@@ -30,7 +31,7 @@ pub(in crate::engine) fn way(
     }
 }
 
-/// Could connections come from this one instead?
+/// Whether this address could be the source of connections instead.
 pub(in crate::engine) fn is_source_beside(other: &FoundAddress, address: VirtualAddress) -> bool {
     let link_local =
         matches!(other.address.ip, std::net::IpAddr::V6(ip) if ip.is_unicast_link_local());
@@ -40,7 +41,7 @@ pub(in crate::engine) fn is_source_beside(other: &FoundAddress, address: Virtual
         && other.address.family() == address.family()
 }
 
-/// Does another address lead to its network? Then the kernel made a way there with it.
+/// Whether another address is on its network, in which case the kernel has made a route there.
 pub(in crate::engine) fn is_connected(address: VirtualAddress, there: &[FoundAddress]) -> bool {
     let leads_there = |other: &VirtualAddress| {
         other.ip != address.ip && RouteTarget::network_of(*other).contains(address)
@@ -56,7 +57,7 @@ pub(in crate::engine) const fn is_of_network(address: VirtualAddress) -> bool {
 }
 
 impl<H: Host> Executor<H> {
-    /// Makes the way to the network of an address that was put up, unless there is one.
+    /// Adds a route to the network of an address that was added, unless there is one.
     ///
     /// # Errors
     /// The kernel's words.
@@ -74,8 +75,8 @@ impl<H: Host> Executor<H> {
 
     pub(in crate::engine) fn lead_by(&self, owner: &Owner, route: Route) -> Result<(), HostError> {
         let resource = Resource::route(&route);
-        // What the ledger has is ours to replace: another virtual host's, or one that a predecessor
-        // left.
+        // A route in the ledger is ours to replace: another virtual host's, or one that an earlier
+        // daemon left behind.
         let ours = self.ledger().holds(&resource);
         self.ledger_mut()
             .claim_own(owner, &resource, Value::Route(route.clone()));
@@ -85,8 +86,8 @@ impl<H: Host> Executor<H> {
             Effect::RouteAdd(route)
         };
         match self.host().perform_now(&Granted::by_daemon(effect)) {
-            // Then it is somebody else's affair how the network is reached, and stays so when the
-            // address goes.
+            // Then something else decides how the network is reached, also after the address is
+            // gone.
             Err(error) if error.errno == Some(libc::EEXIST) => {
                 warn!(vhost = %owner.vhost, %resource, %error, "Left alone a route that someone else created");
                 self.ledger_mut().settle(owner, &resource);
@@ -96,8 +97,8 @@ impl<H: Host> Executor<H> {
         }
     }
 
-    /// Other addresses came or went: the ways to the networks of those that a virtual host holds
-    /// are what is needed now. `anew`: the kernel may have taken ours away with an address.
+    /// Other addresses came or went: adjusts the routes to the networks of those that a virtual
+    /// host holds. `anew`: the kernel may have removed ours together with an address.
     pub(in crate::engine) fn fit_ways(
         &self,
         vhost: &Name,

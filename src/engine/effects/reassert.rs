@@ -1,7 +1,7 @@
-//! What hooks set stays as they set it: looked at again and again, since the kernel tells nobody of
-//! much that it takes away (routes go with addresses and links without a word). What was taken away
-//! is put back; what somebody else changed is left alone, and told. So are services and files,
-//! which take longer to look at.
+//! Keeps what hooks set as they set it. It is checked periodically, since the kernel does not
+//! report much of what it removes (routes disappear silently with addresses and links). What was
+//! removed is restored; what someone else changed is left alone and reported. So are services and
+//! files, which take longer to check.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -16,16 +16,15 @@ use crate::host::clock;
 use crate::host::{Host, holds};
 use crate::ledger::Holding;
 
-/// Between two looks, at least.
+/// The least time between two checks.
 const PAUSE: Duration = Duration::from_secs(1);
-/// A look takes at most this part of the time, whatever the host has of routes.
+/// Checking takes at most this fraction of the time, however many routes the host has.
 const SHARE: u32 = 20;
-/// Between two looks at what takes the helper, a script or a service manager.
+/// The time between two checks that need the helper, a script or a service manager.
 const PAUSE_SLOW: Duration = Duration::from_secs(5);
-/// One resource is looked at, or put back, for so long at most.
+/// The time limit for checking or restoring one resource.
 const LIMIT: Duration = Duration::from_secs(5);
-/// What takes longer to look at, for no longer than this: a hook that wants to set it waits
-/// meanwhile.
+/// The time limit for slow checks: a hook that wants to set the resource has to wait meanwhile.
 const LIMIT_SLOW: Duration = Duration::from_secs(1);
 
 /// As long as the engine lives.
@@ -45,12 +44,12 @@ pub(in crate::engine) async fn reassert<H: Host>(shared: Rc<Shared<H>>) {
     }
 }
 
-/// What somebody has made of a resource that a hook set.
+/// The current state of a resource that a hook set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Seen {
     /// It is as the hook wants it.
     Well,
-    /// It is as it was before, or nothing at all.
+    /// It is as it was before, or does not exist.
     TakenAway,
     /// It is something else.
     Changed,
@@ -67,17 +66,17 @@ fn seen(there: &Value, wanted: &Value, original: &Value) -> Seen {
     }
 }
 
-/// What is done about a resource that is not as a hook set it.
+/// What to do about a resource that is not as a hook set it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum HelperSupervisor {
-    /// It is put back, if it was taken away.
+    /// Restore it if it was removed.
     PutBack,
-    /// It is told. How a device stands may have been changed for a reason that a hook does not
+    /// Report it. The state of a device may have been changed for a reason that the hook does not
     /// know.
     Tell,
-    /// It is told, and looked at more seldom: to look takes the helper, a script or a service
-    /// manager. Whether what runs serves is for `health` to say, and what is in a file for whoever
-    /// reads it.
+    /// Report it, and check it less often, since checking needs the helper, a script or a service
+    /// manager. Whether a running service works is for `health` to say, and what is in a file for
+    /// its readers.
     TellSlowly,
 }
 
@@ -94,7 +93,7 @@ const fn care(resource: &Resource) -> HelperSupervisor {
 }
 
 impl<H: Host> Executor<H> {
-    /// Looks once at everything that hooks hold; with `slow` also at what takes longer.
+    /// Checks everything that hooks hold once; with `slow`, also what takes longer.
     pub(in crate::engine) async fn reassert(&self, slow: bool) {
         let of_hooks =
             |holding: &Holding<'_>| holding.owners.iter().any(|owner| owner.hook.is_some());
@@ -111,19 +110,19 @@ impl<H: Host> Executor<H> {
             .filter(|resource| slow || care(resource) != HelperSupervisor::TellSlowly)
         {
             self.look_after(&resource).await;
-            // What waits for the loop comes first.
+            // Let the loop do its pending work first.
             tokio::task::yield_now().await;
         }
     }
 
     async fn look_after(&self, resource: &Resource) {
-        // Whoever sets or undoes it now has it until that is done.
+        // If it is just being set or undone, wait until that is done.
         let _turn = self.resource_locks().lock(resource).await;
         let Some((wanted, original)) = self.ledger().settled_value(resource) else {
             self.troubles().remove(resource);
             return;
         };
-        // What cannot be looked at now is looked at the next time.
+        // What cannot be checked now is checked the next time.
         let limit = if care(resource) == HelperSupervisor::TellSlowly {
             LIMIT_SLOW
         } else {
@@ -275,7 +274,7 @@ mod tests {
                 .is_some_and(|words| words.contains("192.168.32.9"))
         );
 
-        // It is undone, or well again: nothing more to tell.
+        // It is undone, or in place again: nothing more to report.
         host.set(place.clone(), ours);
         executor.reassert(true).await;
         assert!(executor.troubles().is_empty());

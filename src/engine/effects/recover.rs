@@ -1,5 +1,5 @@
-//! What dead processes left: it is undone, never adopted. Addresses before the first advertisement,
-//! the rest before the first hook.
+//! What dead processes left behind is undone, never adopted: addresses before the first
+//! advertisement, the rest before the first hook.
 
 use std::cell::{Cell, RefCell};
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::keeper::Predecessor;
 use crate::ledger::{Holder, Instance, Ledger, Leftover, Unread};
 use crate::types::Timestamp;
 
-/// The leftovers of our own predecessor, which stand in our ledger, and those of other dead
+/// The leftovers of our own predecessor, which are in our ledger, and those of other dead
 /// instances.
 #[derive(Debug, Default)]
 pub struct Recovery {
@@ -51,7 +51,8 @@ impl Dead {
         }
     }
 
-    /// All that is known of it is undone: its files go, unless they say more than we can read.
+    /// Everything known of it is undone: its files are removed, unless they contain something that
+    /// we cannot read.
     fn end(self, undone: Undone) {
         if self.ledger.borrow().unread().is_empty() {
             info!(
@@ -102,7 +103,7 @@ impl Recovery {
                 .sum::<usize>()
     }
 
-    /// What could not be read of what other dead instances wrote.
+    /// What could not be read of the records of other dead instances.
     #[must_use]
     pub fn unread(&self) -> Vec<Unread> {
         let dead = self.dead.borrow();
@@ -112,13 +113,13 @@ impl Recovery {
             .collect()
     }
 
-    /// Is nothing left?
+    /// Whether nothing is left.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Does the ledger of another dead instance have this?
+    /// Whether the ledger of another dead instance lists this.
     pub(in crate::engine) fn holds(&self, resource: &Resource) -> bool {
         self.dead
             .borrow()
@@ -126,7 +127,7 @@ impl Recovery {
             .any(|dead| dead.ledger.borrow().holds(resource))
     }
 
-    /// What a helper process would have to be able to do to undo all.
+    /// What a helper process must be able to do to undo everything.
     #[must_use]
     pub fn duty(&self, services_need_helper: bool) -> Option<Duty> {
         let dead = self.dead.borrow();
@@ -136,8 +137,8 @@ impl Recovery {
             .max()
     }
 
-    /// What this node will be called when all is undone, if it is called `now` at present: a name
-    /// that a hook had set is not the node's own.
+    /// The name of this node when everything is undone, given its current name: a name set by a
+    /// hook is not the node's own.
     pub fn own_name(&self, ledger: &Ledger, now: String) -> String {
         let dead = self.dead.borrow();
         let others: Vec<_> = dead.iter().map(|dead| dead.ledger.borrow()).collect();
@@ -147,7 +148,7 @@ impl Recovery {
         own_name(&all, now)
     }
 
-    /// Takes the addresses down, at once. What fails is tried again with the rest.
+    /// Removes the addresses at once. What fails is retried with the rest.
     pub fn addresses<H: Host>(&self, host: &H, ledger: &RefCell<Ledger>) -> Undone {
         let mut undone = addresses(host, ledger, &mut self.own.borrow_mut());
         for dead in self.dead.borrow_mut().iter_mut() {
@@ -161,7 +162,7 @@ impl Recovery {
         self.round(host, ledger, &ResourceLocks::default()).await
     }
 
-    /// Undoes the rest; what fails again and again, ever more seldom, until nothing is left.
+    /// Undoes the rest; what fails is retried, at growing intervals, until nothing is left.
     pub(in crate::engine) async fn rest<H: Host>(
         &self,
         host: &H,
@@ -216,7 +217,7 @@ impl Recovery {
     }
 }
 
-/// What the node is called if nothing of what these ledgers hold is in effect.
+/// The node's name without the effects listed in these ledgers.
 pub(in crate::engine) fn own_name(ledgers: &[&Ledger], now: String) -> String {
     let before = |name: &str| {
         let value = Value::Text(name.to_owned());
@@ -296,8 +297,8 @@ async fn rest<H: Host>(
     (undone, failed)
 }
 
-/// How the whole daemon before this one ended, if that was because memory ran out: its keeper,
-/// which would have told, was killed as well. Others it does not concern are not asked.
+/// How the whole previous daemon ended, if that was because memory ran out: its keeper, which would
+/// have reported it, was killed as well. In other cases nothing is checked.
 pub(in crate::engine) fn killed_before(instance_dir: &Path) -> Option<Predecessor> {
     let holder = Holder::of(instance_dir)?;
     let began = Holder::since(instance_dir)?.duration_since(SystemTime::UNIX_EPOCH);

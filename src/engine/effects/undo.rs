@@ -1,4 +1,5 @@
-//! Undoing one claim: look, put back what is still ours, and note that it is done.
+//! Undoes one claim: checks the current value, restores the original one if the current one is
+//! ours, and records that.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -18,14 +19,14 @@ pub struct Undone {
     /// Claims that are gone.
     pub settled: usize,
     /// Those of them for which the host had to be changed. The others were undone already, or
-    /// somebody else had changed what they were about.
+    /// someone else had changed the resource.
     pub changed: usize,
     /// Claims that remain because undoing failed.
     pub failed: usize,
 }
 
 impl Undone {
-    /// What is left after a second try: what it settled counts as well, and only what it failed at
+    /// The result after a second try: what that settled is added, and only what it failed at
     /// remains.
     pub(in crate::engine) const fn settled_and(self, second: Self) -> Self {
         Self {
@@ -62,14 +63,14 @@ pub(in crate::engine) enum Settled {
     PutBack,
     /// It was as it should be already.
     WasBack,
-    /// It is not what we knew it to be, or another claim stands above: it stays as it is.
+    /// It does not have a value of ours, or another claim is above: it stays as it is.
     LeftAlone,
 }
 
-/// Undoes a claim and settles it. What somebody else changed is left alone.
+/// Undoes a claim and settles it. What someone else changed is left alone.
 ///
 /// # Errors
-/// What the host said; the claim stays.
+/// The host's error; the claim stays.
 pub(in crate::engine) async fn undo<H: Host>(
     host: &H,
     ledger: &RefCell<Ledger>,

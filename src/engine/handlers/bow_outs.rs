@@ -1,10 +1,10 @@
-//! Who leaves is followed once all that came with its word has been read.
+//! Bow-outs are followed only once all packets that arrived with them have been read.
 //!
-//! Where a master of many virtual hosts leaves, every backup hears as many bow-outs at once. To
-//! take over is dear, and whoever does so for each at its turn hears of a better one that did the
-//! same only when it is through with all: so long both hold them. So bow-outs wait until the socket
-//! is empty, and then a few are followed at a time. One that another has followed meanwhile is no
-//! invitation any more.
+//! When a master of many virtual hosts leaves, every backup receives that many bow-outs at once.
+//! Taking over is expensive, and a node that takes over one after the other would hear of a better
+//! node doing the same only when it is done with all of them; until then both would hold the
+//! addresses. So bow-outs wait until the socket is empty, and then a few are followed at a time. A
+//! bow-out that another node has followed meanwhile is ignored.
 
 use crate::engine::environment::Environment;
 use crate::engine::handlers::protocol::{FRAMES_IN_A_ROW, TAKEOVERS_IN_A_ROW};
@@ -26,7 +26,7 @@ impl<E: Environment> Engine<E> {
         frame: &[u8],
         now: Timestamp,
     ) {
-        // What one sender says is heard in its order.
+        // Packets of one sender are handled in order.
         let key = (index, received.src);
         let before = self.bow_outs.0.remove(&key);
         if let Some(before) = &before {
@@ -38,7 +38,7 @@ impl<E: Environment> Engine<E> {
             .get(index)
             .is_some_and(|node| node.machine.state() == State::Backup);
         if leaves && backup && self.bow_outs.0.len() < WAITING_MAX {
-            // Who says it again and again makes nobody wait for longer.
+            // Repeating a bow-out does not prolong the wait.
             let since = before.map_or(now, |before| before.since);
             self.bow_outs.0.insert(
                 key,
@@ -52,7 +52,7 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// Follows some of those that wait.
+    /// Follows some of the waiting bow-outs.
     pub(in crate::engine) fn follow_bow_outs(&mut self) {
         let (mut followed, mut takeovers) = (0, 0);
         let mut next = self.bow_outs.0.keys().next().copied();
@@ -62,7 +62,7 @@ impl<E: Environment> Engine<E> {
         {
             next = self.bow_outs.behind(key);
             let (index, now) = (key.0, clock::now());
-            // A flood on one interface holds up no other.
+            // A flood on one interface does not hold up the others.
             if self
                 .bow_outs
                 .0

@@ -21,8 +21,7 @@ enum Ends {
 }
 
 impl<H> Node<H> {
-    /// Every reason for which it says that it is unfit. They may add up to more than the most that
-    /// can be said.
+    /// Every part of its demotion. The sum may exceed the maximum that can be advertised.
     pub(in crate::engine) fn demotions(&self, now: Timestamp) -> Vec<DemotionStatus> {
         let mut parts = Vec::new();
         let mut part = |by: Demotion, cause: String, ends: Ends| {
@@ -111,8 +110,8 @@ impl fmt::Display for DemotionStatus {
 }
 
 impl<E: Environment> Engine<E> {
-    /// An operator says that this node is as fit as any. What a hook's `health` says stays: it is
-    /// asked again and again.
+    /// An operator declares this node fit. Demotion by a hook's `health` stays, since that is
+    /// checked periodically.
     pub(in crate::engine) fn undemote(&mut self, name: &Name) -> Result<String, String> {
         let index = self.named(name)?;
         let now = clock::now();
@@ -151,7 +150,7 @@ impl<E: Environment> Engine<E> {
         node.asked = Asked::default();
         let is_master = node.is_master();
         match &mut node.refused_addresses {
-            // What it cannot hold, it is to try at once; that alone ends it.
+            // It retries at once to hold what it cannot hold; only success ends this part.
             Some(refused_addresses) if is_master => {
                 refused_addresses.retry_at = refused_addresses.retry_at.map(|_| now);
             }
@@ -188,7 +187,7 @@ mod tests {
     use crate::engine::vhost::refused_addresses::RefusedAddresses;
     use crate::host::SimHost;
 
-    /// Its addresses wait for `before_master`, whatever an operator forgives meanwhile.
+    /// Its addresses wait for `before_master`, even if an operator ends the demotion meanwhile.
     #[test]
     fn forgiving_puts_no_address_up_before_its_time() {
         play(async |clock| {

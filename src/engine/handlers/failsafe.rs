@@ -1,4 +1,4 @@
-//! Keeping the keeper informed: what it must do if we die, and that we live.
+//! Keeps the keeper informed of what it must do if the engine dies, and that the engine is alive.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::host::clock;
 use crate::keeper::failsafe::{FailSafe, Heartbeat};
 use crate::telemetry::stderr;
 
-/// How often the loop comes round at least.
+/// The longest interval between two turns of the loop.
 pub(in crate::engine) const BEAT: Duration = Duration::from_millis(500);
-/// A loop that holds nothing may be late by so much before it counts as hung.
+/// How late a loop that holds nothing may be before it counts as hung.
 const LIMIT_IDLE: Duration = Duration::from_secs(10);
-/// A loop that holds addresses, never less than this: a busy machine is not a hung engine.
+/// The minimum of that for a loop that holds addresses: a busy machine is not a hung engine.
 const LIMIT_LEAST: Duration = Duration::from_secs(2);
-/// A hung master lets go so long before a backup may take over.
+/// How long before a backup may take over a hung master's addresses are released.
 const LIMIT_MARGIN: Duration = Duration::from_millis(700);
 
 impl<E: Environment> Engine<E> {
@@ -41,8 +41,8 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// Who holds addresses since a moment ago is not judged as one that holds nothing until the
-    /// next beat.
+    /// Sends a heartbeat at once when addresses are acquired, so that the limit for a loop that
+    /// holds nothing does not apply until the next one.
     fn beat_for(&mut self, index: VhostId) {
         let Some(limit) = self.nodes.get(index).and_then(limit) else {
             return;
@@ -65,7 +65,7 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// This virtual host said something: its bow-outs must not repeat it.
+    /// This virtual host sent something: its bow-outs must not repeat that counter.
     pub(in crate::engine) fn publish_again(&mut self, index: VhostId) {
         if self
             .nodes
@@ -76,7 +76,7 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// Something about this virtual host changed: its state, its addresses, or what stands in its
+    /// Something about this virtual host changed: its state, its addresses, or the content of its
     /// bow-outs.
     pub(in crate::engine) fn publish(&mut self, index: VhostId) {
         let Some(writer) = &mut self.failsafe else {
@@ -88,7 +88,7 @@ impl<E: Environment> Engine<E> {
         let Some(port) = self.interfaces.get_mut(node.interface) else {
             return;
         };
-        // Without one there is nothing left to take down or to bow out on.
+        // Without one there is nothing left to remove or to send bow-outs on.
         let link = port.index().unwrap_or_default();
         let bow_outs = if node.is_master() {
             node.machine
@@ -99,7 +99,7 @@ impl<E: Environment> Engine<E> {
         } else {
             Vec::new()
         };
-        // Those that a script put up as well: we could not tell it to take them down.
+        // Includes those that a script has added, since it could not be told to remove them.
         let addresses = if node.announces() {
             node.spec.addresses.clone()
         } else {
@@ -156,7 +156,7 @@ mod tests {
                     break;
                 }
             }
-            // It may hang at once: the loop does not come round any more.
+            // It may hang right away: the loop no longer comes round.
             let beat = keeper.heartbeat().unwrap();
             assert_eq!(
                 (beat.at, beat.limit),

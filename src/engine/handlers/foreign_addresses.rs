@@ -1,6 +1,6 @@
-//! Virtual addresses that are up without our doing. What a dead daemon left goes; what somebody
-//! else set up for good is not ours to take down: a host may live by it. Then the virtual host
-//! takes no part until it is gone.
+//! Virtual addresses that are up but that we did not set. Those left behind by a dead daemon are
+//! removed. Those set permanently by someone else are not ours to remove, since the host may depend
+//! on them: the virtual host does not take part until they are gone.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -19,7 +19,7 @@ use crate::proto::Input;
 use crate::types::IfName;
 
 impl<E: Environment> Engine<E> {
-    /// A predecessor that was killed leaves its addresses up: they go before the first
+    /// A predecessor that was killed leaves its addresses up: they are removed before the first
     /// advertisement.
     pub(in crate::engine) fn remove_leftovers(&mut self) {
         for port in self.interfaces.ids() {
@@ -49,7 +49,7 @@ impl<E: Environment> Engine<E> {
         self.look_elsewhere(index);
     }
 
-    /// `None` if that cannot be told.
+    /// The addresses on an interface; `None` if they cannot be listed.
     pub(in crate::engine) fn addresses_on(&self, dev: &IfName) -> Option<Vec<FoundAddress>> {
         let there = self.shared.executor.host().addresses_on(dev);
         there
@@ -57,8 +57,8 @@ impl<E: Environment> Engine<E> {
             .ok()
     }
 
-    /// Looks for addresses of a virtual host among those that are on its interface, while it does
-    /// not hold them.
+    /// Handles addresses of a virtual host that are up on its interface while it does not hold
+    /// them.
     pub(in crate::engine) fn sort_out(
         &mut self,
         index: VhostId,
@@ -87,7 +87,8 @@ impl<E: Environment> Engine<E> {
                 .iter()
                 .map(|found| found.address)
                 .filter(|address| has(spec, address.ip));
-            // An address that is there twice is foreign if one of the two is: both would go.
+            // An address that is there twice is foreign if one of the two is, since both would be
+            // removed.
             for address in
                 ours.filter(|address| !foreign.iter().any(|foreign| foreign.ip == address.ip))
             {
@@ -125,7 +126,7 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// Is there nothing on its interface that keeps a virtual host out?
+    /// Whether nothing on its interface keeps the virtual host from taking part.
     pub(in crate::engine) fn may_take_part(&self, index: VhostId) -> bool {
         let Some(node) = self.nodes.get(index) else {
             return false;
@@ -170,7 +171,7 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// What would keep the virtual hosts of another configuration from taking part here, a line
+    /// What would keep the virtual hosts of another configuration from taking part here, one line
     /// each.
     pub(in crate::engine) fn foreign_to(&self, config: &config::Config) -> Vec<String> {
         let mut problems = Vec::new();

@@ -1,8 +1,9 @@
-//! An operator's order to hand over: is there anybody to hand over to, and what came of it?
+//! An operator's order to hand over: checks that there is a peer to hand over to, and reports the
+//! outcome.
 //!
-//! Backups are silent, so who hears nobody asks (docs/protocol.md, section 14). Without a fit peer
-//! nothing is done, unless the operator insists. Nothing here waits: each step follows from what
-//! was heard, or from the time.
+//! Backups are silent, so a node that hears none asks (docs/protocol.md, section 14). Without a fit
+//! peer nothing is done, unless the operator insists. Nothing here blocks: each step follows from a
+//! packet or a timer.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -19,15 +20,15 @@ use crate::journal::DaemonCause;
 use crate::proto::{Heard, Input, Vhost};
 use crate::types::{AdvSkew, Demotion, Name, State, Timestamp};
 
-/// Who does not answer may not have heard it: it is asked again so soon.
+/// A peer that does not answer may not have received the question: it is repeated after this time.
 const CALL_EVERY: Duration = Duration::from_millis(250);
-/// With long intervals an operator does not wait for a whole master-down time.
+/// The longest wait for answers, so that with long intervals an operator need not wait for a full
+/// master-down time.
 const CALL_LONGEST: Duration = Duration::from_secs(10);
-/// What has not come of it by then is not waited for.
+/// The longest wait for the outcome.
 const WAIT_LONGEST: Duration = Duration::from_secs(40);
 
-/// A peer that may take over: it was heard within a master-down time, and does not say that it is
-/// as unfit as can be.
+/// A peer that may take over: it was heard within a master-down time, and is not fully demoted.
 fn fit_peer(machine: &Vhost, now: Timestamp) -> Option<IpAddr> {
     let fit = |heard: &&Heard| {
         heard.demote < Demotion::MAX.get() && heard.advskew < AdvSkew(Demotion::MAX.get())
@@ -60,7 +61,7 @@ impl<E: Environment> Engine<E> {
             }
         });
         match ready {
-            // Whoever asked may have gone away meanwhile; so below.
+            // The operator may have disconnected meanwhile; the same below.
             Err(why) => _ = reply.send(Err(why)),
             Ok((index, peer)) if force || peer.is_some() => {
                 self.let_another(index, reason, reply, now);
@@ -86,7 +87,7 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// Lets go when what is being done now has ended, and waits for what comes of it.
+    /// Gives up mastership after the current step, and waits for the outcome.
     fn let_another(&mut self, index: VhostId, reason: String, reply: Reply, now: Timestamp) {
         let Some(node) = self.nodes.get_mut(index) else {
             return;
@@ -136,7 +137,7 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// What has come of an order, if it is known by now.
+    /// Reports the outcome of an order, if it is known by now.
     pub(in crate::engine) fn follow_handover(&mut self, index: VhostId, now: Timestamp) {
         let Some(node) = self.nodes.get_mut(index) else {
             return;

@@ -1,7 +1,8 @@
-//! The hooks' `health`: asked on a timer, counted, and turned into a demotion.
+//! The hooks' `health`: checked on a timer, counted, and turned into a demotion.
 //!
-//! A check runs beside everything else and only its result comes here. Nothing is asked or counted
-//! while the hooks of a transition run: services are in motion then.
+//! A check runs in parallel to everything else, and only its result arrives here. Nothing is
+//! checked or counted while the hooks of a transition run, since services are starting and stopping
+//! then.
 
 use std::rc::Rc;
 
@@ -19,7 +20,7 @@ use crate::proto::Input;
 use crate::types::{Name, State, Timestamp};
 
 impl<E: Environment> Engine<E> {
-    /// Asks the hooks of a virtual host whose time has come.
+    /// Starts the checks of a virtual host that are due.
     pub(in crate::engine) fn begin_checks(&mut self, index: VhostId, now: Timestamp) {
         let Some(node) = self.nodes.get_mut(index) else {
             return;
@@ -41,7 +42,7 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// Asks every hook of a virtual host for its health now, as far as any is asked now.
+    /// Checks the health of every hook of a virtual host now, if any checks are to run now.
     pub(in crate::engine) fn check_now(&mut self, index: VhostId, now: Timestamp) {
         if let Some(node) = self.nodes.get_mut(index) {
             node.checks
@@ -74,7 +75,7 @@ impl<E: Environment> Engine<E> {
         };
         check.running = None;
         if node.queue.is_busy() || node.last.as_ref().map_or(0, |last| last.seq) != seq {
-            // It looked at services that somebody was starting or stopping.
+            // It checked services that were just being started or stopped.
             check.due = check.due.min(now + AGAIN);
             return;
         }

@@ -1,11 +1,10 @@
-//! What follows when a hook fails on a master: hand over, stay, or stand aside; and trying again,
-//! ever more seldom.
+//! What happens when a hook fails on a master: hand over, stay, or stand aside; and retrying, at
+//! growing intervals.
 //!
-//! With `resign` the node hands over at once and says that it is as unfit as can be. If the same
-//! happens again, it goes by what [`Escalation`] says: others get another chance, or it stays
-//! master and tries the hook again. Where the operator does not want it to stay (`keep-degraded =
-//! false`), or where it was `before_master` that failed, it takes no part for a while instead, each
-//! time for longer.
+//! With `resign` the node hands over at once and advertises full demotion. If the same happens
+//! again, [`Escalation`] decides: others get another chance, or it stays master and retries the
+//! hook. If the operator does not want it to stay (`keep-degraded = false`), or if `before_master`
+//! failed, it does not take part for a while instead, longer each time.
 
 use tracing::{info, warn};
 
@@ -23,7 +22,7 @@ use crate::journal::DaemonCause;
 use crate::types::{Name, Timestamp};
 
 impl<E: Environment> Engine<E> {
-    /// Hands over because a hook failed at `entry`; or what else is best, if that did not help
+    /// Hands over because a hook failed at `entry`, or does something else if that did not help
     /// before.
     pub(in crate::engine) fn resign_for(
         &mut self,
@@ -72,7 +71,7 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// Stays master with a hook that failed (`on-failure = "keep"`), and tries it again.
+    /// Stays master with a hook that failed (`on-failure = "keep"`), and retries it.
     pub(in crate::engine) fn stay_for(
         &mut self,
         index: VhostId,
@@ -105,7 +104,7 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// It is time to try again what failed.
+    /// It is time to retry what failed.
     pub(in crate::engine) fn retry_degraded(&mut self, index: VhostId) {
         let Some(node) = self.nodes.get_mut(index) else {
             return;
@@ -116,7 +115,7 @@ impl<E: Environment> Engine<E> {
         node.run_again();
     }
 
-    /// The hook has done what it should.
+    /// The hook has succeeded.
     pub(in crate::engine) fn hook_recovered(&mut self, index: VhostId, now: Timestamp) {
         let Some(node) = self.nodes.get_mut(index) else {
             return;
@@ -127,8 +126,8 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// An operator had one hook run anew, and it did what it should. If the list of hooks had ended
-    /// at it, the others are still to run.
+    /// An operator had one hook run again, and it succeeded. If the list of hooks had stopped at
+    /// it, the others still have to run.
     pub(in crate::engine) fn hook_applied(&mut self, index: VhostId) {
         if let Some(node) = self
             .nodes
@@ -139,8 +138,8 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// These hooks were changed, or an operator says that they are well: a master tries at once,
-    /// another node is as fit as any. Gives the virtual hosts that were degraded.
+    /// These hooks were changed, or an operator declared them fixed: a master retries at once, any
+    /// other node is fit again. Returns the virtual hosts that were degraded.
     pub(in crate::engine) fn forgive(&mut self, hooks: &[Name], now: Timestamp) -> Vec<Name> {
         let mut forgiven = Vec::new();
         for index in self.numbers() {
@@ -156,7 +155,7 @@ impl<E: Environment> Engine<E> {
         forgiven
     }
 
-    /// The hooks of a virtual host are said to be well.
+    /// The hooks of a virtual host were declared fixed.
     pub(in crate::engine) fn forgive_hooks(&mut self, index: VhostId, now: Timestamp) {
         let Some(node) = self
             .nodes
@@ -166,7 +165,7 @@ impl<E: Environment> Engine<E> {
             return;
         };
         if node.is_master() {
-            // Before its `on_master`, that is still to come, and runs what is new.
+            // Before its `on_master`, which is still to come and will run the new version.
             if node.serves() {
                 node.run_again();
             }
@@ -180,7 +179,7 @@ impl<E: Environment> Engine<E> {
 }
 
 impl<H: Host + 'static> Node<H> {
-    /// Tries again what failed on a master; what it holds stays.
+    /// Retries what failed on a master; what it holds stays.
     fn run_again(&mut self) {
         let event = self.event(EntryPoint::OnMaster, false);
         self.queue.run_again(event);

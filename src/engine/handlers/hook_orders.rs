@@ -11,7 +11,7 @@ use crate::host::clock;
 use crate::types::Name;
 
 impl Engine {
-    /// Goes back to the version of a hook before the one that serves.
+    /// Goes back to the version of a hook before the active one.
     pub(in crate::engine) fn rollback(&mut self, name: &Name) -> Result<String, String> {
         let before = self
             .hooks
@@ -25,9 +25,10 @@ impl Engine {
         ))
     }
 
-    /// Runs `on_master` of the hook's current version where its virtual hosts are master; what the
-    /// run no longer asks for is undone when it has ended well. Mastership is untouched, whatever
-    /// the hook does. Where a virtual host is degraded for the hook and not master, that ends.
+    /// Runs `on_master` of the hook's active version where its virtual hosts are master; if the run
+    /// succeeds, what it no longer asks for is undone. Mastership is not affected, whatever the
+    /// hook does. A virtual host that is degraded because of the hook, and is not master, stops
+    /// being degraded.
     pub(in crate::engine) fn apply(
         &mut self,
         name: &Name,
@@ -65,7 +66,7 @@ impl Engine {
     }
 }
 
-/// Waits for the runs that `apply` asked for, and tells how they went.
+/// Waits for the runs that `apply` started, and reports the results.
 async fn applied(
     name: &Name,
     runs: Vec<(Name, oneshot::Receiver<Applied>)>,

@@ -1,9 +1,10 @@
-//! Addresses that let go by themselves: a kernel lifetime that only a living loop renews.
+//! Addresses that expire by themselves: they have a kernel lifetime that only a running loop
+//! renews.
 //!
-//! The renewal happens with each advertisement that went out, so it proves that the loop that
+//! They are renewed with each advertisement that was sent, so a renewal proves that the loop that
 //! advertises is alive. A node that is frozen or killed with all its processes loses its addresses
-//! before a backup may take over: backups count from the last advertisement, so every lease does,
-//! also one that begins between two of them.
+//! before a backup may take over. Backups count from the last advertisement, so every lease does
+//! too, even one that begins between two advertisements.
 
 use std::time::Duration;
 
@@ -19,15 +20,15 @@ use crate::host::clock;
 use crate::proto::Input;
 use crate::types::Timestamp;
 
-/// A lease that is younger than this, as that of a takeover is when its first advertisement goes
-/// out, needs no renewal.
+/// A lease that is younger than this needs no renewal; that of a takeover is, when its first
+/// advertisement is sent.
 const FRESH: Duration = Duration::from_millis(100);
 
 impl<E: Environment> Engine<E> {
-    /// The lease of addresses that are put up now: it ends when that of the last advertisement that
-    /// went out does. If too little is left of that, there is another advertisement first, unless
-    /// what the machine has to say is being done just now: then one has just gone out, or could not
-    /// be sent. `None` if that cannot be sent, or it is no master any more.
+    /// The lease of addresses that are added now: it ends together with that of the last
+    /// advertisement that was sent. If too little of that is left, another advertisement is sent
+    /// first, unless the machine's outputs are just being carried out: then one has just been sent,
+    /// or could not be. `None` if it cannot be sent, or if the node is no longer master.
     pub(in crate::engine) fn lease_now(&mut self, index: VhostId, now: Timestamp) -> Option<Lease> {
         let lease = self.nodes.get(index)?.lease();
         let Some(lifetime) = lease.lifetime() else {
@@ -54,13 +55,13 @@ impl<E: Environment> Engine<E> {
         })
     }
 
-    /// Advertisements went out, so the loop that advertises lives: the addresses stay for another
-    /// while.
+    /// Advertisements were sent, so the loop that advertises is alive: the leases are renewed.
     pub(in crate::engine) fn renew(&mut self) {
         if self.to_renew.is_empty() {
             return;
         }
-        // Before the kernel counts from: what is thought to be over too early does no harm.
+        // Earlier than the time from which the kernel counts: assuming a slightly early end does no
+        // harm.
         let now = clock::now();
         let mut renewed = std::mem::take(&mut self.to_renew);
         renewed.retain(|index| {
@@ -103,9 +104,8 @@ impl<E: Environment> Engine<E> {
         self.shared.executor.renew(&renewals);
     }
 
-    /// A master whose timers, or whose wish for a lease, changed: its addresses get what fits at
-    /// once. With the next advertisement may be too late, since the old lease was made for the old
-    /// timers.
+    /// A master's timers or its `lease` setting changed: its addresses get a fitting lease at once.
+    /// The next advertisement may be too late, since the old lease was made for the old timers.
     pub(in crate::engine) fn fit_lease(
         &mut self,
         index: VhostId,
@@ -125,7 +125,7 @@ impl<E: Environment> Engine<E> {
             return;
         }
         if spec.lease == old.lease {
-            // What goes out is followed by a renewal at the end of this turn.
+            // The advertisement is followed by a renewal at the end of this turn.
             return self.handle(index, Input::Advertise, now);
         }
         let Some(lease) = self.lease_now(index, now) else {
@@ -146,7 +146,7 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// A master whose list of addresses changed: those that are gone go first.
+    /// A master's list of addresses changed: those no longer listed are removed first.
     pub(in crate::engine) fn move_addresses(
         &mut self,
         index: VhostId,
@@ -171,7 +171,7 @@ impl<E: Environment> Engine<E> {
             return;
         };
         let Some(lease) = lease else {
-            // It cannot send. If it soon can, what is missing is put up then.
+            // It cannot send. If it soon can, the missing addresses are added then.
             node.put_back.later(now);
             return new.into_iter().for_each(|new| {
                 _ = self

@@ -1,4 +1,4 @@
-//! What the kernel tells: links, addresses, and what somebody else did to them.
+//! Notifications from the kernel: links, addresses, and what others did to them.
 
 mod put_back;
 mod sources;
@@ -23,30 +23,31 @@ use crate::ledger::{InstanceError, Post};
 use crate::proto::Input;
 use crate::types::{IfName, State, Timestamp};
 
-/// Before an interface that could not be listened to is tried again.
+/// The delay before retrying an interface on which listening failed.
 const DEAF_RETRY: Duration = Duration::from_secs(1);
 
-/// Events of the kernel that one turn takes in.
+/// How many kernel events one turn handles.
 const EVENTS_IN_A_ROW: usize = 64;
 
-/// Who has just become master may have let go of its addresses just before: then that is what is
-/// heard of.
+/// A node that has just become master may have released its addresses just before, in which case
+/// the event is about that.
 const OWN_DOING: Duration = Duration::from_millis(200);
 
-/// What events of one turn make worth a look, one for all of them.
+/// What needs to be checked after the events of one turn, once for all of them.
 #[derive(Debug, Default)]
 struct Stale {
-    /// Numbers of links whose own addresses may be others now.
+    /// Indexes of links whose own addresses may have changed.
     sources: BTreeSet<u32>,
-    /// Virtual addresses that came or went, by the number of their link.
+    /// Virtual addresses that came or went, by link index.
     addresses: BTreeMap<u32, BTreeSet<IpAddr>>,
-    /// Virtual hosts that may have an address on another interface now, or no longer.
+    /// Virtual hosts for which an address may have appeared on or disappeared from another
+    /// interface.
     elsewhere: BTreeSet<VhostId>,
 }
 
 impl Engine {
-    /// This event and those behind it, as far as they belong to one turn. Somebody who adds
-    /// thousands of addresses to an interface does not make us list them for each.
+    /// Handles this event and those behind it, as far as they belong to one turn. If thousands of
+    /// addresses are added to an interface, they are not listed again for each of them.
     pub(in crate::engine) fn host_events(&mut self, first: HostEvent) {
         let mut stale = Stale::default();
         self.heed(first, &mut stale);
@@ -67,7 +68,7 @@ impl<E: Environment> Engine<E> {
         self.look_at_stale(stale);
     }
 
-    /// Does what an event asks for at once, and notes what is to be looked at afterwards.
+    /// Handles what is urgent about an event, and notes what is to be checked afterwards.
     fn heed(&mut self, event: HostEvent, stale: &mut Stale) {
         match event {
             HostEvent::Link(link) => {
@@ -99,9 +100,9 @@ impl<E: Environment> Engine<E> {
     }
 
     fn address_changed(&mut self, link: u32, ip: IpAddr, came: bool, stale: &mut Stale) {
-        // A virtual address is never the source of what we send. Each lease that is renewed comes
-        // by here, which with many virtual hosts would be a list of all addresses for each of them
-        // each second.
+        // A virtual address is never the source of what we send. Every renewal of a lease passes
+        // through here; with many virtual hosts all addresses would be listed for each of them
+        // every second.
         let has = |node: &Node<E::Host>| node.spec.addresses.iter().any(|address| address.ip == ip);
         let mut of_address = self.nodes.iter().filter(|(_, node)| has(node)).peekable();
         if of_address.peek().is_none() {
@@ -109,7 +110,7 @@ impl<E: Environment> Engine<E> {
             return;
         }
         stale.addresses.entry(link).or_default().insert(ip);
-        // What comes to its own interface is no news of another.
+        // An address on its own interface says nothing about other interfaces.
         let is_own = |port: InterfaceId| {
             self.interfaces
                 .get(port)
@@ -137,8 +138,8 @@ impl<E: Environment> Engine<E> {
     fn link_changed(&mut self, link: &Link, gone: bool, stale: &mut Stale) {
         let before = self.indexes();
         self.take_link(link, gone);
-        // Addresses elsewhere are known by the name of their interface, and which one is a virtual
-        // host's own may be another now.
+        // Addresses elsewhere are recorded by interface name, and a virtual host's own interface
+        // may be a different one now.
         let after = self.indexes();
         let moved = |port: InterfaceId| before.get(&port) != after.get(&port);
         let doubtful = |node: &Node<E::Host>| !node.elsewhere.is_empty() || moved(node.interface);
@@ -166,13 +167,13 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// A device that is called otherwise now is gone to us. It has taken our addresses along: they
-    /// go first, by its new name. Also those that are thought to be down: it was set down before it
-    /// was renamed, and they were looked for by a name that it no longer had.
+    /// A renamed device is gone for us, and has taken our addresses along: they are removed first,
+    /// by its new name. That includes those believed to be down: the device was set down before it
+    /// was renamed, and they were searched for under its old name.
     fn give_up_renamed(&mut self, link: &Link) {
         let is_renamed =
             |port: &Interface<_>| port.index() == Some(link.index) && !link.is_called(&port.name);
-        // One device can be configured by several of its names, and lose them all at once.
+        // A device can be configured under several of its names, and lose all of them at once.
         let all = self.interfaces.ids();
         let renamed = all.filter(|id| self.interfaces.get(*id).is_some_and(is_renamed));
         for id in renamed.collect::<Vec<_>>() {
@@ -180,7 +181,7 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// Removes our addresses by the device's new name, then does without the interface.
+    /// Removes our addresses by the device's new name, then gives up the interface.
     fn give_up(&mut self, id: InterfaceId, link: &Link) {
         let Some(port) = self.interfaces.get(id) else {
             return;
@@ -208,8 +209,9 @@ impl<E: Environment> Engine<E> {
         self.set_link(id, None);
     }
 
-    /// The kernel calls the interface by another name than the configuration: another process may
-    /// have its virtual hosts by that one. When ours began there may have been no such interface.
+    /// The kernel's name for the interface is not the one in the configuration: another process may
+    /// have the virtual hosts under that name. When ours started, the interface may not have
+    /// existed.
     fn claim(&mut self, id: InterfaceId, own_name: &IfName) {
         let Some(port) = self.interfaces.get_mut(id) else {
             return;
@@ -264,8 +266,8 @@ impl<E: Environment> Engine<E> {
                 error!(vhost = %node.spec.name, interface = %port.name, "Not taking part: the interface {flaw}");
             }
             let usable = port.is_usable_by(&node.spec);
-            // An address that comes or goes may be told as news of its link: with hundreds of
-            // virtual hosts on it, nothing may follow for each of them.
+            // When an address comes or goes, the kernel may also report its link: with hundreds of
+            // virtual hosts on it, that must not cause work for each of them.
             let nothing_new = usable && node.machine.state() != State::Init;
             let input = if usable {
                 Input::LinkUp
@@ -289,7 +291,7 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// Its interface has another hardware address: the neighbours would go on sending to the old
+    /// The hardware address of its interface changed: the neighbours would keep sending to the old
     /// one.
     fn lives_at_another(&mut self, member: VhostId, now: Timestamp) {
         let Some(node) = self.nodes.get_mut(member).filter(|node| node.announces()) else {
@@ -301,7 +303,7 @@ impl<E: Environment> Engine<E> {
         self.publish(member);
     }
 
-    /// Reads links and addresses anew: at start, after lost events, and while an interface is
+    /// Reads links and addresses again: at start, after lost events, and while an interface is
     /// missing.
     pub(in crate::engine) fn look(&mut self) {
         for port in self.interfaces.ids() {
@@ -323,7 +325,7 @@ impl<E: Environment> Engine<E> {
     }
 }
 
-/// What keeps a virtual host from an interface, for whoever asks how it is.
+/// What keeps a virtual host from using an interface, for status.
 fn obstacle(error: &InstanceError) -> String {
     match error {
         InstanceError::Running { .. } | InstanceError::Vhost { .. } => {
@@ -396,7 +398,8 @@ mod tests {
             let (writer, keeper) = Writer::create().unwrap();
             let keeper = Reader::new(keeper);
             engine.failsafe = Some(writer);
-            // As each address does that is taken off an interface which lets others go along.
+            // As happens for each address removed from an interface that drops others along with
+            // it.
             engine.host_event(HostEvent::Link(link()));
             assert_eq!(
                 keeper.entries(),

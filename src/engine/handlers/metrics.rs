@@ -1,4 +1,4 @@
-//! The engine in numbers, for `carpd metrics`: one place that names every metric.
+//! The metrics of the engine, for `carpd metrics`: the only place that names them.
 
 use crate::engine::metrics::{BUCKETS_MS, Kind, Runs, Text, VhostCounters};
 use crate::engine::state::Engine;
@@ -401,7 +401,7 @@ fn vhost_counters(text: &mut Text, nodes: &[&Node<LinuxHost>]) {
     }
 }
 
-/// Of a time in milliseconds.
+/// Converts milliseconds to seconds.
 #[expect(
     clippy::cast_precision_loss,
     reason = "milliseconds since 1970 have 41 bits, and a float 52"

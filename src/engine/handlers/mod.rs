@@ -1,4 +1,4 @@
-//! What follows from each thing that happens: `impl Engine`, one file for each.
+//! The engine's reactions to events: `impl Engine`, one file for each kind of event.
 
 pub(super) mod bow_outs;
 pub(super) mod demotion;

@@ -1,5 +1,5 @@
-//! Where a reload finds the virtual hosts again: under another name, on another interface, or on
-//! one that is not there.
+//! Matches virtual hosts across a reload: under another name, on another interface, or on one that
+//! does not exist.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::engine::vhost::node::Node;
 use crate::types::{IfName, Name};
 
 impl Engine {
-    /// What a new configuration makes of the virtual hosts that are there.
+    /// What a new configuration changes about the existing virtual hosts.
     pub(in crate::engine) fn moves(&self, config: &Config) -> Moves {
         Moves::find(
             self.nodes.iter().map(|(index, node)| (index, &node.spec)),
@@ -19,8 +19,8 @@ impl Engine {
         )
     }
 
-    /// Why virtual hosts cannot be called otherwise now: whatever a hook claims while it runs, it
-    /// claims for the old name.
+    /// Why virtual hosts cannot be renamed now: whatever a running hook claims, it claims under the
+    /// old name.
     pub(in crate::engine) fn cannot_rename(&self, moves: &Moves) -> Vec<String> {
         let nodes = self
             .nodes
@@ -44,8 +44,7 @@ impl Engine {
         nodes.filter_map(problem).collect()
     }
 
-    /// Gives virtual hosts their new names: nothing else of them changes, on the wire or on the
-    /// host.
+    /// Renames virtual hosts; nothing else about them changes, on the wire or on the host.
     pub(in crate::engine) fn rename(&mut self, moves: &Moves, changes: &mut Vec<String>) {
         if moves.renamed.is_empty() {
             return;
@@ -66,8 +65,8 @@ impl Engine {
         }
     }
 
-    /// Masters that would go, and could not come where they are to be: nobody here would hold their
-    /// addresses then.
+    /// Masters that would be removed but could not be added where they are to go: their addresses
+    /// would no longer be held here.
     pub(in crate::engine) fn would_let_go(
         &self,
         config: &Config,

@@ -1,5 +1,5 @@
-//! The ways to the networks of virtual addresses. They are held as host addresses, so the kernel
-//! makes none.
+//! Routes to the networks of virtual addresses: these are held as host addresses, so the kernel
+//! does not create any.
 
 use crate::engine::environment::Environment;
 use crate::engine::state::Engine;
@@ -8,7 +8,7 @@ use crate::host::FoundAddress;
 use crate::types::VirtualAddress;
 
 impl<E: Environment> Engine<E> {
-    /// See [`Executor::fit_ways`]; nothing of a virtual host that holds no addresses.
+    /// See [`Executor::fit_ways`]; does nothing for a virtual host that holds no addresses.
     pub(in crate::engine) fn fit_ways(&self, index: VhostId, there: &[FoundAddress]) {
         let Some(node) = self.nodes.get(index).filter(|node| node.holding) else {
             return;
@@ -19,7 +19,8 @@ impl<E: Environment> Engine<E> {
             .fit_ways(&spec.name, &spec.interface, &held, there, false);
     }
 
-    /// An address was put back: with it the kernel may have taken the way to its network.
+    /// An address was restored: the kernel may have removed the route to its network together with
+    /// it.
     pub(in crate::engine) fn lead_again(&self, index: VhostId, address: VirtualAddress) {
         let Some(spec) = self
             .nodes

@@ -1,9 +1,9 @@
-//! Virtual addresses that are up on another interface of this machine, as on `lo` or a bridge.
-//! Linux answers for every address that it has, on whichever interface it is asked; so a backup
-//! with one answers beside the master, and status must say so.
+//! Virtual addresses that are up on another interface of this machine, such as `lo` or a bridge.
+//! Linux answers for all its addresses on any interface, so a backup with such an address answers
+//! as well as the master, and status must say so.
 //!
-//! It takes part all the same: where such addresses do not answer (`arp_ignore`) they are there on
-//! purpose.
+//! The virtual host takes part anyway: where such addresses do not answer (`arp_ignore`), they are
+//! there on purpose.
 
 use std::net::IpAddr;
 
@@ -17,7 +17,7 @@ use crate::host::Host as _;
 use crate::types::IfName;
 
 impl<E: Environment> Engine<E> {
-    /// Looks whether a virtual host's addresses are up on other interfaces: one exchange with the
+    /// Checks whether a virtual host's addresses are up on other interfaces: one exchange with the
     /// kernel for each.
     pub(in crate::engine) fn look_elsewhere(&mut self, index: VhostId) {
         let Some(node) = self.nodes.get_mut(index) else {
@@ -25,7 +25,7 @@ impl<E: Environment> Engine<E> {
         };
         let (spec, port) = (&node.spec, self.interfaces.get(node.interface));
         let host = self.shared.executor.host();
-        // The kernel calls it by its own name, and the configuration perhaps by another.
+        // The kernel uses the primary name, the configuration perhaps another one.
         let is_its_own = |dev: &IfName| {
             *dev == spec.interface
                 || port

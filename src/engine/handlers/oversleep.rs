@@ -1,4 +1,4 @@
-//! After a sleep: what waits in the sockets is old.
+//! After oversleeping: what is queued in the sockets is old.
 
 use std::time::Duration;
 
@@ -12,22 +12,23 @@ use crate::host::clock;
 use crate::proto::{Input, timer};
 use crate::types::{AdvSkew, State};
 
-/// What is younger than this is news, also to those with an interval of some ms: on a busy machine
-/// such a sleep is nothing.
+/// Anything younger than this is current, even with an interval of a few milliseconds: on a busy
+/// machine such delays are normal.
 const NEWS: Duration = Duration::from_millis(100);
 /// More frames than any receive buffer holds.
 const FRAMES_MAX: usize = 4096;
 
 impl<E: Environment> Engine<E> {
-    /// Before any event. Who slept for longer than an interval (and than a busy machine makes
-    /// anybody) cannot tell what is still true of what waits in its sockets: behind a bow-out there
-    /// may have been a takeover, for which the buffer had no room. So it must go unread, and a
-    /// backup listens anew. A master goes on, or not, by the rules of the protocol.
+    /// Called before any event is handled. A node that slept for longer than an interval (and
+    /// longer than is normal on a busy machine) cannot know which of the packets in its sockets are
+    /// still valid: after a bow-out there may have been a takeover, for which the buffer had no
+    /// room. So they are discarded, and a backup starts listening afresh. Whether a master stays
+    /// master follows from the rules of the protocol.
     ///
-    /// How late it is, and the interfaces in whose sockets the past waits.
+    /// Returns how late it is, and the interfaces whose sockets contain old packets.
     pub(in crate::engine) fn overslept(&mut self) -> Option<(Duration, Vec<InterfaceId>)> {
         let now = clock::now();
-        // Nobody's interval is shorter than the least skew.
+        // No interval is shorter than the least skew.
         let by = self
             .due
             .map(|due| now.since(due))
@@ -62,7 +63,7 @@ impl<E: Environment> Engine<E> {
 }
 
 impl Engine {
-    /// See [`Self::overslept`]: what waits there is read and forgotten.
+    /// See [`Self::overslept`]: discards the old packets.
     pub(in crate::engine) fn judge_sleep(&mut self) {
         let Some((by, stale)) = self.overslept() else {
             return;
@@ -75,7 +76,7 @@ impl Engine {
         }
     }
 
-    /// Reads what waits in an interface's socket, and forgets it.
+    /// Reads and discards what is queued in an interface's socket.
     fn discard(&self, port: InterfaceId, by: Duration) {
         let Some(socket) = self.interfaces.get(port).and_then(Interface::socket) else {
             return;

@@ -1,4 +1,5 @@
-//! What `hook apply` would do on a running daemon: the hook's present version against what is held.
+//! What `hook apply` would do on a running daemon: the hook's active version compared with what is
+//! held.
 
 use std::ops::Deref;
 use std::rc::Rc;
@@ -19,7 +20,7 @@ use crate::hooks::{EntryPoint, HookEvent};
 use crate::host::{LinuxHost, RecordingHost};
 use crate::types::Name;
 
-/// One virtual host that is master, with all that the hook needs.
+/// A virtual host that is master, with everything that the hook needs.
 struct Job {
     vhost: config::Vhost,
     event: HookEvent,
@@ -27,7 +28,7 @@ struct Job {
 }
 
 impl Engine {
-    /// Plans what [`Engine::apply`] would do; nothing of it is done, and nothing waits for it.
+    /// Plans what [`Engine::apply`] would do, without doing it and without blocking.
     pub(in crate::engine) fn plan_apply(
         &self,
         name: &Name,
@@ -52,14 +53,14 @@ impl Engine {
         tokio::task::spawn_local(async move {
             let mut plans = Vec::new();
             for job in jobs {
-                // What is only planned must not stand in the log as if it had been done.
+                // Planned effects must not appear in the log as if they had been applied.
                 plans.push(
                     plan(&shared, job)
                         .with_subscriber(NoSubscriber::default())
                         .await,
                 );
             }
-            // Whoever asked may have gone away meanwhile.
+            // The operator may have disconnected meanwhile.
             _ = reply.send(Ok(plans));
         });
     }
@@ -95,7 +96,7 @@ async fn plan(daemon: &Rc<Shared<LinuxHost>>, job: Job) -> Plan {
         return plan;
     }
     let host = RecordingHost::new(Lent(Rc::clone(daemon)));
-    // Nobody is told of what is only planned.
+    // Planned effects are not reported to anyone.
     let (sender, _news) = mpsc::unbounded_channel();
     let shared = Shared::copied(daemon, host, sender);
     shared.executor.recover_rest().await;

@@ -1,4 +1,4 @@
-//! A packet finds its virtual host; a virtual host is fed, and what it has to say is done.
+//! Dispatches packets to virtual hosts, feeds their state machines, and carries out the outputs.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -18,10 +18,11 @@ use crate::types::Timestamp;
 /// Frames read from one interface before the timers get their turn again.
 pub(in crate::engine) const FRAMES_IN_A_ROW: usize = 64;
 
-/// Takeovers in one turn: to put addresses up takes time, in which others may be heard.
+/// How many takeovers one turn may handle: adding addresses takes time, in which packets may
+/// arrive.
 pub(in crate::engine) const TAKEOVERS_IN_A_ROW: usize = 16;
-/// A takeover waits no longer than twice this for what is in the socket to be read: under a flood
-/// that has no end.
+/// A takeover waits no longer than twice this for the socket to be read: under a flood that would
+/// never end.
 const UNREAD_MAX: Duration = Duration::from_millis(50);
 
 impl<E: Environment> Engine<E> {
@@ -40,20 +41,21 @@ impl<E: Environment> Engine<E> {
                 self.stranger(port, &ad, &received, now);
                 self.strange(Reject::Vhid(ad.vhid), Some(received.src));
             }
-            // VRRP, or too short to say whose it is: that is the reason, and not a vhid that it
-            // does not have.
+            // VRRP, or too short to contain a vhid: that is the reason, rather than an unknown
+            // vhid.
             Err(reject) => self.strange(reject, Some(received.src)),
         }
     }
 
-    /// Counts a packet that belongs to no virtual host here.
+    /// Counts a packet that does not belong to any virtual host here.
     fn strange(&mut self, reject: Reject, src: Option<IpAddr>) {
         self.unmatched.reject(reject);
         let src = src.map(|src| src.to_string());
         trace!(src, reason = reject.as_str(), "Refused a packet");
     }
 
-    /// Whose packet is it? By vhid and, where another group was configured, by destination.
+    /// The virtual host a packet is for, by vhid and, if another group was configured, by
+    /// destination.
     pub(in crate::engine) fn addressee(
         &self,
         port: InterfaceId,
@@ -75,14 +77,14 @@ impl<E: Environment> Engine<E> {
 
     // ---- the protocol
 
-    /// Feeds one input and does all that follows from it.
+    /// Feeds one input and carries out everything that follows from it.
     pub(in crate::engine) fn handle(&mut self, index: VhostId, input: Input<'_>, now: Timestamp) {
         self.feed(index, input, now);
         self.follow_up(now);
     }
 
-    /// Does what was put off until now: what the machine still has to say, and what has followed
-    /// from something that is no input.
+    /// Does what was deferred: remaining outputs of the machine, and consequences of things that
+    /// are not inputs.
     pub(in crate::engine) fn flush(&mut self, index: VhostId, now: Timestamp) {
         self.drain(index, now);
         self.follow_up(now);
@@ -176,7 +178,7 @@ impl<E: Environment> Engine<E> {
             return;
         };
         if transmit.kind == proto::Kind::BowOut && node.drop_again.is_some() {
-            // A successor would come at once.
+            // A peer would take over at once.
             return warn!(vhost = %node.spec.name, "Not bowing out while an address is still up");
         }
         let sent = port.send(&node.spec, transmit);
@@ -201,8 +203,8 @@ impl<E: Environment> Engine<E> {
         ));
     }
 
-    /// Is there something in its socket that nobody has read? It may be a master's advertisement:
-    /// whoever wanted to take over since then reads it first.
+    /// Whether its socket contains unread packets. One may be a master's advertisement, so it must
+    /// be read before a takeover.
     pub(in crate::engine) fn has_unread(
         &self,
         index: VhostId,

@@ -1,9 +1,9 @@
-//! What follows when the kernel refuses an address to a master.
+//! What happens when the kernel refuses to add an address for a master.
 //!
-//! Another node shall have all of them, so at first it hands over, and is unfit for a while, the
-//! longer the oftener. If it fails again, it goes by what [`Escalation`] says: it hands over again,
-//! or nobody can hold them all. Then some addresses are better than none: it holds those that it
-//! can, says which it cannot, and tries these again. As after any silence it is the best node that
+//! Another node may be able to hold all addresses, so the master first hands over, and is demoted
+//! for a while, longer each time. If it fails again, [`Escalation`] decides: it hands over again,
+//! or no node can hold all of them. In that case some addresses are better than none: it holds
+//! those that it can, reports the others, and retries them. As after any silence, the best node
 //! gets there first.
 
 use std::time::Duration;
@@ -20,12 +20,13 @@ use crate::journal::DaemonCause;
 use crate::proto::{Cause, Input};
 use crate::types::{Timestamp, VirtualAddress};
 
-/// What happened on the interface may have cured it: a look after so long, whatever the pause.
+/// A change on the interface may have solved the problem: it is retried after this time, whatever
+/// the pause.
 const HOPE: Duration = Duration::from_secs(1);
 
 impl<E: Environment> Engine<E> {
-    /// The kernel refused an address to a master: it hands over when what is being done now has
-    /// ended, or stays with the others.
+    /// The kernel refused an address: the master hands over after the current step, or stays with
+    /// the others.
     pub(in crate::engine) fn address_failed(
         &mut self,
         index: VhostId,
@@ -67,12 +68,12 @@ impl<E: Environment> Engine<E> {
                 },
             )),
         }
-        // After the addresses are gone: a master that told of its demotion would be preempted while
-        // it still has them.
+        // Only after the addresses are gone: a master that advertised its demotion would be
+        // preempted while it still has them.
         self.demotion_follows(index);
     }
 
-    /// Its demotion is told when what is being done now has ended.
+    /// Its demotion is advertised after the current step.
     fn demotion_follows(&mut self, index: VhostId) {
         let Some(node) = self.nodes.get(index) else {
             return;
@@ -81,7 +82,7 @@ impl<E: Environment> Engine<E> {
             .push_back((index, Input::Demote(node.demotion())));
     }
 
-    /// All addresses are up: whatever was refused before no longer is.
+    /// All addresses are up: nothing is refused any more.
     pub(in crate::engine) fn nothing_refused(&mut self, index: VhostId) {
         let Some(node) = self.nodes.get_mut(index) else {
             return;
@@ -92,8 +93,8 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// A master puts up those of these addresses that the kernel takes, and will try the others
-    /// again after the pause.
+    /// A master adds those of these addresses that the kernel accepts, and will retry the others
+    /// after the pause.
     fn hold_what_it_can(
         &mut self,
         index: VhostId,
@@ -106,7 +107,7 @@ impl<E: Environment> Engine<E> {
             return;
         };
         let Some(lease) = lease else {
-            // A master that cannot send holds nothing new.
+            // A master that cannot send must not hold anything new.
             if let Some(refused_addresses) = node
                 .refused_addresses
                 .as_mut()
@@ -152,7 +153,7 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// It is time to be as fit as others again.
+    /// It is time to end the demotion.
     pub(in crate::engine) fn fade_refused(&mut self, index: VhostId, now: Timestamp) {
         let node = self.nodes.get_mut(index);
         if let Some(refused) = node.and_then(|node| node.refused_addresses.as_mut()) {
@@ -161,7 +162,7 @@ impl<E: Environment> Engine<E> {
         self.demote(index, now);
     }
 
-    /// It is time to try again what was refused to a master.
+    /// It is time to retry what was refused.
     pub(in crate::engine) fn retry_refused(&mut self, index: VhostId, now: Timestamp) {
         let Some(node) = self.nodes.get_mut(index) else {
             return;
@@ -186,12 +187,12 @@ impl<E: Environment> Engine<E> {
         };
         let pause = refused_addresses.relief.pause();
         self.hold_what_it_can(index, &wanted, pause, now);
-        // What it has said of itself, and what the keeper knows.
+        // Update what it advertises, and what the keeper knows.
         self.flush(index, now);
         self.publish(index);
     }
 
-    /// Something changed on an interface: the kernel may take now what it refused.
+    /// Something changed on an interface: the kernel may now accept what it refused.
     pub(in crate::engine) fn hope(&mut self, port: InterfaceId, now: Timestamp) {
         let Some(members) = self.interfaces.get(port).map(|port| port.members.clone()) else {
             return;

@@ -1,8 +1,8 @@
-//! Reading configuration and hooks again while everything runs.
+//! Reloads configuration and hooks while everything keeps running.
 //!
-//! What takes time (reading files, starting runners, loading hooks) happens in a task beside the
-//! loop and changes nothing. Its result comes back as one event, and taking it into use is one turn
-//! of the loop that cannot fail.
+//! What takes time (reading files, starting runners, loading hooks) happens in a separate task and
+//! changes nothing. Its result arrives as one event, and is put to use in one turn of the loop,
+//! which cannot fail.
 
 mod vhosts;
 
@@ -27,8 +27,8 @@ use crate::keeper::PREPARING_EVERY;
 use crate::proto::{self, Gate};
 use crate::types::{Name, Timestamp, shown};
 
-/// Prepares a reload, and lets the keeper know that it goes on: loading and testing hooks takes as
-/// long as it takes.
+/// Prepares a reload, and tells the keeper regularly that it is still in progress: loading and
+/// testing hooks may take long.
 async fn with_signs_of_life(job: Job) -> Prepared {
     let (keeper, is_whole) = (job.keeper.clone(), job.scope.is_whole());
     let mut prepared = std::pin::pin!(job.run());
@@ -41,7 +41,7 @@ async fn with_signs_of_life(job: Job) -> Prepared {
 }
 
 impl Engine {
-    /// Begins a reload, or notes that another one is wanted after the one that runs.
+    /// Starts a reload, or notes that another one is wanted after the current one.
     pub(in crate::engine) fn reload(
         &mut self,
         scope: Scope,
@@ -54,7 +54,7 @@ impl Engine {
         });
     }
 
-    /// Begins to take what has changed on disk, but for what is still being written.
+    /// Starts reloading what has changed on disk, except what is still being written.
     pub(in crate::engine) fn reload_changed(&mut self, held: Held) {
         self.want(Wanted {
             scope: Scope::ChangedHooks,
@@ -105,7 +105,7 @@ impl Engine {
         });
     }
 
-    /// Takes what was prepared into use.
+    /// Puts what was prepared to use.
     pub(in crate::engine) fn commit(&mut self, prepared: Prepared) {
         let now = clock::now();
         self.reloading = false;
@@ -222,7 +222,7 @@ impl Engine {
         }
     }
 
-    /// Swaps all new versions in together: runs that have begun end in the old one.
+    /// Activates all new versions together; runs that have started finish in the old version.
     fn swap_hooks(
         &mut self,
         pools: BTreeMap<Name, Rc<Pool>>,
@@ -246,7 +246,7 @@ impl Engine {
         }
     }
 
-    /// The version that serves is the one to start with, should its file have a fault then.
+    /// Saves the active version, to be used at the next start if the file has an error then.
     pub(super) fn keep(&self, name: &Name) {
         if let Some(pool) = self.hooks.current(name)
             && let Some(original) = pool.original()
@@ -258,7 +258,7 @@ impl Engine {
         }
     }
 
-    /// Gives every queue the pools that serve now.
+    /// Gives every queue the active pools.
     pub(in crate::engine) fn rewire(&mut self, now: Timestamp) {
         for (index, node) in self.nodes.iter_mut() {
             let pools: Vec<_> = node
@@ -287,7 +287,7 @@ impl Engine {
             }
         }
         for index in self.numbers() {
-            // A reason to be unfit may have gone with its hook.
+            // A demotion may have disappeared together with its hook.
             if self
                 .nodes
                 .get(index)

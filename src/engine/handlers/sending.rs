@@ -1,7 +1,7 @@
-//! Does anybody hear a master? It holds addresses only as one whose advertisements go out.
+//! A master holds addresses only while its advertisements are being sent.
 //!
-//! A master that cannot send is one that no other node knows of, and another may be master already.
-//! Whether a packet arrives nobody can tell, but that the kernel refused to send it is known at
+//! Other nodes do not know of a master that cannot send, and another one may be master already.
+//! Whether a packet arrives cannot be known, but a refusal by the kernel to send it is known at
 //! once.
 
 use std::time::Duration;
@@ -17,8 +17,8 @@ use crate::proto::Input;
 use crate::types::Timestamp;
 
 impl<E: Environment> Engine<E> {
-    /// May a master's addresses go up? If nobody can have heard of it, they wait until somebody
-    /// can.
+    /// Whether a master's addresses may be added. If no other node can have heard it, they wait
+    /// until one can.
     pub(in crate::engine) fn is_heard(&mut self, index: VhostId) -> bool {
         let Some(node) = self.nodes.get_mut(index) else {
             return false;
@@ -30,7 +30,7 @@ impl<E: Environment> Engine<E> {
         !waits
     }
 
-    /// A master's addresses stay down until an advertisement goes out.
+    /// A master's addresses stay down until an advertisement is sent.
     pub(in crate::engine) fn wait_to_be_heard(&mut self, index: VhostId) {
         let Some(node) = self.nodes.get_mut(index).filter(|node| node.is_master()) else {
             return;
@@ -40,8 +40,8 @@ impl<E: Environment> Engine<E> {
         warn!(vhost = %node.spec.name, error, "Advertisements are not going out: adding the addresses only when one does");
     }
 
-    /// An advertisement may have gone out at last: then the addresses that waited for it go up.
-    /// True if they did.
+    /// Adds the addresses that waited for an advertisement, if one has been sent. True if they were
+    /// added.
     pub(in crate::engine) fn heard_at_last(&mut self, index: VhostId, now: Timestamp) -> bool {
         let waited = |node: &&mut Node<E::Host>| {
             node.is_master() && node.gate == Gate::Unheard && node.unheard().is_none()
@@ -54,8 +54,8 @@ impl<E: Environment> Engine<E> {
         true
     }
 
-    /// A master's lease has run out. One that slept listens first; one that could not send knows
-    /// why, and leaves.
+    /// A master's lease has expired. If it overslept, it listens first; if it could not send, it
+    /// gives up mastership.
     pub(in crate::engine) fn lapse(&mut self, index: VhostId, by: Duration, now: Timestamp) {
         let Some(node) = self.nodes.get(index) else {
             return;
@@ -83,7 +83,7 @@ mod tests {
     use crate::proto::{self, Cause};
     use crate::types::{AdvSkew, State};
 
-    /// Two nodes of which one hears the other whatever happens, and is heard while it can send.
+    /// Two nodes, one of which always hears the other, and is heard while it can send.
     struct Pair {
         engine: Engine<Bench>,
         peer: proto::Vhost,
@@ -92,7 +92,7 @@ mod tests {
     }
 
     impl Pair {
-        /// Lets the next thing happen.
+        /// Runs the next event.
         fn step(&mut self) {
             let next = self
                 .engine
@@ -175,7 +175,7 @@ mod tests {
                 "it lets go before the other takes over"
             );
             pair.until(|pair| pair.peer.state() == State::Master);
-            // It is the better one, but who would know of it? It may try, now and then.
+            // It is the better one, but no other node knows of it. It may try now and then.
             let end = clock::now() + Duration::from_secs(120);
             let mut tried = 0;
             while clock::now() < end {
@@ -195,8 +195,8 @@ mod tests {
         });
     }
 
-    /// The lease is looked for while the machine's outputs are being done: a second advertisement
-    /// must not be asked for then. An assertion in `feed` sees it.
+    /// The lease is requested while the machine's outputs are being carried out: a second
+    /// advertisement must not be requested then. An assertion in `feed` checks that.
     #[test]
     fn who_takes_over_and_cannot_send_waits_for_its_next_advertisement() {
         play(async |clock| {

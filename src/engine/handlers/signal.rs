@@ -1,5 +1,5 @@
-//! What signals ask of the daemon: TERM, INT and QUIT to stop, USR1 to say how things are, USR2 to
-//! hand over for a few seconds, HUP to read everything again; under the name ucarp HUP stops.
+//! Signals: TERM, INT and QUIT stop the daemon, USR1 logs its state, USR2 hands over for a few
+//! seconds, HUP reloads everything; for a daemon started as ucarp, HUP stops it.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::journal::DaemonCause;
 use crate::proto::{Input, Reason};
 use crate::types::Timestamp;
 
-/// How long a master that was sent USR2 takes no part.
+/// How long a master does not take part after USR2.
 const ASIDE: Duration = Duration::from_secs(3);
 
 impl Engine {
@@ -46,8 +46,8 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// A master lets go without a word. Where the daemon itself holds the addresses they are gone
-    /// then, and the bow-out follows; where hooks do, it waits for them.
+    /// A master gives up mastership without a bow-out. If the daemon itself holds the addresses,
+    /// they are gone then and the bow-out follows; if hooks do, it waits for them.
     fn stand_aside(&mut self, index: VhostId, now: Timestamp) {
         let Some(node) = self.nodes.get_mut(index) else {
             return;
@@ -64,7 +64,7 @@ impl<E: Environment> Engine<E> {
         );
     }
 
-    /// Hands over, and takes no part until then.
+    /// Hands over, and does not take part until then.
     pub(in crate::engine) fn aside(
         &mut self,
         index: VhostId,
@@ -85,7 +85,7 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// Hands over, after the fact: peers need not wait until we have been silent for long enough.
+    /// Sends bow-outs after the fact, so that peers need not wait for the master-down time.
     pub(in crate::engine) fn bow_out(&mut self, index: VhostId) {
         let Some(node) = self.nodes.get(index) else {
             return;
@@ -95,7 +95,7 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// The time aside is over: listens again, if the link is there.
+    /// The time aside is over: takes part again, if the link is up.
     pub(in crate::engine) fn stand_in_again(&mut self, index: VhostId, now: Timestamp) {
         let Some(node) = self.nodes.get_mut(index) else {
             return;

@@ -1,4 +1,4 @@
-//! The engine's account of itself.
+//! The engine's status report.
 
 use std::collections::BTreeMap;
 
@@ -60,7 +60,7 @@ impl<E: Environment> Engine<E> {
 }
 
 impl<E: Environment> Engine<E> {
-    /// Are the virtual host's addresses up? Where its hooks put them up, the kernel is asked.
+    /// Whether the virtual host's addresses are up. If its hooks add them, the kernel is queried.
     fn are_up(&self, node: &Node<E::Host>) -> bool {
         let spec = &node.spec;
         let all = || {
@@ -71,7 +71,7 @@ impl<E: Environment> Engine<E> {
         node.holding || (!spec.manage_addresses && all())
     }
 
-    /// How it is noticed that a hook was edited, in words.
+    /// How changes to a hook's file are noticed, as a text.
     fn how_watched(&self, hook: &Name) -> Option<String> {
         let spec = self.config.hooks.get(hook)?;
         match (&spec.kind, spec.reload) {
@@ -81,7 +81,7 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// Why a virtual host takes no part, if it is not by what the protocol decided.
+    /// Why a virtual host does not take part, if that is not the protocol's decision.
     fn obstacle(&self, node: &Node<E::Host>) -> Option<String> {
         if let Some(address) = node.foreign.first() {
             return Some(format!(
@@ -164,7 +164,7 @@ fn vhost<H>(
     }
 }
 
-/// How a virtual host is now, in words, whatever brought it there.
+/// The current condition of a virtual host, as a text.
 fn condition<H>(node: &Node<H>, holding: bool, obstacle: Option<&str>) -> String {
     let machine = &node.machine;
     let mut parts = vec![match (machine.state(), obstacle, machine.heard()) {

@@ -1,4 +1,4 @@
-//! Stopping in good order: let go first, then the hooks, then the end.
+//! A clean stop: first release the addresses, then run the hooks, then exit.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::host::clock;
 use crate::proto::{Cause, Input};
 use crate::types::{State, Timestamp};
 
-/// How long the end waits for what is to outlive it.
+/// How long the exit waits for persistent state to be written.
 const DISK_LIMIT: Duration = Duration::from_secs(2);
 
 impl<E: Environment> Engine<E> {
@@ -29,7 +29,7 @@ impl<E: Environment> Engine<E> {
             deadline: now + self.shutdown_timeout,
             done: None,
         });
-        // All of them before the first one leaves: the last one to leave ends the daemon.
+        // All of them before the first one leaves: the daemon exits when the last one has left.
         self.nodes
             .iter_mut()
             .for_each(|(_, node)| node.leaving = true);
@@ -65,7 +65,7 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// The virtual host's orderly end: addresses down, bow-out, `on_backup`, undoing.
+    /// Stops the virtual host cleanly: addresses, bow-out, `on_backup`, undoing.
     pub(in crate::engine) fn leave(&mut self, index: VhostId, now: Timestamp) {
         self.handle(index, Input::Shutdown, now);
         if let Some(node) = self.nodes.get_mut(index) {
@@ -77,7 +77,8 @@ impl<E: Environment> Engine<E> {
         self.finish_if_all_left();
     }
 
-    /// A hook has not ended in time: the addresses and the bow-out do not wait any longer.
+    /// A hook has not finished in time: removing the addresses and the bow-out do not wait any
+    /// longer.
     pub(in crate::engine) fn leave_at_last(&mut self, index: VhostId, now: Timestamp) {
         let Some(node) = self.nodes.get_mut(index) else {
             return;
@@ -89,7 +90,7 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// Takes the virtual host's addresses off its interface, whoever put them there.
+    /// Removes the virtual host's addresses from its interface, whoever added them.
     pub(in crate::engine) fn take_off(&self, index: VhostId) {
         let Some(node) = self.nodes.get(index) else {
             return;
@@ -104,7 +105,7 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// Everything is let go of; what remains are the hooks.
+    /// All addresses are released; only the hooks remain.
     pub(in crate::engine) fn finish(&mut self) {
         let Some(stopping) = &mut self.stopping else {
             return;
@@ -127,7 +128,8 @@ impl<E: Environment> Engine<E> {
             .collect();
         let shared = Rc::clone(&self.shared);
         tokio::task::spawn_local(async move {
-            // Who was only started to undo what a dead engine left ends when that is done.
+            // An engine that was started only to undo what a dead engine left behind exits when
+            // that is done.
             shared.executor.recovered().await;
             for (queue, stop) in ends {
                 queue.settled().await;
@@ -137,7 +139,7 @@ impl<E: Environment> Engine<E> {
                 }
             }
             shared.persist.numbers.borrow_mut().give_back();
-            // A disk that does not answer holds nobody up.
+            // A disk that does not respond must not hold up the exit.
             let disk =
                 async { tokio::join!(shared.persist.settled(), shared.executor.close_ledger()) };
             _ = tokio::time::timeout(DISK_LIMIT, disk).await;

@@ -1,5 +1,5 @@
-//! Deadlines that come. Advertisements go first, for all virtual hosts; the rest may come a little
-//! later.
+//! Handles deadlines. Advertisements come first, for all virtual hosts; the rest may be slightly
+//! late.
 
 use crate::engine::environment::Environment;
 use crate::engine::handlers::failsafe::BEAT;
@@ -15,19 +15,19 @@ use crate::types::{State, Timestamp};
 with_all! {
     /// A deadline of the engine as a whole.
     EngineTimer {
-        /// The keeper gets a sign of life, at the beginning of the next turn.
+        /// Send the keeper a heartbeat, at the beginning of the next turn.
         Beat,
-        /// The end comes, in good order or not: the loop sees to that.
+        /// Exit, cleanly or not; the loop does that.
         Stop,
-        /// Links and addresses are read anew.
+        /// Read links and addresses again.
         Look,
-        /// Those who leave are followed.
+        /// Follow bow-outs.
         BowOuts,
     }
 }
 
 impl<E: Environment> Engine<E> {
-    /// When this is due, if it is waited for.
+    /// When this is due, if it is set.
     fn deadline(&self, timer: EngineTimer) -> Option<Timestamp> {
         match timer {
             EngineTimer::Beat => self
@@ -70,7 +70,7 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// What the protocol waits for: advertisements that go out, takeovers.
+    /// Runs the protocol's timers: advertisements and takeovers.
     fn protocol_timers(&mut self, woken: &[VhostId], now: Timestamp) {
         let mut takeovers = 0;
         for &id in woken {
@@ -79,7 +79,7 @@ impl<E: Environment> Engine<E> {
                 continue;
             };
             let backup = node.machine.state() == State::Backup;
-            // The next turn reads on, and then goes on here.
+            // The next turn reads the rest, and then continues here.
             let since = node.wake.unwrap_or(now);
             if backup && (takeovers == TAKEOVERS_IN_A_ROW || self.has_unread(id, since, now)) {
                 continue;
@@ -100,8 +100,8 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// Does what this deadline is for, if it has come. For whoever moves one to now, too: what is
-    /// done then may rely on having been waited for.
+    /// Does what this deadline is for, if it has come. Also for code that moves a deadline to now:
+    /// the action may rely on the deadline having been set.
     pub(in crate::engine) fn fire(&mut self, id: VhostId, timer: Timer, now: Timestamp) {
         if self.is_due(id, timer, now) {
             self.vhost_timer(id, timer, now);
@@ -157,7 +157,7 @@ mod tests {
     use crate::engine::vhost::refused_addresses::RefusedAddresses;
     use crate::host::SimHost;
 
-    /// Has a master wait for this, until a time that is near.
+    /// Sets this timer for a master, to a time in the near future.
     fn wait_for(engine: &mut Engine<Bench>, timer: Timer, now: Timestamp) {
         let soon = now + Duration::from_millis(5);
         if timer == Timer::Handover {

@@ -1,4 +1,4 @@
-//! What follows from a change of state, and from what the hooks say.
+//! The consequences of a state change, and of what the hooks report.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -20,9 +20,9 @@ use crate::journal::Note;
 use crate::proto::{Cause, Input, Reason, Transition};
 use crate::types::{Demotion, State, Timestamp};
 
-/// Pause before addresses that could not be taken down are tried again.
+/// The delay before retrying to remove addresses.
 const DROP_RETRY: Duration = Duration::from_millis(200);
-/// Before a preemption that `before_master` refused is tried again.
+/// The delay before retrying a preemption that `before_master` refused.
 const REFUSED_RETRY: Duration = Duration::from_secs(10);
 
 impl<E: Environment> Engine<E> {
@@ -85,7 +85,7 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// A master is not down because nobody heard it: what was refused meanwhile is told beside it.
+    /// A master that was not heard need not be down: reports what was refused meanwhile.
     fn tell_what_was_not_heard(
         &mut self,
         index: VhostId,
@@ -136,8 +136,8 @@ impl<E: Environment> Engine<E> {
         self.serve(index, lease, now);
     }
 
-    /// A master's addresses are up, or are its hooks' to put up: the neighbours and the hooks hear
-    /// of it.
+    /// A master's addresses are up, or its hooks have to add them: announces them, and runs the
+    /// hooks.
     pub(in crate::engine) fn serve(&mut self, index: VhostId, lease: Lease, now: Timestamp) {
         let Some(node) = self.nodes.get_mut(index) else {
             return;
@@ -163,7 +163,7 @@ impl<E: Environment> Engine<E> {
         node.queue.put(event, false);
     }
 
-    /// Addresses first: they are what must not be held twice.
+    /// Removes the addresses first: they must not be held twice.
     pub(in crate::engine) fn let_go(&mut self, index: VhostId, now: Timestamp) {
         self.drop_addresses(index, now);
         let stopping = self.stopping.is_some();
@@ -204,8 +204,7 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// Tries again to take down addresses that the kernel did not let go, and bows out once they
-    /// are gone.
+    /// Retries removing addresses that the kernel did not release, and bows out once they are gone.
     pub(in crate::engine) fn let_go_at_last(&mut self, index: VhostId, now: Timestamp) {
         self.drop_addresses(index, now);
         if self
@@ -231,7 +230,7 @@ impl<E: Environment> Engine<E> {
         node.queue.put(event, false);
     }
 
-    /// A worse master is there, and `before_master` has a say in whether we preempt it.
+    /// There is a worse master, and `before_master` decides whether we preempt it.
     pub(in crate::engine) fn ask_before(&mut self, index: VhostId, cause: &Cause, peer: IpAddr) {
         let Some(node) = self.nodes.get_mut(index) else {
             return;
@@ -268,7 +267,7 @@ impl<E: Environment> Engine<E> {
         self.announce(index);
     }
 
-    /// It is time for another announcement.
+    /// It is time to announce the addresses again.
     pub(in crate::engine) fn announce_again(&mut self, index: VhostId, now: Timestamp) {
         let node = self.nodes.get_mut(index);
         if node.is_some_and(|node| node.announcer.take_due(now)) {
@@ -327,8 +326,8 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// A hook wants another node to be master. If it says so again while others are still
-    /// preferred, nobody took over, or gave it back: an unfit master is better than none.
+    /// A hook wants another node to be master. If it asks again while others are still preferred,
+    /// then no peer took over, or one gave mastership back: an unfit master is better than none.
     fn hook_resigns(&mut self, index: VhostId, reason: String, now: Timestamp) {
         let Some(node) = self.nodes.get_mut(index) else {
             return;
@@ -355,7 +354,7 @@ impl<E: Environment> Engine<E> {
         self.resign_and_demote(index, why, now);
     }
 
-    /// The addresses first: a master that told of its demotion would be preempted while it still
+    /// The addresses first: a master that advertised its demotion would be preempted while it still
     /// has them.
     pub(in crate::engine) fn resign_and_demote(
         &mut self,
@@ -430,8 +429,8 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// `before_master` allows the preemption, if there still is anybody to preempt. Its word counts
-    /// for this once: a takeover for another reason asks again.
+    /// `before_master` allows the preemption, if there is still a master to preempt. That applies
+    /// once: a takeover for another reason asks again.
     fn preempt(&mut self, index: VhostId, now: Timestamp) {
         let Some(node) = self.nodes.get_mut(index) else {
             return;
@@ -449,14 +448,14 @@ impl<E: Environment> Engine<E> {
 
     pub(in crate::engine) fn take_addresses_now(&mut self, index: VhostId, now: Timestamp) {
         self.take_addresses(index, now);
-        // Putting them up may have failed and left a follow-up.
+        // Adding them may have failed and left a follow-up.
         self.flush(index, now);
         self.publish(index);
     }
 }
 
-/// Has it only just taken over from a worse master, which may not have heard of that yet? Then all
-/// is in order.
+/// Whether it has just taken over from a worse master, which may not have heard of that yet. Then
+/// all is well.
 fn has_just_preempted<H>(node: &Node<H>, now: Timestamp) -> bool {
     let cause = node.last.as_ref().map(|last| &last.cause);
     matches!(cause, Some(Cause::Preempt | Cause::PeerDemoted))

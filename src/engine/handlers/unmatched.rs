@@ -1,5 +1,5 @@
-//! Advertisements of vhids that nobody here has: of another group on the same link, or of a peer
-//! with a mistyped vhid.
+//! Advertisements of vhids that no virtual host here uses: from another group on the same link, or
+//! from a peer with a mistyped vhid.
 
 use tracing::{info, warn};
 
@@ -12,11 +12,12 @@ use crate::proto::Received;
 use crate::proto::wire::{Advertisement, is_intact};
 use crate::types::Timestamp;
 
-/// A stranger is compared with no more virtual hosts than so many: two digests for each.
+/// An unmatched advertisement is compared with at most this many virtual hosts: two digests for
+/// each.
 const COMPARED_MAX: usize = 32;
 
 impl<E: Environment> Engine<E> {
-    /// Notes an advertisement of a vhid that nobody on this interface has.
+    /// Records an advertisement of a vhid that no virtual host on this interface uses.
     pub(in crate::engine) fn stranger(
         &mut self,
         port: InterfaceId,

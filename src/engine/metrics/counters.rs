@@ -1,4 +1,4 @@
-//! What is counted as it happens, because nothing else remembers it.
+//! Events that are counted as they happen, because nothing else records them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,12 +11,12 @@ use crate::types::{Name, State};
 pub(in crate::engine) const BUCKETS_MS: [u64; 11] =
     [1, 5, 10, 50, 100, 500, 1000, 5000, 10_000, 30_000, 60_000];
 
-/// All of it. Each number only grows; virtual hosts and hooks that are gone are forgotten.
+/// All counters. Each only increases; those of virtual hosts and hooks that are gone are dropped.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Counters {
     pub(in crate::engine) vhosts: BTreeMap<Name, VhostCounters>,
     pub(in crate::engine) runs: BTreeMap<(Name, EntryPoint), Runs>,
-    /// By what became of them.
+    /// Effects, by outcome.
     pub(in crate::engine) effects: BTreeMap<&'static str, u64>,
     pub(in crate::engine) undone: u64,
     pub(in crate::engine) undo_failures: u64,
@@ -40,7 +40,7 @@ pub(in crate::engine) struct Runs {
     pub(in crate::engine) done: u64,
     pub(in crate::engine) failed: u64,
     pub(in crate::engine) superseded: u64,
-    /// How many ended within each of [`BUCKETS_MS`], not those of the bucket before.
+    /// How many ended within each of [`BUCKETS_MS`], not counting those in earlier buckets.
     pub(in crate::engine) buckets: [u64; BUCKETS_MS.len()],
     pub(in crate::engine) total: Duration,
 }
@@ -52,7 +52,7 @@ pub(in crate::engine) enum Ended {
     Done,
     /// Not well.
     Failed,
-    /// A newer state overtook it.
+    /// A newer state superseded it.
     Superseded,
 }
 
@@ -70,7 +70,7 @@ impl Counters {
             .or_default() += 1;
     }
 
-    /// The neighbours were told where an address is, or could not be.
+    /// An address was announced to the neighbours, or could not be.
     pub(in crate::engine) fn announced(&mut self, vhost: &Name, sent: bool) {
         let counters = self.vhost(vhost);
         *if sent {
@@ -116,7 +116,7 @@ impl Counters {
         *self.effects.entry(outcome).or_default() += 1;
     }
 
-    /// So many effects were undone, and so many could not be.
+    /// Adds the number of effects that were undone, and of those that could not be.
     pub(in crate::engine) fn undone(&mut self, settled: usize, failed: usize) {
         let wide = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         self.undone = self.undone.saturating_add(wide(settled));
@@ -132,7 +132,7 @@ impl Counters {
         } += 1;
     }
 
-    /// Virtual hosts are called otherwise from now on, all at once.
+    /// Renames virtual hosts, all at once.
     pub(in crate::engine) fn rename(&mut self, names: &BTreeMap<Name, Name>) {
         let counted = std::mem::take(&mut self.vhosts).into_iter();
         self.vhosts = counted
@@ -140,7 +140,7 @@ impl Counters {
             .collect();
     }
 
-    /// Forgets what the configuration no longer names.
+    /// Drops the counters of what is no longer in the configuration.
     pub(in crate::engine) fn retain(
         &mut self,
         vhost: impl Fn(&Name) -> bool,

@@ -1,4 +1,4 @@
-//! What is counted as it happens, and the text form of metrics. Which metrics there are stands in
+//! Counters, and the text format of metrics. The list of metrics is in
 //! `engine/handlers/metrics.rs`.
 
 mod counters;

@@ -1,4 +1,4 @@
-//! The text form of metrics: OpenMetrics 1.0.
+//! The text format of metrics: OpenMetrics 1.0.
 
 use std::fmt::{Display, Write as _};
 
@@ -25,7 +25,7 @@ pub(in crate::engine) struct Text {
 pub(in crate::engine) type Labels<'a> = [(&'static str, &'a str)];
 
 impl Text {
-    /// Begins a family. Its name ends in its unit, if it has one.
+    /// Starts a family. Its name ends in its unit, if it has one.
     pub(in crate::engine) fn family(
         &mut self,
         name: &'static str,

@@ -1,4 +1,4 @@
-//! Undoing what dead processes left, without a daemon.
+//! Undoes what dead processes left behind, without a daemon.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -20,16 +20,17 @@ use crate::ledger::{Instance, InstanceError, Ledger, Occupant, Origin, Unread};
 pub struct Cleanup {
     /// How undoing went.
     pub undone: Undone,
-    /// Daemons that were killed and have not ended: what they left is still to be undone.
+    /// Daemons that were killed but have not ended yet: what they left behind is still to be
+    /// undone.
     pub ending: Vec<InstanceError>,
-    /// What of the dead's could not be looked at, and what to do about it.
+    /// What could not be read of dead instances, and what to do about it.
     pub unknown: Vec<Unknown>,
 }
 
-/// Something that may say what is to be undone.
+/// A record that may list effects to undo, but cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unknown {
-    /// What it is, and why nobody knows what it says.
+    /// What it is, and why it cannot be read.
     pub message: String,
     /// What to do about it.
     pub mend: String,
@@ -54,15 +55,15 @@ impl Unknown {
     }
 }
 
-/// Undoes what the dead instances of this network namespace left, addresses first; living ones are
-/// named and let alone. What cannot be undone stays in their ledgers. Who was killed a moment ago
-/// is waited for.
+/// Undoes what the dead instances of this network namespace left behind, addresses first; running
+/// ones are named and left alone. What cannot be undone stays in their ledgers. Instances that were
+/// just killed are waited for.
 ///
 /// Call it from the main thread: a helper process may be needed, and ends with the thread that
 /// started it.
 ///
 /// # Errors
-/// In words: the kernel or `/proc` cannot be reached, or no helper can be started.
+/// A message: the kernel or `/proc` cannot be reached, or no helper can be started.
 pub fn cleanup(run_dir: &Path, state_dir: &Path) -> Result<Cleanup, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -75,7 +76,7 @@ pub fn cleanup(run_dir: &Path, state_dir: &Path) -> Result<Cleanup, String> {
 }
 
 async fn undo_all(run_dir: &Path, state_dir: &Path) -> Result<Cleanup, StartError> {
-    // What cannot be looked at is not nothing.
+    // A directory that cannot be read must not count as empty.
     for (directory, what) in [
         (run_dir, "read the run directory"),
         (state_dir, "read the state directory"),
@@ -103,7 +104,7 @@ async fn undo_all(run_dir: &Path, state_dir: &Path) -> Result<Cleanup, StartErro
         .map(Unknown::of_lock)
         .chain(unread.iter().map(Unknown::of_ledger))
         .collect();
-    // Nothing is ours: each of the dead has its own ledger.
+    // We hold nothing: each dead instance has its own ledger.
     let ledger = RefCell::new(Ledger::new());
     let addresses = recovery.addresses(&host, &ledger);
     let helper = match recovery.duty(host.services_need_helper()) {
@@ -113,7 +114,7 @@ async fn undo_all(run_dir: &Path, state_dir: &Path) -> Result<Cleanup, StartErro
                 .spawn(Role::Helper)
                 .await
                 .map_err(system("start a helper"))?;
-            // The ledgers are the engines' word. The helper goes by what helpers wrote down.
+            // Engines wrote the ledgers. The helper relies only on records written by helpers.
             let helper = HelperClient::for_undoing(stream, duty, helper_rights::records(state_dir));
             host.use_helper(helper.map_err(system("reach the helper"))?);
             Some((keeper, exits))

@@ -1,7 +1,7 @@
-//! One hook, run by hand: the real runner, the real gate, the real host; no protocol and no daemon.
+//! Runs one hook manually, with the real runner, gate and host, but without protocol and daemon.
 //!
-//! For what must do exactly that which the daemon would: comparing a ported script with its
-//! original, trying a hook.
+//! For cases in which exactly what the daemon would do is needed: comparing a ported script with
+//! its original, trying out a hook.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! The hooks that were accepted last, as bytes: so that a file that is broken on disk when the
-//! daemon starts does not leave the node without its hook.
+//! The last good version of every hook, as bytes, so that a broken file on disk does not leave the
+//! node without its hook when the daemon starts.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::hooks::artifact::vet::Signatures;
 use crate::record::{MAGIC_LEN, whole};
 use crate::types::Name;
 
-/// What a file is, and the version of its form.
+/// The kind of file, and its format version.
 const MAGIC: [u8; MAGIC_LEN] = *b"carpdH02";
 /// The longest: all that a hook may read, its configuration, and the signatures of all of it.
 const FILE_MAX: u64 = MAX_TOTAL + (8 << 20);
@@ -46,7 +46,7 @@ impl LastGood {
         Self { directory, disk }
     }
 
-    /// Keeps an accepted hook in place of the one before. Does not wait for the disk.
+    /// Saves an accepted hook in place of the previous version. Does not wait for the disk.
     pub(in crate::engine) fn keep(
         &self,
         source: &Arc<HookSource>,
@@ -70,7 +70,7 @@ impl LastGood {
             {
                 return Ok(None);
             }
-            // Signed anew it is still the version that it was.
+            // Signed again, it is still the same version.
             let accepted_ms = same.map_or(accepted_ms, |there| there.accepted_ms);
             whole::directory(&directory).map_err(std::io::Error::other)?;
             let kept = LastGoodHook {
@@ -85,8 +85,8 @@ impl LastGood {
         });
     }
 
-    /// The version of a hook that was accepted last. A file that cannot be believed is told of, and
-    /// is as none.
+    /// The last good version of a hook. A file that cannot be trusted is reported, and treated as
+    /// missing.
     pub(in crate::engine) async fn last_good(&self, name: &Name) -> Option<LastGoodHook> {
         let (directory, hook) = (self.directory.clone()?, name.clone());
         let read = tokio::task::spawn_blocking(move || read(&directory, &hook)).await;
@@ -100,7 +100,7 @@ impl LastGood {
         }
     }
 
-    /// Forgets hooks that the configuration no longer has.
+    /// Removes hooks that are no longer in the configuration.
     pub(in crate::engine) fn retain(&self, names: impl Iterator<Item = Name>) {
         let Some(directory) = self.directory.clone() else {
             return;
@@ -124,7 +124,7 @@ impl LastGood {
     }
 }
 
-/// Reads one and looks whether it is what it says it is.
+/// Reads a file, and checks that its content matches its name.
 fn read(directory: &std::path::Path, name: &Name) -> Result<Option<LastGoodHook>, String> {
     let unseen = |error: std::io::Error| format!("{}: {error}", directory.display());
     if !directory.try_exists().map_err(unseen)? {

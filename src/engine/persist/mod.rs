@@ -1,8 +1,8 @@
-//! What an instance keeps below `state-dir`, so that it outlives the process and the machine: the
-//! hooks that were accepted, their `state`, and the number of the last transition.
+//! What an instance stores below `state-dir` so that it survives the process and a reboot: the last
+//! good hooks, their `state`, and the number of the last transition.
 //!
-//! Nothing here is on the protocol's way. Files are read once, at the start; later writes happen
-//! one after the other on another thread, and nobody waits for them but the hook that asked.
+//! Nothing here delays the protocol. Files are read once, at the start; later writes happen one
+//! after the other on another thread, and only the hook that asked waits for them.
 
 mod last_good;
 mod sequence;
@@ -29,14 +29,14 @@ pub(super) struct Persist {
     pub(super) kept: LastGood,
     pub(super) numbers: RefCell<Sequence>,
     disk: DiskWriter,
-    /// Why nothing lasts, if the directory cannot be used.
+    /// Why nothing is persistent, if the directory cannot be used.
     problem: Option<String>,
 }
 
 impl Persist {
-    /// Opens the instance's directory and reads what lasts. Where that fails all is as with a new
-    /// node, nothing will outlive the process, and [`Self::problem`] says why: no reason not to
-    /// start.
+    /// Opens the instance's directory and reads the persistent state. If that fails, the node
+    /// starts like a new one, nothing will survive the process, and [`Self::problem`] says why;
+    /// that is no reason not to start.
     pub(super) async fn open(instance: &mut Instance, wall_ms: u64) -> (Self, StateStore) {
         let disk = DiskWriter::start();
         let (root, problem) = match instance.take_lasting() {
@@ -64,7 +64,7 @@ impl Persist {
         )
     }
 
-    /// Nothing will outlive this, and nothing did: for what is only played.
+    /// Without persistent state, for simulations.
     pub(super) fn none() -> Self {
         let disk = DiskWriter::none();
         let numbers = RefCell::new(Sequence::none());
@@ -76,7 +76,7 @@ impl Persist {
         }
     }
 
-    /// Why something does not last, if so.
+    /// Why something is not persistent, if that is so.
     pub(super) fn problem(&self) -> Option<String> {
         self.problem.clone().or_else(|| self.disk.problem())
     }
@@ -86,7 +86,7 @@ impl Persist {
         self.disk.failures()
     }
 
-    /// Waits until all that is to be written is on the medium.
+    /// Waits until everything has been written to the disk.
     pub(super) async fn settled(&self) {
         self.disk.settled().await;
     }

@@ -1,8 +1,9 @@
-//! The numbers of transitions: never given twice by an instance, over restarts, crashes and reboots
-//! too.
+//! The numbers of transitions: never reused by an instance, even across restarts, crashes and
+//! reboots.
 //!
 //! A block of numbers is reserved on disk ahead of its use, so that no transition waits for the
-//! disk. What a killed daemon had reserved and not used is left out; an orderly stop gives it back.
+//! disk. Numbers that a killed daemon had reserved but not used are skipped; a clean stop gives
+//! them back.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,7 +13,7 @@ use tracing::warn;
 use super::DiskWriter;
 use crate::record::{MAGIC_LEN, whole};
 
-/// What the file is, and the version of its form.
+/// The kind of file, and its format version.
 const MAGIC: [u8; MAGIC_LEN] = *b"carpdN01";
 /// How many are reserved at a time. Half of it is left when the next block is reserved.
 const BLOCK: u64 = 256;
@@ -21,15 +22,15 @@ const BLOCK: u64 = 256;
 #[derive(Debug)]
 pub(in crate::engine) struct Sequence {
     file: Option<(PathBuf, DiskWriter)>,
-    /// The highest that was given.
+    /// The highest number that was used.
     highest: u64,
-    /// All up to this are ours.
+    /// All numbers up to this one are reserved.
     reserved: u64,
 }
 
 impl Sequence {
-    /// Goes on where the predecessor ended; begins at 1 where there was none. Where it cannot be
-    /// told, numbers go on from the seconds since 1970: larger than any that was counted up to.
+    /// Continues where the predecessor ended; starts at 1 if there was none. If that is unknown,
+    /// numbers start from the seconds since 1970, which is larger than any earlier number.
     pub(super) async fn open(path: Option<PathBuf>, disk: DiskWriter, wall_ms: u64) -> Self {
         let by_clock = wall_ms / 1000;
         let Some(path) = path else {
@@ -58,7 +59,7 @@ impl Sequence {
         numbers
     }
 
-    /// Counts from 1, for this process alone.
+    /// Counts from 1, only for this process.
     pub(super) const fn none() -> Self {
         Self {
             file: None,
@@ -67,7 +68,7 @@ impl Sequence {
         }
     }
 
-    /// Where a virtual host that is born now begins: its first transition has the next number.
+    /// The start for a new virtual host: its first transition has the next number.
     pub(in crate::engine) const fn highest(&self) -> u64 {
         self.highest
     }
@@ -80,7 +81,7 @@ impl Sequence {
         }
     }
 
-    /// The daemon stops in good order: what is not used is free.
+    /// The daemon stops cleanly: gives back unused numbers.
     pub(in crate::engine) fn give_back(&mut self) {
         self.reserved = self.highest;
         self.write();

@@ -1,8 +1,9 @@
-//! The files of the hooks' `state`: one for each virtual host and hook, of records, appended to.
+//! The files of the hooks' `state`: one for each virtual host and hook, to which records are
+//! appended.
 //!
-//! As with the ledger `write(2)` is enough for what a process must leave behind; the medium follows
-//! a moment later. A file of which most is history is written anew. What cannot be written stays in
-//! memory, and goes with the next change.
+//! As with the ledger, `write(2)` is enough to survive the process; the file is synced a moment
+//! later. A file that is mostly history is rewritten. What cannot be written stays in memory, and
+//! is written with the next change.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,11 +24,11 @@ use crate::record::{self, MAGIC_LEN, Records, whole};
 
 /// What a file is, and the version of its form.
 const MAGIC: [u8; MAGIC_LEN] = *b"carpdS01";
-/// A file below this is not worth writing anew.
+/// A file smaller than this is not worth rewriting.
 const COMPACT_MIN: u64 = 64 * 1024;
-/// A file is written anew when it is so many times as long as what it says.
+/// A file is rewritten when it is this many times as long as its current content.
 const COMPACT_RATIO: u64 = 4;
-/// The longest file that is read: all that a hook may have, and the history of it.
+/// The longest file that is read: everything that a hook may store, and its history.
 const FILE_MAX: u64 = 4 << 20;
 /// More files than this are not ours.
 const FILES_MAX: usize = 4096;
@@ -53,13 +54,13 @@ pub(in crate::engine) struct StateFiles {
 
 #[derive(Debug, Default)]
 struct StateFile {
-    /// How long it is, with all that is ordered.
+    /// Its length, including pending writes.
     len: u64,
-    /// Something of it could not be written, or it has a torn end: it must be written anew.
+    /// Some of it could not be written, or it ends in a partial record: it must be rewritten.
     behind: Arc<AtomicBool>,
 }
 
-/// Resolves when a change can no longer be lost by the process's death, or could not be written.
+/// Resolves when a change can no longer be lost if the process dies, or could not be written.
 #[derive(Debug)]
 pub(in crate::engine) struct Saved(Option<oneshot::Receiver<()>>);
 
@@ -79,7 +80,7 @@ impl Saved {
 }
 
 impl StateFiles {
-    /// Reads what there is. What cannot be read is put aside, not overwritten.
+    /// Reads the existing files. Those that cannot be read are moved aside, not overwritten.
     pub(super) async fn open(directory: PathBuf, disk: DiskWriter) -> Self {
         let from = directory.clone();
         let read = tokio::task::spawn_blocking(move || read_all(&from))
@@ -104,7 +105,7 @@ impl StateFiles {
         std::mem::take(&mut self.found)
     }
 
-    /// Writes a change behind the engine's back; `values` are all as they are now.
+    /// Writes a change in the background; `values` are all current values.
     pub(in crate::engine) fn write(
         &mut self,
         owner: &Owner,

@@ -1,8 +1,8 @@
-//! Writing behind the engine's back: one job after the other on another thread, and a sync when it
-//! is quiet.
+//! Writes in the background: one job after the other on another thread, and a sync when there is
+//! nothing else to do.
 //!
-//! A job writes one file as a whole, or makes sure that something is as it should be: so one that
-//! failed can be done again, ever more seldom, until it works or a newer one takes its place.
+//! A job writes one whole file, or makes sure that something is as it should be. So a failed job
+//! can be retried, at growing intervals, until it succeeds or is replaced by a newer one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -20,16 +20,15 @@ use crate::backoff::Backoff;
 use crate::host::clock;
 use crate::types::Timestamp;
 
-/// Jobs that may wait for a disk that does not answer; beyond that only the newest of each file is
-/// kept.
+/// How many jobs may be queued for a disk that does not respond; beyond that only the newest job of
+/// each file is kept.
 const WAITING_MAX: usize = 256;
-/// A file that was appended to is synced so much later, once for all that was appended meanwhile.
+/// A file that was appended to is synced after this time, once for everything appended meanwhile.
 const SYNC_AFTER: Duration = Duration::from_millis(100);
-/// When what could not be written is tried again.
+/// The intervals at which failed writes are retried.
 const RETRIES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
 
-/// Writes something. May give back a file that is to be synced when there is time. Done twice, it
-/// is as if done once.
+/// Writes something. May return a file to be synced when there is time. It is idempotent.
 type Job = Box<dyn FnMut() -> io::Result<Option<PathBuf>> + Send>;
 
 /// A job with its subject: the file that it is about, of which only the newest job counts.
@@ -44,7 +43,7 @@ enum Order {
     Settle(oneshot::Sender<()>),
 }
 
-/// The way to the thread that writes. Cheap to clone; it ends with the last clone.
+/// A handle of the writing thread, which ends with the last clone. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(in crate::engine) struct DiskWriter {
     orders: mpsc::Sender<Order>,
@@ -53,9 +52,9 @@ pub(in crate::engine) struct DiskWriter {
 
 #[derive(Default)]
 struct Health {
-    /// By subject: what could not be written, and why.
+    /// What could not be written, and why, by subject.
     problems: Mutex<BTreeMap<PathBuf, (&'static str, String)>>,
-    /// What there was no room for, by subject.
+    /// Jobs for which the queue had no room, by subject.
     refused: Mutex<BTreeMap<PathBuf, Task>>,
     failures: AtomicU64,
 }
@@ -119,9 +118,9 @@ impl DiskWriter {
         }
     }
 
-    /// Has a job done after those before it, and again if it fails, until a newer one of the same
-    /// subject comes. False if too many wait: then the disk does not respond, and it is done when
-    /// there is time.
+    /// Queues a job, to be retried if it fails until a newer one of the same subject comes. False
+    /// if the queue is full: then the disk does not respond, and the job is done when there is
+    /// time.
     pub(super) fn later(
         &self,
         what: &'static str,
@@ -146,7 +145,7 @@ impl DiskWriter {
         true
     }
 
-    /// Waits until all that was ordered before is on the medium, or has failed.
+    /// Waits until all earlier jobs are synced to the disk, or have failed.
     pub(super) async fn settled(&self) {
         let (sender, done) = oneshot::channel();
         if self.orders.send(Order::Settle(sender)).await.is_ok() {
@@ -154,7 +153,7 @@ impl DiskWriter {
         }
     }
 
-    /// What could not be written last, and why.
+    /// The last failure to write, and its reason.
     pub(super) fn problem(&self) -> Option<String> {
         self.health
             .problems()
@@ -169,12 +168,12 @@ impl DiskWriter {
     }
 }
 
-/// The end that sees to it that things are written.
+/// The task that gets jobs done.
 struct Writer {
     health: Arc<Health>,
     unsynced: BTreeSet<PathBuf>,
     sync_at: Option<Timestamp>,
-    /// What failed and was not overtaken, by subject.
+    /// Jobs that failed and were not replaced, by subject.
     failed: BTreeMap<PathBuf, Task>,
     retry_at: Option<Timestamp>,
     retries: Backoff,
@@ -196,7 +195,7 @@ impl Writer {
     async fn serve(mut self, mut inbox: mpsc::Receiver<Order>) {
         loop {
             tokio::select! {
-                // What is tried again comes after what was ordered: it may have been overtaken.
+                // Retries come after new jobs, since these may replace them.
                 biased;
                 order = inbox.recv() => match order {
                     None => return,
@@ -257,7 +256,7 @@ impl Writer {
         self.retry_at = None;
     }
 
-    /// What cannot be synced stays to be synced, with the next that is written.
+    /// What cannot be synced is synced with the next write.
     async fn sync(&mut self) {
         self.sync_at = None;
         if self.unsynced.is_empty() {
@@ -282,7 +281,7 @@ impl Writer {
     }
 }
 
-/// Waits until then; for ever without a time.
+/// Waits until this time; forever without one.
 async fn until(when: Option<Timestamp>) {
     match when.map(|when| when.since(clock::now())) {
         None => std::future::pending().await,

@@ -1,6 +1,6 @@
-//! Plans: what hooks and the daemon itself would do, listed and not done.
+//! Plans: what hooks and the daemon itself would do, listed without doing it.
 //!
-//! A hook runs for real, in its runner and before the real gate; behind the gate stands a host that
+//! A hook really runs, in its runner and with the real gate; behind the gate is a host that only
 //! records ([`RecordingHost`](crate::host::RecordingHost)) over the facts of this machine.
 
 mod planner;
@@ -16,21 +16,21 @@ use super::offline::oneshot::LogLine;
 use crate::hooks::EntryPoint;
 use crate::types::{IfName, Name, State, VirtualAddress};
 
-/// What becomes of a virtual host.
+/// What happens to a virtual host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Event {
-    /// It is about to become master: `before_master` alone.
+    /// It is about to become master: only `before_master`.
     BeforeMaster,
     /// It becomes master: `before_master`, the addresses, `on_master`.
     Master,
-    /// It is about to leave mastership in good order: `before_backup` alone.
+    /// It is about to give up mastership cleanly: only `before_backup`.
     BeforeBackup,
     /// It is no longer master: the addresses go, `on_backup`, undoing.
     Backup,
     /// As master it heard a worse one: `on_peer_claim`.
     PeerClaim,
-    /// Somebody asks how its service is: `health`.
+    /// Its health is checked: `health`.
     Health,
     /// The daemon stops: `on_stop`.
     Stop,
@@ -62,7 +62,7 @@ impl Event {
         }
     }
 
-    /// The state that hooks are told: now, and before.
+    /// The current and the previous state, as passed to hooks.
     const fn states(self) -> (State, State) {
         match self {
             Self::BeforeMaster => (State::Backup, State::Backup),
@@ -85,13 +85,13 @@ pub struct Plan {
     pub addresses: Vec<VirtualAddress>,
     /// What becomes of it.
     pub event: Event,
-    /// What the reader must know beside it, in sentences.
+    /// Further remarks for the reader.
     pub notes: Vec<String>,
     /// In the order in which it would be done.
     pub parts: Vec<Part>,
 }
 
-/// What belongs together in a plan.
+/// One part of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
     /// Who does it.
@@ -126,7 +126,7 @@ pub enum By {
 pub struct Step {
     /// The effect, as `hostname.set nodevir2`.
     pub effect: String,
-    /// What would come of it.
+    /// The expected outcome.
     pub verdict: Verdict,
     /// What it sets, if it sets something.
     pub resource: Option<String>,
@@ -148,7 +148,7 @@ pub struct Step {
 pub enum Verdict {
     /// It changes something.
     Change,
-    /// It is so already.
+    /// It is in place already.
     Already,
     /// It leaves nothing behind that could be compared: a command, an announcement.
     Act,
@@ -158,7 +158,7 @@ pub enum Verdict {
     Failed,
 }
 
-/// How much of what there is in plans.
+/// A summary of plans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Totals {
     /// Steps that change something.
@@ -198,7 +198,7 @@ impl Totals {
         totals
     }
 
-    /// Would all of it work?
+    /// Whether everything would work.
     #[must_use]
     pub const fn is_good(self) -> bool {
         self.denied == 0 && self.failed == 0

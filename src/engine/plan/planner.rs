@@ -67,11 +67,11 @@ pub struct Wanted {
     pub hook: Option<Name>,
     /// What becomes of the virtual hosts.
     pub event: Event,
-    /// Allow whatever is asked, and remember it: see [`Planner::learned`].
+    /// Allow everything that is asked for, and remember it: see [`Planner::learned`].
     pub learns: bool,
 }
 
-/// What a hook that may do everything has asked for.
+/// What a hook asked for when allowed everything.
 #[derive(Debug, Clone)]
 pub struct Learned {
     /// The smallest grants that allow it.
@@ -80,7 +80,7 @@ pub struct Learned {
     pub runs: Vec<EntryPoint>,
 }
 
-/// A loaded configuration that can be planned with. Its processes end with it.
+/// A loaded configuration for planning. Its processes end with it.
 #[derive(Debug)]
 pub struct Planner<'a> {
     config: &'a Config,
@@ -181,8 +181,7 @@ impl<'a> Planner<'a> {
         })
     }
 
-    /// What the event would do to each virtual host that has a hook that was asked for; to all, if
-    /// none was.
+    /// Plans the event for each virtual host that uses the wanted hook; for all, if none is given.
     pub async fn plan(&mut self, wanted: &Wanted) -> Vec<Plan> {
         let mut plans = Vec::new();
         let config = self.config;
@@ -270,7 +269,7 @@ impl<'a> Planner<'a> {
             pools,
             Rc::clone(&self.shared),
         );
-        // What a hook sleeps takes no time, and nothing is tried again.
+        // Sleeping takes no time for a hook here, and nothing is retried.
         let clock = Virtual::start(clock::now());
         let mut planning = Planning {
             planner: self,
@@ -341,7 +340,7 @@ impl Planning<'_, '_> {
         }
     }
 
-    /// Runs one entry point of the virtual host's hooks. False if that ends the list.
+    /// Runs one entry point of the virtual host's hooks. False if that stops the list.
     async fn hooks(&mut self, entry: EntryPoint) -> bool {
         if !self.queue.defines(entry) {
             return true;
@@ -442,7 +441,7 @@ impl Planning<'_, '_> {
     fn daemon_part(&mut self, by: By, failure: Option<String>) {
         let recorded = self.planner.shared.executor.host().take();
         let mut steps: Vec<_> = recorded.iter().map(noted).collect();
-        // Letting go of what is not there is nothing.
+        // Releasing something that is not there has no effect.
         steps.retain(|step| {
             step.verdict != Verdict::Already || step.after.as_deref() != Some("absent")
         });
@@ -457,7 +456,7 @@ impl Planning<'_, '_> {
     }
 }
 
-/// The node's own name, also beside a daemon whose hook has set another.
+/// The node's own name, even if a daemon's hook has set another one.
 fn own_name(config: &Config, now: String) -> String {
     let ledgers = Origin::current()
         .map(|origin| ledgers_here(&config.daemon.run_dir, origin))

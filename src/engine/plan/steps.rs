@@ -1,4 +1,4 @@
-//! What hooks ask for while they are planned, step by step.
+//! Records what hooks ask for while they are planned, step by step.
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
@@ -19,7 +19,7 @@ use crate::types::Name;
 /// How much of a file's content is shown, in characters.
 const SHOWN_MAX: usize = 60;
 
-/// Looks on while hooks run before a host that only records, and writes down their parts of a plan.
+/// Observes hooks that run against a recording host, and writes their parts of a plan.
 #[derive(Debug)]
 pub(in crate::engine) struct Steps<H> {
     shared: Weak<Shared<RecordingHost<H>>>,

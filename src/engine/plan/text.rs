@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 use super::{By, Event, Part, Plan, Step, Totals, Verdict};
 use crate::types::{Name, Page, shown};
 
-/// Columns of what is changed, so that the changes stand below each other.
+/// The width of the column with what is changed, so that the changes are aligned.
 const WIDTH: usize = 34;
 
 impl Display for Totals {
@@ -31,7 +31,7 @@ impl Display for Totals {
     }
 }
 
-/// All of these plans, and what they come to.
+/// All of these plans, and a summary.
 #[must_use]
 pub fn text(plans: &[Plan]) -> Page {
     let mut page = Page::default();

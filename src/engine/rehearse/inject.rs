@@ -1,4 +1,4 @@
-//! What a scenario does to the nodes and to what is between them.
+//! Applies the events of a scenario to the nodes and the network between them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::host::sim::Happens;
 use crate::host::{HostError, SimHost};
 use crate::types::Timestamp;
 
-/// A flapping link is down for so long.
+/// How long a flapping link is down.
 const FLAP_DOWN: Duration = Duration::from_millis(300);
 /// From one flap to the next.
 const FLAP_EVERY: Duration = Duration::from_secs(1);
@@ -168,7 +168,7 @@ pub(super) fn script_of(
             other => script.push((start + *at, other.clone())),
         }
     }
-    // Stable: events of one time stay in their order.
+    // A stable sort: events at the same time stay in order.
     script.sort_by_key(|(at, _)| *at);
     Ok(script.into())
 }

@@ -1,4 +1,4 @@
-//! The virtual LAN: who hears whose frames, and when.
+//! The virtual LAN: which node receives whose frames, and when.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -90,7 +90,7 @@ impl Lan {
         self.loss_to.insert(node, percent);
     }
 
-    /// Nodes that are named nowhere are in group 0.
+    /// Nodes that are not named are in group 0.
     pub(super) fn part(&mut self, groups: BTreeMap<usize, usize>) {
         self.groups = groups;
     }
@@ -118,7 +118,7 @@ impl Lan {
             .any(|plug| plug.node == node && plug.link == link && plug.carrier)
     }
 
-    /// Nothing arrives any more at a node that was switched off.
+    /// Drops frames on their way to a node that was switched off.
     pub(super) fn forget(&mut self, node: usize) {
         self.on_the_way.retain(|_, arrival| arrival.node != node);
     }
@@ -148,14 +148,15 @@ impl Lan {
                 self.loss,
                 self.loss_to.get(&to.node).copied().unwrap_or_default(),
             ];
-            // Drawn in any case: a change of the loss does not change all other luck.
+            // Drawn in any case, so that a change of the loss rate does not change all other random
+            // numbers.
             let lost = lost
                 .map(|percent| self.luck.strikes(u16::from(percent) * 10))
                 .contains(&true);
             let delay = self.luck.between(DELAY_MIN, DELAY_MAX);
             if !lost {
                 self.order += 1;
-                // On one way nothing overtakes.
+                // Frames in one direction do not overtake each other.
                 let last = self.last.entry((node, to.node)).or_default();
                 *last = (*last).max(now + delay);
                 let arrival = Arrival {

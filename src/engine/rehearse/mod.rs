@@ -1,9 +1,9 @@
 //! Rehearsals: real configurations and real hooks on virtual machines, in virtual time.
 //!
-//! Each node is the engine itself in another `Environment`: what decides is the code of the daemon.
-//! Its hooks run in real runners before the real gate; behind it stands a host in memory. Time
-//! moves only when nobody has anything left to do, so a day passes in a second, and the same seed
-//! gives the same rehearsal.
+//! Each node is the engine itself in another `Environment`: the daemon's own code makes the
+//! decisions. Its hooks run in real runners with the real gate; behind the gate is a host in
+//! memory. Time moves only when there is nothing left to do, so a day passes in a second, and the
+//! same seed gives the same rehearsal.
 
 mod inject;
 mod lan;
@@ -58,7 +58,7 @@ pub struct Happening {
     pub text: String,
 }
 
-/// What became of one node.
+/// The timeline of one node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NodeLine {
     /// Its name.
@@ -157,7 +157,7 @@ pub enum MarkKind {
     Hook,
 }
 
-/// How one virtual host was served, by whoever.
+/// How one virtual host was served, by any node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct VhostLine {
     /// Its name.
@@ -166,7 +166,7 @@ pub struct VhostLine {
     pub addresses: Vec<String>,
     /// Who could be reached at them.
     pub served: Vec<Served>,
-    /// Nobody could be reached.
+    /// When no node could be reached.
     pub outages: Vec<Outage>,
     /// More than one node held them and could be reached by somebody.
     pub contested: Vec<Span>,
@@ -190,7 +190,7 @@ pub struct Outage {
     pub from_us: u64,
     /// Until when.
     pub to_us: u64,
-    /// Before anybody ever served: the nodes have just been started.
+    /// Whether this was before any node ever served: the nodes had just been started.
     pub initial: bool,
 }
 
@@ -204,7 +204,7 @@ pub struct Span {
 }
 
 impl VhostLine {
-    /// The outages after somebody had served for the first time.
+    /// The outages after a node had served for the first time.
     pub fn failures(&self) -> impl Iterator<Item = &Outage> {
         self.outages.iter().filter(|outage| !outage.initial)
     }

@@ -8,7 +8,7 @@ use crate::effect::{Effect, Outcome};
 use crate::host::sim::Deed;
 use crate::types::Timestamp;
 
-/// Marks of one node; what comes later is only counted.
+/// The most marks of one node; further ones are only counted.
 const MARKS_MAX: usize = 20_000;
 
 /// The timeline so far.
@@ -87,7 +87,7 @@ impl Record {
         self.timeline.events.push(Happening { seq, at_us, text });
     }
 
-    /// A lane shows this now; nothing if it did already.
+    /// Sets what a lane shows; does nothing if it is the same.
     pub(super) fn state(
         &mut self,
         at: Timestamp,
@@ -146,7 +146,7 @@ impl Record {
         }
     }
 
-    /// What a host did; what changed nothing is left out.
+    /// Records what a host did, except for what changed nothing.
     pub(super) fn deed(&mut self, node: usize, deed: &Deed) {
         let kind = match (&deed.effect, deed.at_once) {
             (Effect::Announce { .. }, _) => MarkKind::Announce,
@@ -179,8 +179,7 @@ impl Record {
         let Some(line) = self.timeline.vhosts.get_mut(vhost) else {
             return;
         };
-        // What goes on ends here, and begins here anew if it still is so: spans that touch are
-        // joined.
+        // Current spans end here, and start again here if they continue: adjacent spans are joined.
         for holder in holders.iter().filter_map(|holder| names.get(*holder)) {
             match line
                 .served
@@ -268,7 +267,7 @@ impl Record {
             line.contested
                 .iter_mut()
                 .for_each(|span| span.to_us = span.to_us.min(end_us));
-            // Passing over in one instant is no outage.
+            // A handover without a gap is not an outage.
             line.served.retain(|span| span.to_us > span.from_us);
             line.outages.retain(|span| span.to_us > span.from_us);
             line.contested.retain(|span| span.to_us > span.from_us);

@@ -1,4 +1,4 @@
-//! What happens in a rehearsal: a small language, one event a line.
+//! Scenarios of rehearsals: a small language, one event per line.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -31,10 +31,10 @@ pub struct Scenario {
 pub enum Event {
     /// To one node.
     Node(String, NodeEvent),
-    /// So many of a hundred packets are lost on every way from now on.
+    /// From now on this percentage of packets is lost in every direction.
     Loss(u8),
-    /// Nodes of different groups hear each other no longer. Who is in no group is in one with the
-    /// others that are not.
+    /// Nodes in different groups no longer hear each other. Nodes that are in no group form one
+    /// together.
     Partition(Vec<Vec<String>>),
     /// All partitions and losses end.
     Heal,
@@ -43,23 +43,23 @@ pub enum Event {
 /// Something that happens to a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NodeEvent {
-    /// It loses its power: no word, nothing undone.
+    /// It loses its power: no bow-out, nothing undone.
     Dies,
-    /// Its daemon stops in good order.
+    /// Its daemon stops cleanly.
     Stops,
     /// It comes (back) up, as after a boot.
     Returns,
-    /// All of it stands still.
+    /// The whole node is frozen.
     Freezes(Duration),
     /// It hands over.
     Resigns,
-    /// So many of a hundred packets to it are lost from now on.
+    /// From now on this percentage of packets to it is lost.
     Loses(u8),
     /// The carrier of an interface, or of all.
     Link(Option<String>, LinkEvent),
-    /// Its kernel has this address no more, and does not take it.
+    /// Its kernel drops this address, and refuses it.
     Refuses(IpAddr),
-    /// Its kernel takes it again.
+    /// Its kernel accepts it again.
     Accepts(IpAddr),
     /// A hook, from now on.
     Hook(String, Trouble),
@@ -74,11 +74,11 @@ pub enum LinkEvent {
     Down,
     /// It is back.
     Up,
-    /// Down for 300 ms and up again, so many times, a second apart.
+    /// Down for 300 ms and up again, this many times, one second apart.
     Flaps(u32),
 }
 
-/// What becomes of every run of a hook.
+/// What happens in every run of a hook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
     /// It fails at once.
@@ -100,7 +100,7 @@ pub enum ServiceEvent {
     Fails,
     /// From now on starting it never ends.
     Hangs,
-    /// From now on starting it takes so long.
+    /// From now on starting it takes this long.
     Takes(Duration),
     /// From now on it starts.
     Works,
@@ -129,7 +129,7 @@ pub struct ScenarioError {
 }
 
 impl Scenario {
-    /// From single events, and perhaps an end; the end is otherwise a while after the last event.
+    /// From single events, and optionally an end, which otherwise is a while after the last event.
     ///
     /// # Errors
     /// [`ScenarioError`]: the first that cannot be understood.
@@ -153,8 +153,8 @@ impl Scenario {
         scenario.finished(end)
     }
 
-    /// From a file: an event a line, `end TIME`, `seed NUMBER`; `#` begins a comment. What is given
-    /// beside it wins.
+    /// From a file: one event per line, `end TIME`, `seed NUMBER`; `#` begins a comment. The other
+    /// arguments take precedence.
     ///
     /// # Errors
     /// [`ScenarioError`]: the first line that cannot be understood.

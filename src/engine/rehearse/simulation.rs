@@ -1,5 +1,4 @@
-//! The driver: whatever comes next comes next, and the clock stands still while somebody has
-//! something to do.
+//! The driver: handles the next event, and stops the clock while there is something to do.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -45,10 +44,10 @@ pub enum RehearseError {
     /// The scenario names what is not there.
     #[error("{0}")]
     Scenario(String),
-    /// Something goes on and on without time passing.
+    /// Something keeps happening without time passing.
     #[error("the rehearsal is stuck: too much happens at {0:?}")]
     Stuck(Duration),
-    /// A hook works on and on without time passing.
+    /// A hook keeps running without time passing.
     #[error("the rehearsal is stuck: at {at:?} hooks of {node} keep running and do not end")]
     Endless {
         /// Whose.
@@ -147,7 +146,7 @@ impl Simulation {
         let script = script_of(scenario, &machines, start)?;
         let lan = Lan::new(plugs(&machines), Luck::new(scenario.seed));
         let vhosts = shared_vhosts(&machines, &mut record);
-        // From here on nothing may look at the real clock.
+        // From here on nothing may use the real clock.
         let clock = Virtual::start(start);
         let patience = PATIENCE
             + machines
@@ -240,7 +239,7 @@ impl Simulation {
         wake(&self.clock, tasks).await;
     }
 
-    /// The kernels take away addresses whose leases were not renewed.
+    /// The kernels remove addresses whose leases were not renewed.
     fn expire(&mut self, now: Timestamp) {
         for (number, machine) in self.machines.iter_mut().enumerate() {
             for (dev, ip) in machine.expire(now) {
@@ -259,7 +258,7 @@ impl Simulation {
             .map_err(|Endless| self.endless())
     }
 
-    /// Somebody works, and no end of it is to be expected.
+    /// Something keeps running without an end in sight.
     fn endless(&self) -> RehearseError {
         let node = self
             .machines
@@ -274,7 +273,7 @@ impl Simulation {
         }
     }
 
-    /// Has the node the addresses, and can somebody reach it?
+    /// Whether the node has the addresses and can be reached.
     fn serves(&self, node: usize, lane: usize, vhost: &Shared) -> bool {
         let Some(machine) = self.machines.get(node) else {
             return false;
@@ -311,8 +310,7 @@ impl Settling for Simulation {
         let mut told = false;
         let now = clock::now();
         for (number, machine) in self.machines.iter_mut().enumerate() {
-            // Before the outcomes are taken: an engine that stops has heard all when its end is
-            // there.
+            // Before the outcomes are taken: an engine that has stopped has received all of them.
             let ended = machine.has_stopped();
             for outcome in machine.outcomes() {
                 told = true;

@@ -1,4 +1,4 @@
-//! What a hook is made of: read once, vetted, and only then used.
+//! The files of a hook: read once, vetted, and only then used.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ pub(in crate::engine) fn terms<'a>(
     }
 }
 
-/// Whose hooks are believed: who vouches for them, and who may write their files.
+/// Which hooks are trusted: who must have signed them, and who may write their files.
 #[derive(Debug, Clone)]
 pub(in crate::engine) struct TrustPolicy {
     /// Whose keys.
@@ -46,16 +46,16 @@ impl TrustPolicy {
         }
     }
 
-    /// What opens them, and has opened none yet.
+    /// A new set of sources, for opening files.
     pub(in crate::engine) fn sources(&self) -> Sources {
         Sources::through(self.access.clone())
     }
 
-    /// Looks at who else could have written what was just read.
+    /// Checks who else could have written what was just read.
     ///
     /// # Errors
-    /// Somebody could, and the configuration does not want that. The text names the part of the
-    /// path and what mends it.
+    /// Someone else could, and the configuration forbids that. The text names the component of the
+    /// path and the fix.
     pub(in crate::engine) fn judge(&self, sources: &Sources) -> Result<(), String> {
         let refusals = sources.refusals();
         if self.owners == FileOwners::Warn {
@@ -78,7 +78,7 @@ fn told(refusal: &Refusal) -> String {
     format!("others could change this file: {refusal}{mend}")
 }
 
-/// A hook's bytes, and who vouches for them.
+/// A hook's bytes, and who has signed them.
 #[derive(Debug)]
 pub(in crate::engine) struct Artifact {
     /// The bytes.
@@ -88,7 +88,7 @@ pub(in crate::engine) struct Artifact {
 }
 
 impl Artifact {
-    /// Looks who vouches for a version of a hook that was kept with these signatures.
+    /// Verifies a saved version of a hook with these signatures.
     ///
     /// # Errors
     /// It is not to be trusted.
@@ -108,7 +108,7 @@ impl Artifact {
         })
     }
 
-    /// Reads a hook from disk and looks who vouches for it.
+    /// Reads a hook from disk and verifies it.
     ///
     /// # Errors
     /// It cannot be read, or is not to be trusted. The text names the file.

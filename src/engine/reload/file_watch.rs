@@ -1,4 +1,4 @@
-//! The reader process: there as long as hooks' files are watched, and started again when it dies.
+//! The reader process: it runs as long as hooks' files are watched, and is restarted when it dies.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,12 +19,12 @@ use crate::keeper::{self, Role};
 use crate::reader::{Client, How, Told, Unfinished, Watching};
 use crate::resolve::{Access, Listing, Modules, Opened, Opener, Unlisted};
 
-/// Before a reader that died is started again.
+/// The delay before a dead reader is restarted.
 const RESTARTS: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(30));
-/// One that lived for so long died of something new.
+/// A reader that ran for this long died for a new reason.
 const HEALTHY: Duration = Duration::from_secs(60);
 
-/// Said where there is too much to watch.
+/// Logged if there is too much to watch.
 const PART: &str = "Watching only some of what is below the hooks' directories; use `carpd reload`, or give each hook its own directory";
 
 /// Starts a reader process, which goes by the configuration in use, or for a reload
@@ -59,7 +59,7 @@ impl WatchModes {
     }
 }
 
-/// Looks after the reader process.
+/// Supervises the reader process.
 #[derive(Debug)]
 pub(in crate::engine) struct Reader {
     keeper: keeper::Client,
@@ -88,7 +88,7 @@ impl Reader {
         }
     }
 
-    /// From now on this one is asked.
+    /// Replaces the client.
     pub(in crate::engine) fn replace(&self, client: Arc<Client>) {
         self.link.replace(Some(client));
     }
@@ -135,9 +135,9 @@ pub(in crate::engine) fn access(client: Option<&Arc<Client>>) -> Access {
     })
 }
 
-/// In the place of a reader that is being started again. With the engine's own rights a file would
-/// seem to be forbidden; this says what is wrong, and passes: the next one tells that files may
-/// have changed, so they are read again.
+/// Replaces a reader that is being restarted. With the engine's own privileges, files would seem to
+/// be forbidden; this reports what is actually wrong. It is temporary: the next reader reports that
+/// files may have changed, so they are read again.
 #[derive(Debug)]
 struct Gone;
 

@@ -1,4 +1,4 @@
-//! The versions of every hook: the one that serves, the one before, and the one that was refused.
+//! The versions of every hook: the active one, the previous one, and the one that was refused.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -24,12 +24,12 @@ struct Hook {
     since_ms: u64,
     /// The generation from which an operator went back to this version.
     rolled_back_from: Option<u64>,
-    /// From the copy that is kept, since the file had a fault.
+    /// Whether it comes from the saved copy, because the file had an error.
     kept: bool,
     fault: Option<(Fault, String)>,
 }
 
-/// The version that served before.
+/// The previous version.
 #[derive(Debug)]
 struct Before {
     pool: Rc<Pool>,
@@ -38,7 +38,7 @@ struct Before {
 }
 
 impl Generations {
-    /// Takes a version of a hook into use. The one before is kept, to go back to.
+    /// Activates a version of a hook. The previous one is kept for a rollback.
     pub(in crate::engine) fn take(&mut self, pool: Rc<Pool>) {
         let name = pool.name().clone();
         let since_ms = clock::wall_ms();
@@ -69,7 +69,7 @@ impl Generations {
         }
     }
 
-    /// Goes back to the version before, if there is one, and gives it.
+    /// Goes back to the previous version, if there is one, and returns it.
     pub(in crate::engine) fn roll_back(&mut self, name: &Name) -> Option<Rc<Pool>> {
         let hook = self.hooks.get(name)?;
         let (pool, from) = (Rc::clone(&hook.before.as_ref()?.pool), hook.generation);
@@ -80,7 +80,7 @@ impl Generations {
         Some(pool)
     }
 
-    /// Takes the kept version of a hook into use, because what is on disk was refused.
+    /// Activates the saved version of a hook, because the one on disk was refused.
     pub(in crate::engine) fn take_kept(
         &mut self,
         pool: Rc<Pool>,
@@ -96,12 +96,12 @@ impl Generations {
         self.refuse(&name, message, refused);
     }
 
-    /// The version that serves.
+    /// The active version.
     pub(in crate::engine) fn current(&self, name: &Name) -> Option<&Rc<Pool>> {
         self.hooks.get(name).map(|hook| &hook.pool)
     }
 
-    /// The digest of what was refused last, if it still is.
+    /// The digest of the version that is currently refused, if any.
     pub(in crate::engine) fn refused(&self, name: &Name) -> Option<String> {
         self.hooks
             .get(name)?
@@ -110,15 +110,15 @@ impl Generations {
             .map(|(_, refused)| refused.clone())
     }
 
-    /// Forgets the versions before: what vouched for them no longer counts.
+    /// Drops the previous versions: their signatures are no longer accepted.
     pub(in crate::engine) fn forget_before(&mut self) {
         for hook in self.hooks.values_mut() {
             hook.before = None;
         }
     }
 
-    /// What is on disk has a fault; the version in use serves on. A fault that is known already
-    /// keeps its date.
+    /// The version on disk has an error; the current version stays active. A known error keeps its
+    /// date.
     pub(in crate::engine) fn refuse(&mut self, name: &Name, message: String, digest: String) {
         let Some(hook) = self.hooks.get_mut(name) else {
             return;
@@ -139,7 +139,7 @@ impl Generations {
         ));
     }
 
-    /// What is on disk is what serves.
+    /// The version on disk is the active one.
     pub(in crate::engine) fn clear_fault(&mut self, name: &Name) {
         if let Some(hook) = self.hooks.get_mut(name) {
             hook.kept = false;
@@ -147,7 +147,7 @@ impl Generations {
         }
     }
 
-    /// Forgets hooks that the configuration no longer names.
+    /// Drops hooks that are no longer in the configuration.
     pub(in crate::engine) fn retain(&mut self, keep: impl Fn(&Name) -> bool) {
         self.hooks.retain(|name, _| keep(name));
     }

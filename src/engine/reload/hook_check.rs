@@ -1,5 +1,5 @@
-//! What can be known to be wrong with a hook before it runs: at `carpd check`, at a reload, when a
-//! plugin is added.
+//! Finds problems of a hook before it runs: in `carpd check`, at a reload, and when a plugin is
+//! added.
 
 use std::io;
 use std::sync::Arc;
@@ -23,12 +23,12 @@ pub struct HookProblem {
     pub hook: Option<Name>,
     /// `file:line: text` where a place is known.
     pub message: String,
-    /// It cannot work; else it may not.
+    /// Whether it certainly fails; otherwise it may fail.
     pub certain: bool,
 }
 
-/// Loads every hook as the daemon would, each in a confined runner, and ends it again; and reads it
-/// for what would go wrong when it runs.
+/// Loads every hook as the daemon would, each in a confined runner that is then ended, and checks
+/// its code for what would go wrong when it runs.
 ///
 /// # Errors
 /// No runner can be started here.
@@ -61,7 +61,7 @@ pub fn check_hooks(config: &Config) -> io::Result<Vec<HookProblem>> {
     })
 }
 
-/// What a loaded hook is looked at with. Owned, so that it can be done on another thread.
+/// Everything needed to check a loaded hook. Owned, so that this can be done on another thread.
 #[derive(Debug)]
 pub(in crate::engine) struct HookCheck {
     source: Arc<HookSource>,
@@ -76,7 +76,7 @@ pub(in crate::engine) struct HookCheck {
 }
 
 impl HookCheck {
-    /// Of a hook in a configuration. `None` for a script, of which nobody knows what it does.
+    /// For a hook in a configuration. `None` for a script, which cannot be checked.
     pub(in crate::engine) fn of(config: &Config, pool: &Pool) -> Option<Self> {
         let home = |vhost: &config::Vhost| {
             (
@@ -101,7 +101,7 @@ impl HookCheck {
         })
     }
 
-    /// What is wrong with it, what is certain first.
+    /// The problems found, the certain ones first.
     pub(in crate::engine) fn look(self) -> Vec<HookProblem> {
         let mut found = match self.source.language {
             Language::Lua => self.lua(),

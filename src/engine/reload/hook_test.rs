@@ -1,4 +1,4 @@
-//! Having a hook pass the test beside it before it is taken into use (`reload = "tested"`).
+//! Requires a hook to pass the test next to it before it becomes active (`reload = "tested"`).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,7 +27,7 @@ use crate::keeper::{Client, Role};
 use crate::programs::{self, Program};
 use crate::types::Name;
 
-/// A hook and the test that it is to pass.
+/// A hook and the test that it has to pass.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct HookTest {
     /// The hook. What it may do holds unless a test says otherwise for one of its hosts in memory.
@@ -182,11 +182,11 @@ mod as_json {
 
 /// The largest frame to and from a tester, in bytes.
 const MAX_FRAME: usize = MAX_TO_RUNNER;
-/// Beside its own limit, a tester has so long to start and to end.
+/// The time that a tester has to start and to end, in addition to its own limit.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Has a test run by a process of its own: whatever the test or the hook does to it, the engine's
-/// thread does something else meanwhile.
+/// Runs a test in a separate process, so that neither the test nor the hook can affect the engine's
+/// thread.
 async fn examine(keeper: &Client, exam: &HookTest) -> Result<Answer, LoadError> {
     let failed = |why: &dyn fmt::Display| LoadError::Runner(format!("cannot run its test: {why}"));
     let spawned = keeper.spawn_watched(Role::Tester).await;
@@ -232,7 +232,7 @@ pub fn tell(stream: &StdStream, verdict: &Verdict, missing: &[String]) -> Result
     frame::send(stream, &(verdict, missing), MAX_FRAME)
 }
 
-/// Real time for all cases of a test together.
+/// The limit, in real time, for all cases of a test together.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// The test of a hook, as it was read together with the hook.
@@ -243,7 +243,7 @@ pub(in crate::engine) struct Test {
     others: BTreeMap<Name, Result<TestHook, String>>,
 }
 
-/// Has this hook to pass its test?
+/// Whether this hook has to pass its test.
 const fn is_wanted(spec: &config::Hook) -> bool {
     matches!(
         (spec.reload, &spec.kind),
@@ -255,8 +255,8 @@ const fn is_wanted(spec: &config::Hook) -> bool {
 /// pass.
 ///
 /// # Errors
-/// It is there and cannot be read, or is not to be believed: whoever may write it could keep the
-/// next version from being taken.
+/// It exists but cannot be read or trusted: someone who can write it could keep the next version
+/// from being accepted.
 pub(in crate::engine) fn read(
     belief: &TrustPolicy,
     hooks: &BTreeMap<Name, config::Hook>,
@@ -283,7 +283,7 @@ pub(in crate::engine) fn read(
     }))
 }
 
-/// Logs that a hook which is about to be taken into use has no test, if it should have one.
+/// Logs that a hook that is about to become active has no test, if it should have one.
 pub(in crate::engine) fn tell_untested(name: &Name, spec: &config::Hook, test: Option<&Test>) {
     if is_wanted(spec) && test.is_none() {
         let wanted = test_path(&spec.path);
@@ -291,8 +291,8 @@ pub(in crate::engine) fn tell_untested(name: &Name, spec: &config::Hook, test: O
     }
 }
 
-/// Logs at the start that there is no program to run the test of a hook, before the day when a new
-/// version is to pass it.
+/// Logs at the start that the program that runs tests of hooks is missing, rather than only when a
+/// new version has to pass one.
 pub(in crate::engine) fn tell_untestable(name: &Name, spec: &config::Hook) {
     if is_wanted(spec)
         && let Err(error) = programs::find(Program::Carpd)
@@ -318,7 +318,7 @@ pub(in crate::engine) fn attempt(digest: &str, test: Option<&Test>) -> String {
     format!("{digest}+{sum}")
 }
 
-/// Runs the test, and gives what is missing of the confinement of the process that ran it.
+/// Runs the test, and returns what was missing from the confinement of the process that ran it.
 ///
 /// # Errors
 /// [`LoadError::Code`] with the first thing that is wrong, with file and line.

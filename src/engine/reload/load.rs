@@ -1,4 +1,4 @@
-//! Loading the hooks when the daemon starts: from their files, or from what was accepted last.
+//! Loads the hooks when the daemon starts: from their files, or from the last good version.
 
 use std::rc::Rc;
 
@@ -27,7 +27,7 @@ struct Refused {
 }
 
 impl Refused {
-    /// Would another version do?
+    /// Whether another version could work.
     const fn is_its_own_fault(&self) -> bool {
         match self.error {
             LoadError::Code(_) | LoadError::NoEntryPoint { .. } | LoadError::Compiler(_) => true,
@@ -36,8 +36,8 @@ impl Refused {
     }
 }
 
-/// Loads every hook of the configuration in a runner of its own. One whose file has a fault serves
-/// in the version that was accepted last; without such a version the start ends here.
+/// Loads every hook of the configuration in its own runner. A hook whose file has an error uses the
+/// last good version; without such a version the start fails.
 pub(in crate::engine) async fn hooks(
     config: &Config,
     keeper: &Client,
@@ -50,7 +50,8 @@ pub(in crate::engine) async fn hooks(
         match read_and_load(config, &belief, (name, spec), keeper, Some(kept)).await {
             Ok(pool) => {
                 loaded(spec, &pool);
-                // It may have served for long, and refusing it now would leave the node without it.
+                // It may have been active for long, and refusing it now would leave the node
+                // without it.
                 for problem in HookCheck::of(config, &pool)
                     .map(HookCheck::look)
                     .unwrap_or_default()
@@ -85,7 +86,7 @@ pub(in crate::engine) async fn hooks(
                 let material = Artifact::kept(&belief, spec, source, &signatures);
                 let material = material.map_err(|_| failed(refused.error.clone()))?;
                 let pool = load_pool(config, name, spec, material, keeper).await;
-                // What is wrong with the file is what the operator can mend.
+                // Report the error in the file, since that is what the operator can fix.
                 let pool = pool.map_err(|_| failed(refused.error.clone()))?;
                 loaded(spec, &pool);
                 hooks.take_kept(pool, accepted_ms, refused.error.to_string(), refused.digest);

@@ -1,5 +1,4 @@
-//! Hooks on their way into use, at the start and while everything runs: read, vetted, tested,
-//! loaded; and their versions.
+//! Reads, vets, tests and loads hooks, at the start and at run time, and manages their versions.
 
 pub(super) mod artifact;
 pub(super) mod file_watch;

@@ -1,4 +1,4 @@
-//! Where a reload finds the virtual hosts again, and interfaces that a configuration cannot have.
+//! Matches virtual hosts across a reload, and finds interfaces that a configuration cannot use.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -26,8 +26,7 @@ pub(in crate::engine) fn missing_interfaces(config: &Config) -> BTreeSet<IfName>
         .collect()
 }
 
-/// The interfaces of a configuration that are there and on which CARP cannot be spoken, a line
-/// each.
+/// The interfaces of a configuration that exist but cannot be used for CARP, one line each.
 pub(in crate::engine) fn unfit_interfaces(config: &Config) -> Vec<String> {
     let Ok(netlink) = netlink::Netlink::open() else {
         return Vec::new();
@@ -43,8 +42,8 @@ pub(in crate::engine) fn unfit_interfaces(config: &Config) -> Vec<String> {
     all.into_iter().filter_map(problem).collect()
 }
 
-/// What two virtual hosts of a configuration may not share, and share here since two names are one
-/// interface's: their places in the list, and a line each.
+/// What two virtual hosts of a configuration must not share but share here, because two names
+/// belong to one interface: their indexes, and one line each.
 #[must_use]
 pub fn shared_here(config: &Config) -> Vec<(usize, String)> {
     let mut names: BTreeMap<&IfName, IfName> = BTreeMap::new();
@@ -91,7 +90,7 @@ pub(in crate::engine) const fn is_link_local(ip: IpAddr) -> bool {
     }
 }
 
-/// What a new configuration makes of the virtual hosts that are there.
+/// What a new configuration changes about the existing virtual hosts.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Moves {
     /// Those that are found again, with the place in the new list.
@@ -101,8 +100,8 @@ pub(in crate::engine) struct Moves {
 }
 
 impl Moves {
-    /// A name that is given up by a virtual host that goes belongs to what that one's hooks still
-    /// undo: then whoever gets the name goes and comes anew, too.
+    /// The name of a virtual host that is removed belongs to what its hooks still undo. A virtual
+    /// host that is to get this name is therefore removed and added again, too.
     pub(in crate::engine) fn find<'a>(
         there: impl Iterator<Item = (VhostId, &'a config::Vhost)>,
         vhosts: &[config::Vhost],

@@ -102,8 +102,8 @@ impl Job {
             .problems
             .extend(descriptors.err().map(|error| error.to_string()));
         let now = terms(&found.config, &path);
-        // Each goes by its copy of the file, and the keeper ends those of a copy that is not in use
-        // any more. One that nothing granted needs may still have something to put back.
+        // Each uses its copy of the file, and the keeper ends those whose copy is no longer in use.
+        // A helper that no grant needs may still have something to restore.
         let role = if scope.is_whole() {
             Role::NewHelper
         } else {
@@ -123,7 +123,7 @@ impl Job {
             if scope == Scope::ChangedHooks && spec.reload == Reload::Manual {
                 continue;
             }
-            // The watching tells again when it is complete.
+            // The watcher reports again when it is complete.
             if held.hooks.contains(&spec.path) {
                 continue;
             }
@@ -150,7 +150,7 @@ impl Job {
                 found.unchanged.push(name.clone());
                 continue;
             }
-            // Said once: an editor that saves twice, or another hook's change, does not repeat it.
+            // Reported only once, even if an editor saves twice, or another hook changes.
             let attempt = hook_test::attempt(&digest, test.as_ref());
             if scope == Scope::ChangedHooks && refused.get(name) == Some(&attempt) {
                 continue;
@@ -177,7 +177,7 @@ impl Job {
     }
 }
 
-/// What may go wrong with a new version; the first thing that must is an error.
+/// The possible problems of a new version; a certain one is an error.
 async fn foreseen(config: &Config, pool: &Pool) -> Result<Vec<String>, String> {
     let Some(foresight) = HookCheck::of(config, pool) else {
         return Ok(Vec::new());
@@ -219,7 +219,7 @@ async fn read_anew(
     }
 }
 
-/// The disk is read on another thread: it may be slow, and the protocol never waits.
+/// Reads the disk on another thread: it may be slow, and the protocol never waits.
 async fn read_config(path: PathBuf, old: Config, access: Access) -> (Config, Vec<String>) {
     let read = tokio::task::spawn_blocking(move || Config::load_through(&path, access)).await;
     match read {

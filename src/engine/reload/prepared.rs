@@ -12,15 +12,15 @@ use crate::engine::runs::pool::Pool;
 use crate::host::children::helper::{Duty, HelperClient};
 use crate::types::{IfName, Name};
 
-/// What a reload is to look at; more comes after less.
+/// What a reload covers, in ascending order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::engine) enum Scope {
     /// Hooks whose files changed, but for those set to `manual`.
     ChangedHooks,
     /// Configuration and all hooks: SIGHUP, `carpd reload`.
     Everything,
-    /// The same, also if a master would let go of addresses that then nobody here can hold: `carpd
-    /// reload --force`.
+    /// The same, even if a master would release addresses that nothing here can hold afterwards:
+    /// `carpd reload --force`.
     Anyway,
 }
 
@@ -34,13 +34,13 @@ impl Scope {
 #[derive(Debug)]
 pub(in crate::engine) struct Wanted {
     pub(in crate::engine) scope: Scope,
-    /// What it leaves alone. An operator's reload takes what there is.
+    /// What it leaves alone. An operator's reload uses the files as they are.
     pub(in crate::engine) held: Held,
     pub(in crate::engine) replies: Vec<oneshot::Sender<ReloadReport>>,
 }
 
 impl Wanted {
-    /// One reload in the place of two.
+    /// Merges two reloads into one.
     pub(in crate::engine) fn join(&mut self, other: Self) {
         self.scope = self.scope.max(other.scope);
         self.held = self.held.and(&other.held);
@@ -48,14 +48,14 @@ impl Wanted {
     }
 }
 
-/// What a reload found, ready to be taken into use.
+/// The result of preparing a reload, ready to be used.
 #[derive(Debug)]
 pub(in crate::engine) struct Prepared {
     pub(in crate::engine) scope: Scope,
     pub(in crate::engine) config: Box<Config>,
     /// New versions, loaded.
     pub(in crate::engine) pools: BTreeMap<Name, Rc<Pool>>,
-    /// Hooks with a fault, with the digest of what was refused.
+    /// Hooks with an error, with the digest of the refused version.
     pub(in crate::engine) faults: BTreeMap<Name, (String, String)>,
     /// What is wrong with the configuration.
     pub(in crate::engine) problems: Vec<String>,

@@ -1,4 +1,4 @@
-//! The helper process: there if something granted needs it, and started again when it dies.
+//! The helper process: it runs if something granted needs it, and is restarted when it dies.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -16,12 +16,12 @@ use crate::host::children::helper::{Duty, HelperClient, Terms};
 use crate::host::clock;
 use crate::keeper::{Client, Role};
 
-/// Before a helper that died is started again.
+/// The delay before a dead helper is restarted.
 const RESTARTS: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(30));
-/// One that lived for so long died of something new.
+/// A helper that ran for this long died for a new reason.
 const HEALTHY: Duration = Duration::from_secs(60);
 
-/// Looks after the helper process.
+/// Supervises the helper process.
 #[derive(Debug)]
 pub(in crate::engine) struct HelperSupervisor {
     keeper: Client,
@@ -79,24 +79,24 @@ impl HelperSupervisor {
         self.duty
     }
 
-    /// From now on this one is asked. What the one before is doing it brings to its end.
+    /// Replaces the helper. The previous one finishes what it is doing.
     pub(in crate::engine) fn replace(&mut self, client: HelperClient, duty: Duty) {
         self.shared.executor.host().use_helper(client);
         self.duty = Some(duty);
         self.watch();
     }
 
-    /// There is another configuration: does anything in it need the helper?
+    /// Adjusts to another configuration: notes whether anything in it needs the helper.
     pub(in crate::engine) fn fit(&mut self, terms: &Terms) {
         self.spare = self.duty.is_some() && terms.duty().is_none();
     }
 
-    /// Could it be ended, once nothing is left to be done by it?
+    /// Whether it can be stopped once it has nothing left to do.
     pub(in crate::engine) const fn is_spare(&self) -> bool {
         self.spare
     }
 
-    /// Ends it, unless it is still needed to put something back.
+    /// Stops it, unless it is still needed to restore something.
     pub(in crate::engine) fn end_if_idle(&mut self) {
         let executor = &self.shared.executor;
         let by_script = executor.host().services_need_helper();
@@ -172,7 +172,7 @@ async fn look_after(keeper: &Client, shared: &Shared<LinuxHost>, told: &Told, du
     }
 }
 
-/// Tries until there is one.
+/// Retries until one is running.
 async fn again(
     keeper: &Client,
     told: &Told,

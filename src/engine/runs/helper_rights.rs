@@ -1,5 +1,5 @@
-//! What a configuration lets the helper process do. The helper reads it with this code, and the
-//! engine to know when it needs another helper.
+//! What a configuration lets the helper process do. The helper uses this code to determine it, and
+//! the engine to know when it needs another helper.
 
 use std::path::{Path, PathBuf};
 
@@ -9,10 +9,10 @@ use crate::host::children::helper::{CommandLine, Terms};
 use crate::host::services::manager::ServiceBackend;
 use crate::ledger::instance_name;
 
-/// Below `state-dir`: the helper's alone.
+/// The helper's own directory below `state-dir`.
 const RECORDS: &str = "helper";
 
-/// Where helpers write down what there was before granted changes.
+/// Where helpers record previous values before granted changes.
 #[must_use]
 pub(in crate::engine) fn records(state_dir: &Path) -> PathBuf {
     state_dir.join(RECORDS)

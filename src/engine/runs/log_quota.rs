@@ -1,14 +1,15 @@
-//! How much a hook may log over time: what one run may log it may not log in every run.
+//! Limits how much a hook may log over time, since it may not log in every run as much as one run
+//! may log.
 
 use std::time::Duration;
 
 use crate::types::Timestamp;
 
-/// A hook may log as much as so many runs may before it is held back.
+/// The burst: a hook may log as much as this many runs before it is limited.
 const RUNS: u64 = 16;
-/// In this time it gets as much as one run may log.
+/// The time in which it regains as much as one run may log.
 const REFILL: Duration = Duration::from_secs(60);
-/// How often it is said at most that lines are dropped.
+/// The least time between two reports that lines are dropped.
 const SAID_EVERY: Duration = Duration::from_secs(60);
 /// A line counts at least this much, so that empty ones are not free.
 const LINE: u64 = 32;
@@ -32,7 +33,7 @@ pub(in crate::engine) struct LogQuota {
 pub(in crate::engine) enum Line {
     /// Write it.
     Take,
-    /// Drop it; if a number is there, say that so many were dropped.
+    /// Drop it; if there is a number, report that this many were dropped.
     Drop(Option<u64>),
 }
 
@@ -64,8 +65,8 @@ impl LogQuota {
         Line::Drop(Some(std::mem::take(&mut self.dropped)))
     }
 
-    /// Whole bytes, and the time for what is less than a byte stays: nothing is lost by looking
-    /// often.
+    /// Adds whole bytes, and keeps the time for fractions of a byte, so that frequent calls lose
+    /// nothing.
     fn refill(&mut self, now: Timestamp) {
         let (passed, whole) = (now.since(self.at).as_micros(), REFILL.as_micros());
         let gained = u128::from(self.run) * passed / whole;

@@ -1,4 +1,4 @@
-//! Hook runs: the queue of a virtual host, the runners, what a run asks and how it ended.
+//! Hook runs: the queue of a virtual host, the runners, a run's requests and its outcome.
 
 pub(super) mod helper;
 pub(super) mod helper_rights;

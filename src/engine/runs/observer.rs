@@ -1,5 +1,5 @@
-//! Looking on while hooks run: tests of hooks and plans show what a hook asks for and what comes of
-//! it.
+//! Observes hooks while they run: tests of hooks and plans show what a hook asks for and the
+//! outcome.
 
 use std::fmt::Debug;
 
@@ -18,7 +18,7 @@ pub struct Asker<'a> {
     pub entry: EntryPoint,
 }
 
-/// What becomes of whoever asks.
+/// What happens to the run that asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// It gets its answer.
@@ -27,7 +27,8 @@ pub enum Fate {
     Dies,
 }
 
-/// Is told what happens, in order. It changes nothing but what [`Self::asks`] gives back.
+/// Receives what happens, in order. It influences nothing except through the result of
+/// [`Self::asks`].
 pub trait Observer: Debug {
     /// A run begins, and is told this.
     fn begins(&self, _asker: Asker<'_>, _event: &HookEvent) {}

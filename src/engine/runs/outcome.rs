@@ -19,7 +19,7 @@ pub(in crate::engine) enum HookOutcome {
         /// The first failure ended the list.
         result: Result<(), Failure>,
     },
-    /// One hook ran anew by an operator's order, and ended well.
+    /// One hook ran again by an operator's order, and succeeded.
     Applied {
         /// Index of the virtual host.
         vhost: VhostId,
@@ -67,8 +67,8 @@ impl HookOutcome {
         }
     }
 
-    /// What is told at one instant is told in this order, whichever process was quicker: by virtual
-    /// host, first what its queue says and then its checks.
+    /// Outcomes at the same time are handled in this order, whichever process was quicker: by
+    /// virtual host, first those of its queue and then its checks.
     pub(in crate::engine) const fn order(&self) -> (VhostId, Option<&Name>) {
         let hook = if let Self::Checked { hook, .. } = self {
             Some(hook)

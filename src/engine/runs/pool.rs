@@ -1,5 +1,5 @@
-//! The runners of one hook: warm before they are needed, one run at a time each, and no more than
-//! there are places for.
+//! The runners of one hook: started before they are needed, one run at a time each, and limited in
+//! number.
 
 mod load;
 mod runner;
@@ -35,13 +35,13 @@ use crate::types::{Name, Timestamp};
 /// Checks of one hook at a time, and runners kept for them.
 const CHECKS_AT_ONCE: usize = 4;
 
-/// The least real time that a run in virtual time may take.
+/// The minimum limit, in real time, of a run in virtual time.
 const REAL_WALL: Duration = Duration::from_secs(10);
 
-/// How long it is waited for how a runner ended that is gone.
+/// How long to wait for the report of how a runner ended.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Runs of one hook beyond its `runners`, for those that let go.
+/// Additional runs of one hook beyond its `runners`, for giving up mastership.
 const RESERVE: usize = 2;
 
 /// One hook, loaded: its bytes and its runners.
@@ -51,12 +51,12 @@ pub(in crate::engine) struct Pool {
     spec: config::Hook,
     /// As it was read.
     original: Arc<HookSource>,
-    /// As runners are given it: compiled, if it is to be.
+    /// As it is passed to runners: compiled, if necessary.
     source: Arc<HookSource>,
     policy: SandboxPolicy,
     keeper: Client,
     idle: Rc<RefCell<Vec<Runner>>>,
-    /// Those for `health` alone: a transition never waits for one of them, nor finds its own taken.
+    /// Runners only for `health`, so that a transition never waits for a check.
     checkers: Rc<RefCell<Vec<Runner>>>,
     /// So many runs at a time.
     places: Rc<RunLimits>,
@@ -73,7 +73,7 @@ pub(in crate::engine) struct Pool {
     trouble: Cell<Option<Trouble>>,
     /// What it may still log, over all runs.
     log: RefCell<LogQuota>,
-    /// How often each line has run, by runner; nobody counts if there is none.
+    /// How often each line has run, by runner; `None` if lines are not counted.
     coverage: Option<Rc<Coverage>>,
     /// Runners that were started.
     started: Rc<Cell<u32>>,
@@ -92,8 +92,8 @@ pub(in crate::engine) enum Trouble {
 }
 
 impl Pool {
-    /// Starts the first runner and loads the hook in it; the rest of the warm ones are started
-    /// behind its back.
+    /// Starts the first runner and loads the hook in it; the other runners are started in the
+    /// background.
     ///
     /// # Errors
     /// [`LoadError`]: the hook's own fault with its place, or a sandbox that is not to be had.
@@ -127,8 +127,8 @@ impl Pool {
             )));
         }
         let original = Arc::new(source);
-        // Of what the operator wrote, not of what it becomes; on another thread, since it may be
-        // megabytes.
+        // The digest is of what the operator wrote, not of the compiled code; on another thread,
+        // since it may be megabytes.
         let hashed = Arc::clone(&original);
         let digest = tokio::task::spawn_blocking(move || hashed.digest()).await;
         let digest = digest.map_err(|error| LoadError::Runner(error.to_string()))?;
@@ -170,7 +170,7 @@ impl Pool {
         }))
     }
 
-    /// The same hook for another machine: its runners are shared, nothing else is remembered.
+    /// The same hook for another machine: only its runners are shared.
     pub(in crate::engine) fn twin(&self, spec: config::Hook) -> Rc<Self> {
         Rc::new(Self {
             name: self.name.clone(),
@@ -214,7 +214,7 @@ impl Pool {
         self.keeper.kill(runner);
     }
 
-    /// What ran in a runner is counted, at once: it may be killed in its next run.
+    /// Counts what ran in a runner at once, since it may be killed in its next run.
     async fn count_lines(&self, runner: &mut Runner) {
         if let Some(coverage) = self.coverage.as_ref().filter(|_| runner.is_fit()) {
             let counted = runner.session.coverage().await;
@@ -268,7 +268,7 @@ impl Pool {
         self.log.borrow_mut().line(bytes, now)
     }
 
-    /// Lets every run from now on go wrong, or right again.
+    /// Makes every run from now on fail or hang, or work again.
     pub(in crate::engine) fn set_trouble(&self, trouble: Option<Trouble>) {
         self.trouble.set(trouble);
     }
@@ -288,7 +288,7 @@ impl Pool {
         self.vouched.as_ref()
     }
 
-    /// All that it was loaded from, as it was read. `None` of programs: they are read when they
+    /// Everything it was loaded from, as it was read. `None` for programs, which are read when they
     /// run.
     pub(in crate::engine) const fn original(&self) -> Option<&Arc<HookSource>> {
         if self.script.is_some() {
@@ -379,7 +379,7 @@ impl Pool {
         }
     }
 
-    /// An idle runner of this shelf; those that died while they were idle are let go.
+    /// Takes an idle runner; those that died while idle are dropped.
     fn idle_alive(&self, shelf: &RefCell<Vec<Runner>>) -> Option<Runner> {
         let mut idle = shelf.borrow_mut();
         std::iter::from_fn(|| idle.pop()).find(|runner| {
@@ -396,7 +396,8 @@ impl Pool {
         &self.places
     }
 
-    /// Has a runner at hand, so that a run can begin: starting one takes none of the run's time.
+    /// Provides a runner, so that a run can start: starting a process does not count against the
+    /// run's time.
     ///
     /// # Errors
     /// [`HookError::RunnerDied`]: there is none to be had.
@@ -418,7 +419,7 @@ impl Pool {
 
     fn take_back(self: &Rc<Self>, runner: Runner) {
         if runner.is_fit() {
-            // More were needed for a while; they end after their run.
+            // More were needed for a while; these end after their run.
             if self.idle.borrow().len() < usize::from(self.spec.runners.max(1)) {
                 self.idle.borrow_mut().push(runner);
             }
@@ -518,7 +519,7 @@ impl Pool {
         &self.checks
     }
 
-    /// Runs `health`, in a runner that does nothing else.
+    /// Runs `health`, in a runner used only for that.
     ///
     /// # Errors
     /// As [`Self::call`].

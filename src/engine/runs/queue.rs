@@ -1,9 +1,9 @@
-//! A virtual host's hook runs: one at a time, in order, each with a known end, the newest state
-//! first.
+//! The hook runs of a virtual host: one at a time, in order, each with a time limit, the newest
+//! state first.
 //!
-//! There is no list of jobs that could grow: one slot for the newest state, in which a newer one
-//! replaces an older one that had not begun (counted as missed), and one slot for what is not a
-//! change of state.
+//! There is no list of jobs that could grow. There is one slot for the newest state, in which a
+//! newer one replaces an older one that has not started (counted as missed), and one slot for calls
+//! that are not state changes.
 
 mod check;
 mod serve;
@@ -38,7 +38,7 @@ pub(in crate::engine) struct Queue<H> {
     slots: RefCell<Slots>,
     arrived: Notify,
     superseded: Notify,
-    /// Grows with every new state; a run that began under an older one is overtaken.
+    /// Increases with every new state; a run that started under an older one is superseded.
     ticket: Cell<u64>,
     busy: Cell<bool>,
     idle: Notify,
@@ -55,8 +55,7 @@ struct Slots {
     newest: Option<Job>,
     aside: Option<HookEvent>,
     missed: u32,
-    /// A mastership ended whose leftovers have not been undone yet: what was claimed before this
-    /// mark.
+    /// A mastership has ended but has not been undone yet: what was claimed before this mark.
     undo: Option<u64>,
 }
 
@@ -72,14 +71,14 @@ struct Job {
 enum JobKind {
     /// A new state.
     State,
-    /// The same state, after a failure: what is held stays, and what the runs no longer ask for
-    /// goes.
+    /// The same state, after a failure: what is held stays, and what the runs no longer ask for is
+    /// undone.
     Again,
-    /// The same state, because an operator wants this hook's present code to be in effect.
+    /// The same state, because an operator wants this hook's active version applied.
     Apply(Name, oneshot::Sender<Applied>),
 }
 
-/// What became of [`Queue::apply`].
+/// The outcome of [`Queue::apply`].
 pub(in crate::engine) type Applied = Result<Undone, HookError>;
 
 impl<H: Host + 'static> Queue<H> {
@@ -111,7 +110,7 @@ impl<H: Host + 'static> Queue<H> {
             undoing: Cell::default(),
         });
         let serve = Rc::clone(&queue).serve();
-        // What somebody looks on at is not the daemon's doing, and not for its log.
+        // With an observer, the runs are not the daemon's, and do not belong in its log.
         let task = if queue.shared.executor.observer().is_some() {
             tokio::task::spawn_local(serve.with_current_subscriber())
         } else {
@@ -144,7 +143,7 @@ impl<H: Host + 'static> Queue<H> {
         walls.max().unwrap_or_default()
     }
 
-    /// Runs that begin from now on use these; a run that has begun ends in the one it began in.
+    /// Runs that start from now on use these; a run that has started finishes in its version.
     pub(in crate::engine) fn set_hooks(&self, hooks: Vec<Rc<Pool>>) {
         *self.hooks.borrow_mut() = hooks;
     }
@@ -154,9 +153,9 @@ impl<H: Host + 'static> Queue<H> {
         *self.addresses.borrow_mut() = addresses;
     }
 
-    /// Runs one hook anew on a master, in its present version. What it no longer asks for is undone
-    /// if it has ended well; if not, nothing follows. The answer is dropped if a newer state
-    /// overtakes it.
+    /// Runs one hook again on a master, in its active version. If it succeeds, what it no longer
+    /// asks for is undone; otherwise nothing happens. The answer is dropped if a newer state
+    /// supersedes the run.
     pub(in crate::engine) fn apply(
         &self,
         hook: Name,
@@ -167,14 +166,14 @@ impl<H: Host + 'static> Queue<H> {
         receiver
     }
 
-    /// Runs all hooks anew on a master after one of them failed. What they no longer ask for is
-    /// undone if they have ended well.
+    /// Runs all hooks again on a master after one of them failed. If they succeed, what they no
+    /// longer ask for is undone.
     pub(in crate::engine) fn run_again(&self, event: HookEvent) {
         self.put_job(event, false, JobKind::Again);
     }
 
-    /// Puts in a call that follows from a new state (or is about to lead to one): overtakes
-    /// whatever is running or waiting. `ended` says that a mastership is over, so its leftovers are
+    /// Queues a call that follows from a new state (or is about to lead to one): it supersedes
+    /// whatever is running or queued. `ended` means that a mastership is over, so its effects are
     /// undone.
     pub(in crate::engine) fn put(&self, event: HookEvent, ended: bool) {
         self.put_job(event, ended, JobKind::State);
@@ -204,8 +203,8 @@ impl<H: Host + 'static> Queue<H> {
         self.arrived.notify_one();
     }
 
-    /// A mastership is over and no hook is to hear of it: what runs is ended, and what is left is
-    /// undone.
+    /// A mastership is over and no hook is to be called: what is running is ended, and the effects
+    /// are undone.
     pub(in crate::engine) fn end(&self) {
         self.ticket.set(self.ticket.get() + 1);
         *self.slots.borrow_mut() = Slots {
@@ -216,13 +215,14 @@ impl<H: Host + 'static> Queue<H> {
         self.arrived.notify_one();
     }
 
-    /// Puts in a call that is no change of state; runs when nothing else does, and only the newest.
+    /// Queues a call that is not a state change; it runs when nothing else does, and only the
+    /// newest one.
     pub(in crate::engine) fn put_aside(&self, event: HookEvent) {
         self.slots.borrow_mut().aside = Some(event);
         self.arrived.notify_one();
     }
 
-    /// Is something being run or undone just now, other than what is tried again later?
+    /// Whether something is being run or undone now, not counting later retries.
     pub(in crate::engine) fn is_at_work(&self) -> bool {
         let checking = self
             .checks
@@ -232,12 +232,12 @@ impl<H: Host + 'static> Queue<H> {
         self.busy.get() || checking
     }
 
-    /// The next that is told of a state is told that so many more were missed.
+    /// Adds to the number of missed states that the next call reports.
     pub(in crate::engine) fn add_missed(&self, states: u32) {
         self.slots.borrow_mut().missed += states;
     }
 
-    /// Does something run or wait that follows from a state?
+    /// Whether something that follows from a state is running or queued.
     pub(in crate::engine) fn is_busy(&self) -> bool {
         let slots = self.slots.borrow();
         self.busy.get() || slots.newest.is_some() || slots.undo.is_some()
@@ -285,7 +285,7 @@ impl<H: Host + 'static> Queue<H> {
             .collect()
     }
 
-    /// Nobody serves it any longer, whatever is left: its machine has no power.
+    /// Stops serving it, whatever is left: its machine has no power.
     pub(in crate::engine) fn abandon(&self) {
         self.task
             .borrow()

@@ -1,4 +1,4 @@
-//! What a running hook asks, answered: the gate, the ledger and the host stand behind it.
+//! Answers the requests of a running hook, through the gate, the ledger and the host.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -22,7 +22,7 @@ use crate::keeper::ChildId;
 use crate::ledger::Owner;
 use crate::types::{Timestamp, VirtualAddress, shown};
 
-/// Answers what one run asks.
+/// Answers the requests of one run.
 pub(in crate::engine) struct RunRequests<'a, H> {
     queue: &'a Queue<H>,
     hook: &'a Rc<Pool>,
@@ -42,7 +42,7 @@ impl<H: Host + 'static> RequestHandler for RunRequests<'_, H> {
         };
         if observer.asks(self.asker(), &ask) == Fate::Dies {
             self.runner.inspect(|runner| self.hook.kill(*runner));
-            // The end of the process ends the run.
+            // The run ends when the process ends.
             return std::future::pending().await;
         }
         let answer = self.answer_in_time(ask.clone()).await;
@@ -74,7 +74,7 @@ impl<H: Host + 'static> RunRequests<'_, H> {
     }
 }
 
-/// What is asked, in a word or two.
+/// A short description of the request.
 fn named(ask: &Ask) -> String {
     match ask {
         Ask::Effect { effect, .. } => effect.to_string(),

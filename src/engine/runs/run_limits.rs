@@ -1,8 +1,8 @@
-//! Places for runs: how many there are at one time, and whose turn is next.
+//! Limits how many runs there are at one time, and decides whose turn is next.
 //!
-//! A hook on a thousand virtual hosts must not become a thousand processes. Whoever comes later
-//! waits, in the order of arrival; letting go has places of its own, so that it does not wait for
-//! runs that hang.
+//! A hook on a thousand virtual hosts must not become a thousand processes. Further runs wait, in
+//! order of arrival. Giving up mastership has reserved permits, so that it does not wait for runs
+//! that hang.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use crate::hooks::EntryPoint;
 use crate::host::clock::{self, Waiter};
 
-/// A number of places, and a few more for who lets go.
+/// A number of permits, and a few more for giving up mastership.
 #[derive(Debug)]
 pub(in crate::engine) struct RunLimits(RefCell<Inner>);
 
@@ -33,7 +33,7 @@ struct Waiting {
     give: oneshot::Sender<RunPermit>,
 }
 
-/// One place; it is free again when this is dropped.
+/// One permit; it is released on drop.
 #[derive(Debug)]
 pub(in crate::engine) struct RunPermit(Weak<RunLimits>);
 
@@ -78,7 +78,7 @@ impl RunLimits {
     fn hand_out(self: &Rc<Self>) {
         loop {
             let mut inner = self.0.borrow_mut();
-            // Who was overtaken meanwhile wants none.
+            // Superseded runs no longer want one.
             inner.waiting.retain(|waiting| !waiting.give.is_closed());
             let Some(next) = inner
                 .waiting
@@ -114,7 +114,7 @@ impl Drop for RunPermit {
     }
 }
 
-/// Does this run let go of something? The first `on_backup` after the start does not: there is
+/// Whether this run gives something up. The first `on_backup` after the start does not: there is
 /// nothing yet.
 pub(in crate::engine) const fn lets_go(entry: EntryPoint, initial: bool) -> bool {
     match entry {

@@ -1,9 +1,8 @@
-//! Hooks of `kind = "script"`: programs, called as ucarp calls them, in a helper process of their
-//! own.
+//! Hooks of `kind = "script"`: programs, called as ucarp calls them, in a separate helper process.
 //!
-//! Nothing waits for them but the queue of their virtual host. Whatever they do, they end: at their
-//! limit, or when a newer state overtakes them, their whole process group gets TERM and then KILL,
-//! and what became of them is logged.
+//! Only the queue of their virtual host waits for them. They always end: at their time limit, or
+//! when a newer state supersedes them, their whole process group gets TERM and then KILL, and the
+//! outcome is logged.
 
 use std::cell::RefCell;
 use std::path::Path;

@@ -16,11 +16,11 @@ use crate::host::Host;
 use crate::journal::Journal;
 use crate::ledger::Ledger;
 
-/// Runs of all hooks at one time. As many as one hook may have, so that one alone can have its
-/// `runners`.
+/// The limit for simultaneous runs of all hooks. It equals the limit for one hook, so that a single
+/// hook can use all its `runners`.
 const RUNS_AT_ONCE: usize = 64;
 
-/// Beyond those, for runs that let go.
+/// Additional runs for giving up mastership.
 const RUNS_RESERVE: usize = 8;
 
 /// Checks of all hooks at one time.
@@ -31,7 +31,7 @@ const CHECKS_AT_ONCE: usize = 32;
 pub(in crate::engine) struct Shared<H> {
     /// Does effects.
     pub(in crate::engine) executor: Executor<H>,
-    /// The hooks' lasting state.
+    /// The hooks' persistent state.
     pub(in crate::engine) store: RefCell<StateStore>,
     /// What else outlives the process.
     pub(in crate::engine) persist: Persist,
@@ -41,12 +41,12 @@ pub(in crate::engine) struct Shared<H> {
     pub(in crate::engine) outcomes: mpsc::UnboundedSender<HookOutcome>,
     /// How many hooks run at one time.
     pub(in crate::engine) limits_of_daemon: DaemonLimits,
-    /// What the thread is at.
+    /// What the thread is doing.
     pub(in crate::engine) activity: Activity,
 }
 
 impl<H: Host> Shared<H> {
-    /// Of a machine in memory: nothing outlives it, and nothing is recorded.
+    /// For a machine in memory: nothing is persistent, and nothing is recorded.
     pub(in crate::engine) fn in_memory(
         host: H,
         outcomes: mpsc::UnboundedSender<HookOutcome>,
@@ -84,7 +84,7 @@ impl<H: Host> Shared<H> {
     }
 }
 
-/// The places of the whole daemon: hooks on many virtual hosts, or many hooks, share them.
+/// The limits of the whole daemon, shared by all hooks and virtual hosts.
 #[derive(Debug)]
 pub(in crate::engine) struct DaemonLimits {
     pub(in crate::engine) runs: Rc<RunLimits>,

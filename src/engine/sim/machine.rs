@@ -30,7 +30,7 @@ use crate::keeper::Client;
 use crate::proto::sim::Luck;
 use crate::types::{Family, IfName, MacAddr, Name, Timestamp, VirtualAddress};
 
-/// Frames that wait for a machine that stands still; the rest is lost, as in a socket's receive
+/// How many frames are queued for a frozen machine; the rest are lost, as in a socket's receive
 /// buffer.
 const BACKLOG: usize = 64;
 
@@ -95,7 +95,7 @@ impl Drop for Turn<'_> {
 }
 
 impl Drop for SimMachine {
-    /// Its tasks would wait for ever, with all that they hold.
+    /// Its tasks would wait forever, with everything they hold.
     fn drop(&mut self) {
         self.end(Down::Off);
     }
@@ -179,7 +179,7 @@ impl SimMachine {
         }
     }
 
-    /// Comes up, as after a boot: nothing is remembered, nothing is held. True if it was down.
+    /// Boots: nothing is remembered, nothing is held. True if it was down.
     pub(in super::super) async fn boot(&mut self, luck: &mut Luck) -> bool {
         if self.engine.is_some() {
             return false;
@@ -276,7 +276,7 @@ impl SimMachine {
         self.engine.as_ref()
     }
 
-    /// Its engine takes something in, unless everything stands still.
+    /// Starts a turn of its engine, unless the machine is frozen.
     pub(in super::super) fn turn(&mut self) -> Option<Turn<'_>> {
         self.stirred = true;
         if self.frozen.is_some() {
@@ -398,7 +398,7 @@ impl SimMachine {
         }
     }
 
-    /// What stood still goes on: first it looks how late it is.
+    /// What was frozen continues; first it checks how late it is.
     pub(in super::super) fn thaw(&mut self, now: Timestamp) {
         self.frozen = None;
         let mut stale = Vec::new();

@@ -1,5 +1,5 @@
 //! An engine on a simulated machine, in virtual time: for rehearsals, tests of hooks and our own
-//! tests. What decides is the code of the daemon.
+//! tests. The daemon's own code makes the decisions.
 
 #[cfg(test)]
 pub(super) mod bench;

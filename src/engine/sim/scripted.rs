@@ -1,7 +1,7 @@
-//! One simulated machine whose virtual hosts become what somebody says: for tests of hooks.
+//! One simulated machine whose virtual hosts change state on demand: for tests of hooks.
 //!
-//! Somewhere on its LAN a better node advertises, so nothing changes by itself: whatever becomes of
-//! a virtual host is said by the test, and what follows is done by the engine.
+//! A better node advertises on its LAN, so nothing changes by itself: the test decides what happens
+//! to a virtual host, and the engine does what follows.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,5 +1,5 @@
-//! Letting everybody do what there is to do at one instant: hooks run in processes of their own, in
-//! real time, while the clock stands still.
+//! Lets everything that is to happen at one time happen: hooks run in their own processes, in real
+//! time, while the virtual clock stands still.
 
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ pub(in super::super) async fn wake(clock: &Virtual, tasks: impl IntoIterator<Ite
         place.unwrap_or(usize::MAX)
     };
     if clock.wake_one(rank) {
-        // Its waking is carried out before anybody looks whether it works.
+        // Let the wake-up take effect before checking whether it has work to do.
         tokio::task::yield_now().await;
     }
 }
@@ -85,8 +85,8 @@ pub(in super::super) async fn settle(
     play.notice();
     let (mut quiet, mut looked, mut breaths) = (0, false, 0_u32);
     while quiet < QUIET_LOOKS {
-        // While one works nothing is told and nothing noted: so nothing depends on which process
-        // was quicker.
+        // While a hook is running nothing is reported or recorded, so that nothing depends on which
+        // process was quicker.
         let working = play.is_working();
         let told = !working && play.tell();
         if !working {

@@ -1,5 +1,5 @@
-//! When to tell the neighbours again where an address lives. Advertisements go first, so nothing
-//! here is sent in the turn of an advertisement's timer but after it.
+//! Decides when to announce addresses to the neighbours again. Advertisements come first, so
+//! nothing here is sent in the turn of an advertisement's timer, but after it.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const CLAIMS: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs
 /// Without a worse master for this long, the next one is answered at once again.
 const CLAIM_FORGET: Duration = Duration::from_secs(180);
 
-/// The announcements that one virtual host still owes.
+/// The pending announcements of one virtual host.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Announcer {
     left: u8,
@@ -32,7 +32,7 @@ struct Claim {
 }
 
 impl Announcer {
-    /// Takeover: the first announcement is made now by the caller; the rest become due one by one.
+    /// At takeover: the caller makes the first announcement now; the rest become due one by one.
     pub(in crate::engine) fn takeover(&mut self, spec: config::Announce, now: Timestamp) {
         self.claim = None;
         self.left = spec.count.saturating_sub(1);
@@ -40,9 +40,9 @@ impl Announcer {
         self.due = (self.left > 0).then(|| now + self.interval);
     }
 
-    /// The announcement after the second advertisement. A little after it: a better master that was
-    /// only waiting for that advertisement has spoken by then, and its announcement must be the
-    /// last one.
+    /// Schedules the announcement after the second advertisement. It comes slightly later: a better
+    /// master that was only waiting for that advertisement has announced itself by then, and its
+    /// announcement must be the last one.
     pub(in crate::engine) fn again(&mut self, now: Timestamp) {
         if self.due.is_none() {
             self.left = 1;
@@ -50,7 +50,7 @@ impl Announcer {
         }
     }
 
-    /// No longer master: nothing is owed.
+    /// No longer master: drops pending announcements.
     pub(in crate::engine) fn stop(&mut self) {
         *self = Self::default();
     }
@@ -70,8 +70,8 @@ impl Announcer {
         true
     }
 
-    /// A worse master was heard. True if it is to be answered: at most once a second, then ever
-    /// more seldom.
+    /// A worse master was heard. True if it is to be answered: at most once a second, then at
+    /// growing intervals.
     pub(in crate::engine) fn claimed(&mut self, now: Timestamp) -> bool {
         let mut next = match &self.claim {
             Some(claim) if now.since(claim.last) < claim.pause => return false,

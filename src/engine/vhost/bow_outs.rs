@@ -1,4 +1,4 @@
-//! Bow-outs that are not followed yet.
+//! Bow-outs that have not been followed yet.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -7,7 +7,7 @@ use std::ops::Bound;
 use crate::engine::vhost::id::VhostId;
 use crate::types::Timestamp;
 
-/// Beyond so many, further ones do not wait: nobody leaves so often, whatever is on the wire.
+/// The most bow-outs that wait; no real network has more at a time.
 pub(in crate::engine) const WAITING_MAX: usize = 2048;
 
 /// Bow-outs that wait, one for each virtual host and sender.
@@ -34,7 +34,7 @@ impl BowOuts {
             .map(|(next, _)| *next)
     }
 
-    /// They are too old to be believed.
+    /// Drops all of them, because they are too old to be trusted.
     pub(in crate::engine) fn forget(&mut self) {
         self.0.clear();
     }

@@ -8,7 +8,7 @@ use crate::types::Timestamp;
 pub(in crate::engine) struct Degraded {
     pub(in crate::engine) reason: String,
     pub(in crate::engine) retry_at: Option<Timestamp>,
-    /// It wants to be relieved: `on-failure = "resign"`.
+    /// It wants another node to take over: `on-failure = "resign"`.
     pub(in crate::engine) unfit: bool,
     pub(in crate::engine) relief: Escalation,
 }
@@ -23,12 +23,12 @@ impl Degraded {
         }
     }
 
-    /// Shall others be preferred?
+    /// Whether other nodes are preferred.
     pub(in crate::engine) const fn is_unfit(&self) -> bool {
         self.unfit
     }
 
-    /// Its mastership ends. What is left of it, if anything.
+    /// Its mastership ends. Returns what remains, if anything.
     pub(in crate::engine) fn leaves(mut self, now: Timestamp) -> Option<Self> {
         self.retry_at = None;
         self.relief.leaves(now);

@@ -1,18 +1,17 @@
-//! Something goes wrong on a master again: was another node given its chance, and what is left to
-//! do?
+//! Decides what to do if something goes wrong on a master again, depending on whether another node
+//! had its chance.
 //!
-//! At first a node hands over. If nobody took over, or not for long, nobody can do better: it
-//! stays, and tries again, ever more seldom. If somebody had it for long, others get their chance
-//! once more; the time that counts as long is doubled, so that nodes which all fail, but slowly, do
-//! not pass the addresses on for ever.
+//! At first a node hands over. If no peer took over, or only briefly, no node can do better: it
+//! stays master, and retries at growing intervals. If a peer was master for long, others get
+//! another chance; the time that counts as long is doubled, so that nodes that all fail, but
+//! slowly, do not pass the addresses around forever.
 
 use std::time::Duration;
 
 use crate::backoff::Backoff;
 use crate::types::Timestamp;
 
-/// A node that was relieved for so long gives the others another chance, at first; doubled each
-/// time.
+/// A node that was not master for this long gives the others another chance; doubled each time.
 const FIRST: Duration = Duration::from_secs(60);
 
 /// How often it went wrong, and for how long others were master meanwhile.
@@ -29,7 +28,7 @@ pub(in crate::engine) struct Escalation {
 pub(in crate::engine) enum Verdict {
     /// Hand over.
     Resign,
-    /// Nobody can do better. It tries again after this pause.
+    /// No node can do better. Retry after this pause.
     Again(Duration),
 }
 
@@ -44,8 +43,8 @@ impl Default for Escalation {
 }
 
 impl Escalation {
-    /// What to do about another failure of a master since `master`. One that pushed a living master
-    /// aside gives it back.
+    /// What to do about another failure of a node that has been master since `master`. A node that
+    /// preempted a working master gives mastership back.
     pub(in crate::engine) fn again(&mut self, master: Timestamp, pushed_aside: bool) -> Verdict {
         let away = self.away.take().map(|since| master.since(since));
         if away.is_some_and(|away| away >= self.long) {
@@ -65,7 +64,7 @@ impl Escalation {
         self.retries.pause()
     }
 
-    /// Is it master, as far as it was told?
+    /// Whether it is master, as far as it knows.
     pub(in crate::engine) const fn is_master(&self) -> bool {
         self.away.is_none()
     }

@@ -20,9 +20,9 @@ pub(in crate::engine) struct Handover {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::engine) enum Stage {
-    /// Asks who is there, again at this time; then it hands over for this reason.
+    /// Asking which peers are there, again at this time; then it hands over with this reason.
     Calling { again: Timestamp, reason: String },
-    /// Has let go, and bowed out, after the transition of this number.
+    /// Has given up mastership and bowed out, with the transition of this number.
     LetGo { seq: u64 },
 }
 

@@ -1,4 +1,4 @@
-//! What the hooks' `health` says of a virtual host: counted, and turned into a demotion.
+//! The results of the hooks' `health` for a virtual host: counted, and turned into a demotion.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -11,11 +11,11 @@ use crate::hooks::{EntryPoint, HookError, Returned};
 use crate::host::clock;
 use crate::types::{Demotion, Name, Timestamp};
 
-/// While it cannot be asked (a transition is on its way, the link is down), it is looked again so
-/// soon.
+/// While it cannot be checked (during a transition, or with the link down), it is retried after
+/// this time.
 pub(in crate::engine) const AGAIN: Duration = Duration::from_millis(200);
 
-/// A node that falls again within this time after it rose must be well for longer.
+/// A node that fails again within this time after recovering must be healthy for longer.
 pub(in crate::engine) const SOON: Duration = Duration::from_mins(10);
 
 /// The most doublings of `rise`.
@@ -35,17 +35,17 @@ pub(in crate::engine) struct Check {
     pub(in crate::engine) last: u64,
     pub(in crate::engine) standing: Standing,
     pub(in crate::engine) since_ms: u64,
-    /// Checks in a row that say something else than `standing`.
+    /// The number of checks in a row that contradict `standing`.
     pub(in crate::engine) against: u32,
     pub(in crate::engine) rose: Option<Timestamp>,
-    /// `rise` is doubled so often.
+    /// How often `rise` is doubled.
     pub(in crate::engine) doublings: u32,
 }
 
-/// What is held of the node.
+/// The current judgement of the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::engine) enum Standing {
-    /// Nobody knows; counts as well.
+    /// Unknown; counts as healthy.
     Unknown,
     Well,
     Unwell {
@@ -54,7 +54,7 @@ pub(in crate::engine) enum Standing {
     },
 }
 
-/// What one check said; 0 is well.
+/// The result of one check; 0 is healthy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::engine) struct Verdict {
     pub(in crate::engine) demotion: u8,
@@ -65,7 +65,7 @@ pub(in crate::engine) struct Verdict {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) enum Change {
     Fell,
-    /// Still unwell, but otherwise.
+    /// Still unhealthy, but differently.
     Shifted,
     Rose,
 }
@@ -78,7 +78,7 @@ impl Verdict {
                 reason: String::new(),
             },
             Ok(Returned::Health { demotion, reason }) => Self {
-                // As unfit as can be is what `false` says: how much that is, says the operator.
+                // `false` means fully unfit: the operator configures how much that is.
                 demotion: if demotion == 240 {
                     health.demotion
                 } else {
@@ -137,7 +137,7 @@ impl Check {
         self.last
     }
 
-    /// Counts what a check said of a node that serves its addresses, or does not.
+    /// Counts the result of a check on a node that serves its addresses, or does not.
     pub(in crate::engine) fn count(
         &mut self,
         verdict: Verdict,
@@ -155,9 +155,9 @@ impl Check {
                 self.stand(Standing::Well);
                 None
             }
-            // The first answer counts at once: who is unwell at start shall not take over first. A
-            // master serves already, and a check that is new to it must fail as often as any before
-            // it takes the addresses away.
+            // The first result takes effect at once: a node that is unhealthy at start must not
+            // take over first. A master already serves, and a check that is new to it must fail as
+            // often as any other before it costs the addresses.
             Standing::Unknown => {
                 self.against += 1;
                 if serves && self.against < health.fall {
@@ -243,15 +243,15 @@ impl Checks {
             .min()
     }
 
-    /// How unfit all of them together say this node is.
+    /// The total demotion from all checks.
     pub(in crate::engine) fn demotion(&self) -> Demotion {
         self.0.values().fold(Demotion::NONE, |sum, check| {
             sum.plus(Demotion::new(check.demotion()))
         })
     }
 
-    /// These hooks serve from now on: who has no `health` any more no longer counts, who is new is
-    /// asked at once.
+    /// These hooks are active from now on: those without `health` no longer count, new ones are
+    /// checked at once.
     pub(in crate::engine) fn follow(&mut self, hooks: &[Rc<Pool>], now: Timestamp) {
         let with: Vec<&Name> = hooks
             .iter()
@@ -264,8 +264,8 @@ impl Checks {
                 .0
                 .entry(name.clone())
                 .or_insert_with(|| Check::new(now));
-            // What an old version is asked now is of no interest; what is known stays until the new
-            // one has spoken.
+            // A running check of the old version no longer matters; the known state stays until the
+            // new version has a result.
             check.running = None;
             check.due = check.due.min(now);
         }

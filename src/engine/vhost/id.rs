@@ -1,4 +1,4 @@
-//! Numbers of virtual hosts and of interfaces: two types, so that neither is taken for the other.
+//! Ids of virtual hosts and of interfaces: two types, so that they cannot be confused.
 
 /// The number of a virtual host. None is used twice in the life of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,4 +1,4 @@
-//! One network interface with the virtual hosts on it: its socket, its state, its own addresses.
+//! A network interface with the virtual hosts on it: its socket, its state, its own addresses.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
@@ -37,7 +37,7 @@ pub(in crate::engine) trait Wire: Clone {
         groups: &[MacAddr],
     ) -> Result<Self::Socket, OpenError>;
 
-    /// Tells the switches of these groups; what comes back keeps them told.
+    /// Joins these groups, so that switches forward them, for as long as the result exists.
     fn join(&self, index: u32, groups: &[IpAddr]) -> Option<Membership>;
 
     /// Sends a whole Ethernet frame.
@@ -47,7 +47,7 @@ pub(in crate::engine) trait Wire: Clone {
     fn send(socket: &Self::Socket, frame: &[u8]) -> std::io::Result<()>;
 }
 
-/// The real one: packet sockets, and what tells which of them have something to read.
+/// The real network: packet sockets, and the means to find out which of them are readable.
 #[derive(Debug, Clone)]
 pub(in crate::engine) struct Ethernet(pub(in crate::engine) Rc<Readiness>);
 
@@ -100,18 +100,18 @@ pub(in crate::engine) struct Interface<W: Wire = Ethernet> {
     pub(in crate::engine) members: Vec<VhostId>,
     link: Option<Link>,
     socket: Option<Rc<W::Socket>>,
-    /// Not all that waits in the socket has been read.
+    /// Whether the socket may contain unread packets.
     pub(in crate::engine) unread: bool,
     membership: Option<Membership>,
     groups: Vec<IpAddr>,
     /// Unknown until somebody looked.
     sources: Option<Sources>,
     ip_id: u16,
-    /// Who advertises here without being known.
+    /// Unmatched advertisements on this interface.
     pub(in crate::engine) unmatched: Unmatched,
-    /// What the kernel calls it, for which locks were wanted last.
+    /// The kernel's name for it, under which locks were last taken.
     own_name: Option<IfName>,
-    /// Virtual hosts that another process has here, by another name of the interface.
+    /// Virtual hosts that another process has here, under another name of the interface.
     barred: BTreeMap<Vhid, String>,
 }
 
@@ -132,8 +132,8 @@ impl Sources {
         }
     }
 
-    /// Chooses from the addresses of an interface, in the kernel's order, leaving out those that
-    /// float: for IPv4 the first, for IPv6 a link-local one if there is one.
+    /// Chooses from the addresses of an interface, in the kernel's order, leaving out virtual ones:
+    /// for IPv4 the first, for IPv6 a link-local one if there is one.
     pub(in crate::engine) fn choose(
         addresses: impl Iterator<Item = IpAddr> + Clone,
         floating: &HashSet<IpAddr>,
@@ -236,7 +236,7 @@ impl<W: Wire> Interface<W> {
         (self.own_name, self.barred) = (Some(own_name), barred);
     }
 
-    /// Does another process have a virtual host of ours here, or may it?
+    /// Whether another process has, or may have, a virtual host of ours here.
     pub(in crate::engine) fn is_barred(&self) -> bool {
         !self.barred.is_empty()
     }
@@ -293,8 +293,8 @@ impl<W: Wire> Interface<W> {
             .is_some_and(|link| link.up && link.carrier)
     }
 
-    /// May a virtual host take part here? Not without a socket, whatever the link says: who hears
-    /// nobody takes himself for the only one.
+    /// Whether a virtual host may take part here. Not without a socket, whatever the state of the
+    /// link: a node that cannot hear others would believe to be the only one.
     pub(in crate::engine) fn is_usable_by(&self, spec: &config::Vhost) -> bool {
         !self.is_deaf()
             && self.bars(spec.vhid).is_none()
@@ -306,7 +306,7 @@ impl<W: Wire> Interface<W> {
             }
     }
 
-    /// Why a virtual host cannot speak CARP there, for ever.
+    /// Why a virtual host can never use CARP there.
     pub(in crate::engine) fn flaw_for(&self, spec: &config::Vhost) -> Option<&'static str> {
         self.link
             .as_ref()
@@ -314,7 +314,7 @@ impl<W: Wire> Interface<W> {
             .and_then(Link::flaw)
     }
 
-    /// Is it there, but cannot be listened to?
+    /// Whether it exists but listening on it failed.
     pub(in crate::engine) const fn is_deaf(&self) -> bool {
         self.link.is_some() && self.socket.is_none()
     }
@@ -404,7 +404,8 @@ impl<W: Wire> Interface<W> {
         let nameless =
             transmit.family == Family::V4 && spec.source_address.is_none() && sources.v4.is_none();
         let source_mac = match spec.source_mac {
-            // Between two nodes without an address the hardware address decides: they must see it.
+            // Between two nodes without an address the hardware address decides, so peers must see
+            // it.
             SourceMac::Virtual if nameless => link.mac,
             SourceMac::Virtual => MacAddr::of_vhid(spec.vhid),
             SourceMac::Interface => link.mac,

@@ -1,18 +1,18 @@
-//! How long the kernel holds an address without being asked again.
+//! Leases: how long the kernel keeps an address without a renewal.
 
 use std::time::Duration;
 
 use crate::proto::{self};
 
-/// The kernel takes an expired address away up to this much late.
+/// The kernel removes an expired address up to this much late.
 const EXPIRY_LATE: Duration = Duration::from_millis(700);
 
 /// A lease outlives the time to the next renewal by this much at least.
 pub(in crate::engine) const SLACK: Duration = Duration::from_millis(250);
 
-/// How a virtual host's addresses are put up: as host addresses, so that none of them is the first
-/// of its network, with which the kernel would take the others down, and whose source address the
-/// host's own connections would have.
+/// How a virtual host's addresses are added. They are host addresses, so that none of them is the
+/// primary address of its network: the kernel would remove the others together with it, and use it
+/// as the source of the host's own connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) enum Lease {
     /// For ever.

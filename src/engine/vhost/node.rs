@@ -1,4 +1,4 @@
-//! One virtual host at run time: its protocol machine, its addresses, its hooks' queue.
+//! A virtual host at run time: its protocol state machine, its addresses, its hooks' queue.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub(in crate::engine) struct Node<H> {
     pub(in crate::engine) announcer: Announcer,
     /// The addresses are up, or should be.
     pub(in crate::engine) holding: bool,
-    /// Addresses of its that are up and not by our doing: it takes no part.
+    /// Its addresses that are up but were not set by us: it does not take part.
     pub(in crate::engine) foreign: Vec<VirtualAddress>,
     /// Addresses of its that are up on other interfaces.
     pub(in crate::engine) elsewhere: Vec<Elsewhere>,
@@ -42,7 +42,7 @@ pub(in crate::engine) struct Node<H> {
     pub(in crate::engine) leased: Option<(Duration, Timestamp)>,
     /// When the machine wants to be woken.
     pub(in crate::engine) wake: Option<Timestamp>,
-    /// Addresses that could not be taken down are tried again then.
+    /// When removing addresses is retried.
     pub(in crate::engine) drop_again: Option<Timestamp>,
     pub(in crate::engine) degraded: Option<Degraded>,
     /// Addresses that the kernel refuses here.
@@ -51,13 +51,13 @@ pub(in crate::engine) struct Node<H> {
     pub(in crate::engine) asked: Asked,
     /// What hooks say by `health`.
     pub(in crate::engine) checks: Checks,
-    /// It was told to hand over: another node shall be preferred for a while.
+    /// It was told to hand over: other nodes are preferred for a while.
     pub(in crate::engine) resigned: Option<Resigned>,
     /// An operator's order to hand over.
     pub(in crate::engine) handover: Option<Handover>,
     /// SIGUSR2: until then it takes no part.
     pub(in crate::engine) aside_until: Option<Timestamp>,
-    /// While the daemon stops: a hook that has not ended by then is not waited for.
+    /// While the daemon stops: how long to wait for a hook.
     pub(in crate::engine) leave_by: Option<Timestamp>,
     pub(in crate::engine) last: Option<Transition>,
     /// When that was.
@@ -108,7 +108,7 @@ pub(in crate::engine) enum Gate {
     Open,
     /// `before_master`: a backup wants to preempt, and asked.
     Asked,
-    /// It was allowed to, and is about to: its addresses do not wait.
+    /// The preemption was allowed and is about to happen: the addresses do not wait.
     Allowed,
     /// `before_master`: a master's addresses wait for its word.
     Shut,
@@ -116,7 +116,7 @@ pub(in crate::engine) enum Gate {
     Unheard,
 }
 
-/// How often an address that somebody removed was put back lately.
+/// How often a removed address was recently restored.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct PutBack {
     window: Timestamp,
@@ -125,11 +125,11 @@ pub(in crate::engine) struct PutBack {
 }
 
 impl PutBack {
-    /// Times per second that an address is put back; after that somebody is fighting us and we slow
-    /// down.
+    /// How often per second an address is restored; beyond that some program is fighting us, and we
+    /// slow down.
     const PER_SECOND: u32 = 20;
 
-    /// May it be put back now? If not, it is looked at again later.
+    /// Whether it may be restored now. If not, it is checked again later.
     pub(in crate::engine) fn may(&mut self, now: Timestamp) -> bool {
         if now.since(self.window) >= Duration::from_secs(1) {
             *self = Self {
@@ -182,7 +182,7 @@ impl<H> Node<H> {
             .map(|end| now.since(end))
     }
 
-    /// All reasons to be unfit that the engine knows of, together.
+    /// The total demotion from all causes known to the engine.
     pub(in crate::engine) fn demotion(&self) -> Demotion {
         let unfit = self.degraded.as_ref().is_some_and(Degraded::is_unfit)
             || self
@@ -250,7 +250,7 @@ impl<H> Node<H> {
         }
     }
 
-    /// Are its addresses ours to announce? Hooks that put them up do not tell when.
+    /// Whether we announce its addresses. If hooks add them, we do not know when.
     pub(in crate::engine) fn announces(&self) -> bool {
         self.holding || (!self.spec.manage_addresses && self.is_master())
     }
@@ -260,8 +260,8 @@ impl<H> Node<H> {
         self.machine.state() == State::Master
     }
 
-    /// Is it master, and was its `on_master` called? A run that is put in before that would
-    /// overtake `before_master`, and nobody would put the addresses up any more.
+    /// Whether it is master and its `on_master` was called. A run queued before that would
+    /// supersede `before_master`, and the addresses would never be added.
     pub(in crate::engine) fn serves(&self) -> bool {
         self.is_master() && self.gate == Gate::Open
     }

@@ -1,13 +1,13 @@
 //! What the keeper knows of a virtual host.
 
-/// Counters that a master may still use before its bow-outs in the will must be made anew. Signing
-/// two frames for each advertisement would be a good part of what an idle master does.
+/// How many counters a master may still use before the bow-outs in the failsafe must be renewed.
+/// Signing two frames for each advertisement would be a considerable part of an idle master's work.
 pub(in crate::engine) const AHEAD: u64 = 1024;
 
 /// What one advertisement may use of them: one for each family, and a few that are passed over.
 pub(in crate::engine) const ADVERTISEMENT: u64 = 8;
 
-/// Is what the keeper knows of a virtual host still right?
+/// Whether the keeper's information about a virtual host is still correct.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Published {
     /// Something that stands in it has changed.

@@ -10,8 +10,8 @@ use crate::engine::vhost::escalation::{Escalation, Verdict};
 use crate::engine::vhost::node::Node;
 use crate::types::{Timestamp, VirtualAddress};
 
-/// Others are preferred for so long after the first failure, at least; doubled with each, up to the
-/// next.
+/// The least time for which other nodes are preferred after the first failure; doubled with each
+/// failure, up to the following limit.
 pub(in crate::engine) const FADE_FIRST: Duration = Duration::from_secs(10);
 
 pub(in crate::engine) const FADE_LONGEST: Duration = Duration::from_mins(10);
@@ -21,7 +21,7 @@ pub(in crate::engine) const FADE_LONGEST: Duration = Duration::from_mins(10);
 pub(in crate::engine) struct RefusedAddresses {
     /// What the kernel said last.
     pub(in crate::engine) reason: String,
-    /// What a master goes without, with the kernel's words.
+    /// The addresses that a master does not hold, with the kernel's errors.
     pub(in crate::engine) refused: Vec<(VirtualAddress, String)>,
     /// A master tries again then.
     pub(in crate::engine) retry_at: Option<Timestamp>,
@@ -58,7 +58,7 @@ impl RefusedAddresses {
         self.relief.again(master, pushed_aside)
     }
 
-    /// Its mastership ends: from now on the demotion fades, in no less than `least`.
+    /// Its mastership ends: from now on the demotion fades, after at least `least`.
     pub(in crate::engine) fn leaves(&mut self, now: Timestamp, least: Duration) {
         self.retry_at = None;
         self.refused.clear();
@@ -68,7 +68,7 @@ impl RefusedAddresses {
         }
     }
 
-    /// The demotion has faded. What is known is kept: another failure counts as such.
+    /// The demotion has faded. The history is kept: another failure counts as such.
     pub(in crate::engine) fn fade(&mut self) {
         self.fades_at = None;
         self.unfit = false;

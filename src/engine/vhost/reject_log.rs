@@ -1,5 +1,5 @@
-//! What is said about refused packets: enough to find a wrong password, too little for a flood to
-//! fill the log.
+//! Reports refused packets: enough to find a wrong password, but too little for a flood to fill the
+//! log.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use crate::types::Timestamp;
 /// What goes on is told again after this long.
 const TELL_AGAIN: Duration = Duration::from_mins(1);
 
-/// When to tell of something that happens again and again.
+/// Decides when to report something that happens repeatedly.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct LogPace {
     told: Option<Timestamp>,
@@ -21,7 +21,8 @@ pub(in crate::engine) struct LogPace {
 }
 
 impl LogPace {
-    /// It happened. If it is time to tell the operator: how often, since he was told.
+    /// Records one occurrence. If it is time to report it, returns the number since the last
+    /// report.
     pub(in crate::engine) fn note(&mut self, now: Timestamp) -> Option<u64> {
         self.since += 1;
         if self.told.is_some_and(|told| now.since(told) < TELL_AGAIN) {
@@ -51,7 +52,7 @@ struct Kind {
 }
 
 impl RejectLog {
-    /// Notes one. If it is time to tell the operator: how many there were since he was told.
+    /// Records one. If it is time to report it, returns the number since the last report.
     pub(in crate::engine) fn note(
         &mut self,
         reject: Reject,
@@ -76,8 +77,8 @@ impl RejectLog {
         kind.telling.note(now)
     }
 
-    /// The state changed. In words, what was refused since it did so before, but nothing older than
-    /// this.
+    /// The state changed. Returns a text about what was refused since the last state change, but
+    /// nothing older than this.
     pub(in crate::engine) fn changed(&mut self, now: Timestamp, oldest: Duration) -> Vec<String> {
         let mut told = Vec::new();
         for kind in self.0.values_mut() {

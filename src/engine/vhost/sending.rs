@@ -1,4 +1,4 @@
-//! Whether the advertisements of a virtual host go out.
+//! Tracks whether the advertisements of a virtual host are being sent.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use crate::engine::vhost::node::Node;
 use crate::proto::Cause;
 use crate::types::Timestamp;
 
-/// What became of the advertisements of one mastership.
+/// The results of sending advertisements during one mastership.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Sending {
     /// The last one that went out, in one family at least.
@@ -37,16 +37,16 @@ impl<H> Node<H> {
         (self.machine.advertised() > self.sending.went_out).then_some(self.sending.problem.as_str())
     }
 
-    /// May another have been master since this one was heard last? Nodes with the same timers have
-    /// waited for so long then.
+    /// Whether another node may have become master since this one was last heard: nodes with the
+    /// same timers wait this long.
     pub(in crate::engine) fn may_be_replaced(&self, now: Timestamp) -> bool {
         self.sending
             .went_out
             .is_none_or(|at| now.since(at) >= silence(&self.machine))
     }
 
-    /// Is it certain that another holds the addresses, since it does not know that we took over
-    /// from it?
+    /// Whether another node certainly holds the addresses, because it does not know that we took
+    /// over.
     pub(in crate::engine) fn replaces_unheard(&self) -> bool {
         let living = self
             .last

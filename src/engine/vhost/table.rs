@@ -1,9 +1,9 @@
-//! The virtual hosts by number, and which of them is due next.
+//! The virtual hosts by id, and which of them is due next.
 //!
-//! With hundreds of them the loop must not look at each one whenever it wakes. A node says what it
-//! waits for; that is asked again after somebody could have changed it, and kept in order. Nobody
-//! has to remember to do so: a node can only be changed by [`Nodes::get_mut`] and its like, and
-//! those note its number.
+//! With hundreds of them the loop must not visit each one at every wake-up. A node reports its next
+//! deadline; that is queried again after the node may have changed, and kept sorted. This cannot be
+//! forgotten: a node can only be changed through [`Nodes::get_mut`] and similar functions, and
+//! those record its id.
 
 use std::collections::{BTreeMap, BTreeSet};
 

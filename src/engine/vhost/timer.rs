@@ -1,5 +1,5 @@
-//! What a virtual host waits for, each by name: whoever adds a deadline must say when it comes and
-//! what is done then, or it does not compile ([ADR
+//! The deadlines of a virtual host, by name: for each of them the compiler requires code that says
+//! when it is due and what is done then ([ADR
 //! 0046](../../../docs/adr/0046-rooms-and-deadlines.md)).
 
 use super::node::Node;

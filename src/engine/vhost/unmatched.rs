@@ -1,4 +1,4 @@
-//! Who advertises on an interface without being known there.
+//! Advertisements on an interface that do not match any virtual host there.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use crate::engine::report::millis;
 use crate::engine::vhost::reject_log::LogPace;
 use crate::types::{IfName, Timestamp};
 
-/// The strangers on one interface, by vhid: 256 at most.
+/// The unmatched advertisements on one interface, by vhid: 256 at most.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Unmatched(pub(in crate::engine) BTreeMap<u8, UnmatchedPeer>);
 
@@ -22,13 +22,13 @@ pub(in crate::engine) struct UnmatchedPeer {
     pub(in crate::engine) kin: Kin,
 }
 
-/// What a stranger has to do with us.
+/// How an unmatched advertisement relates to us.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::engine) enum Kin {
     None,
-    /// It signs as a virtual host of this name does.
+    /// It is signed like those of the virtual host with this name.
     Signs(String),
-    /// The virtual host of this name has its vhid, and another group.
+    /// The virtual host with this name has its vhid, but another group.
     Group(String),
 }
 
@@ -67,7 +67,7 @@ impl Unmatched {
         self.0.iter().map(status).collect()
     }
 
-    /// In words, what was heard lately.
+    /// A text about what was heard recently.
     pub(in crate::engine) fn lately(&self, now: Timestamp, oldest: Duration) -> Vec<String> {
         let recent = self
             .0

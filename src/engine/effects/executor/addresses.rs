@@ -10,11 +10,10 @@ use crate::ledger::{Of, Owner, Undo};
 use crate::types::{IfName, Name, VirtualAddress};
 
 impl<H: Host> Executor<H> {
-    /// Puts the virtual host's own addresses up. All or none.
+    /// Adds the virtual host's own addresses. All or none.
     ///
     /// # Errors
-    /// The kernel's words about the first address that failed; those before it are taken down
-    /// again.
+    /// The kernel's error for the first address that failed; those before it are removed again.
     pub(in crate::engine) fn hold_addresses(
         &self,
         vhost: &Name,
@@ -31,8 +30,8 @@ impl<H: Host> Executor<H> {
         Ok(())
     }
 
-    /// Puts up those of the virtual host's own addresses that the host takes, and gives the others,
-    /// with its words. Nothing of those is left behind.
+    /// Adds those of the virtual host's own addresses that the host accepts, and returns the others
+    /// with the errors. Nothing is left behind of those.
     pub(in crate::engine) fn hold_those_possible(
         &self,
         vhost: &Name,
@@ -63,7 +62,7 @@ impl<H: Host> Executor<H> {
         self.lead(&owner, dev, address)
     }
 
-    /// Notes in the ledger that the virtual host has this address, whether it is up yet or not.
+    /// Records in the ledger that the virtual host has this address, whether it is up yet or not.
     pub(in crate::engine) fn claim_address(
         &self,
         vhost: &Name,
@@ -84,7 +83,7 @@ impl<H: Host> Executor<H> {
         owner
     }
 
-    /// Puts one of the virtual host's own addresses (back) on its device.
+    /// Adds one of the virtual host's own addresses (again) to its device.
     ///
     /// # Errors
     /// The kernel's words.
@@ -111,7 +110,7 @@ impl<H: Host> Executor<H> {
         }
     }
 
-    /// Takes some of the virtual host's own addresses down.
+    /// Removes some of the virtual host's own addresses.
     pub(in crate::engine) fn release_addresses(
         &self,
         vhost: &Name,
@@ -127,14 +126,14 @@ impl<H: Host> Executor<H> {
                 dev: dev.clone(),
                 ip: address.ip,
             };
-            // What cannot be taken down stays in the ledger, and goes with the rest.
+            // What cannot be removed stays in the ledger, and is undone with the rest.
             if self.remove_leftover(dev, address) {
                 self.ledger.borrow_mut().settle(&owner, &resource);
             }
         }
     }
 
-    /// Takes down an address that was up before we began. False if that failed.
+    /// Removes an address that was up before we started. False if that failed.
     pub(in crate::engine) fn remove_leftover(&self, dev: &IfName, address: VirtualAddress) -> bool {
         let effect = Effect::AddressDelete {
             address,
@@ -155,11 +154,11 @@ impl<H: Host> Executor<H> {
         result.is_ok()
     }
 
-    /// Takes the virtual host's own addresses down, whoever else claims them, and says how many
-    /// could not be. Those stay in the ledger.
+    /// Removes the virtual host's own addresses, regardless of other claims, and returns how many
+    /// could not be removed. Those stay in the ledger.
     pub(in crate::engine) fn drop_addresses(&self, vhost: &Name) -> usize {
         let mut plan = self.ledger.borrow().undo_plan(vhost, Of::Daemon);
-        // What must not be held twice goes first, the way to its network after it.
+        // First the addresses, which must not be held twice, then the routes to their networks.
         plan.sort_by_key(|planned| !matches!(planned.resource, Resource::Address { .. }));
         let mut failed = 0;
         for planned in plan {
@@ -184,8 +183,8 @@ impl<H: Host> Executor<H> {
         failed
     }
 
-    /// Has an address that could not be taken down been taken away already, as by a kernel whose
-    /// IPv6 was switched off?
+    /// Whether an address that could not be removed is gone already, for example because IPv6 was
+    /// switched off.
     fn is_gone(&self, resource: &Resource) -> bool {
         let Resource::Address { dev, ip } = resource else {
             return false;
@@ -195,7 +194,7 @@ impl<H: Host> Executor<H> {
             .is_ok_and(|present| !present)
     }
 
-    /// Tells the neighbours once where the addresses are.
+    /// Announces the addresses to the neighbours once.
     pub(in crate::engine) fn announce(
         &self,
         vhost: &Name,
@@ -218,18 +217,18 @@ impl<H: Host> Executor<H> {
     }
 }
 
-/// How the daemon lets go of something of its own; `None` if another virtual host's claim stands
-/// above it.
+/// How the daemon releases something of its own; `None` if another virtual host's claim is above
+/// it.
 pub(in crate::engine) fn letting_go(undo: &Undo) -> Option<Effect> {
     match (&undo.resource, &undo.value, &undo.back_to) {
-        // Whoever else claims it: an address of ours goes when we are no longer master.
+        // Regardless of other claims, our addresses are removed when we are no longer master.
         (Resource::Address { dev, .. }, Value::Address(address), _) => {
             Some(Effect::AddressDelete {
                 address: *address,
                 dev: dev.clone(),
             })
         }
-        // Exactly ours, and no other way to the same network.
+        // Exactly our route, and not another one to the same network.
         (_, Value::Route(route), Some(Value::Absent)) => Some(Effect::RouteDelete(route.clone())),
         _ => undo.effect(),
     }

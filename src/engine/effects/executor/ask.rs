@@ -21,7 +21,7 @@ pub(in crate::engine) struct Behalf<'a> {
     pub(in crate::engine) grants: &'a Grants,
     /// What it may touch without a grant.
     pub(in crate::engine) own: Own<'a>,
-    /// Is it undone by itself when mastership ends?
+    /// Whether it is undone automatically when mastership ends.
     pub(in crate::engine) scoped: bool,
     /// What is left of the budget.
     pub(in crate::engine) left: Duration,
@@ -46,7 +46,7 @@ impl From<LedgerError> for AskError {
 }
 
 impl<H: Host> Executor<H> {
-    /// Does what a hook asked for, if it may.
+    /// Carries out what a hook asked for, if it may.
     ///
     /// # Errors
     /// The refusal or the failure, for the hook.
@@ -92,7 +92,7 @@ impl<H: Host> Executor<H> {
         let Some((resource, value)) = granted.effect().assigns() else {
             return Ok(self.host.perform(granted, behalf.left).await?);
         };
-        // One at a time for each resource: its ledger entry and its value must not drift apart.
+        // One at a time for each resource: its ledger entry and its value must stay consistent.
         let _turn = self.resource_locks.lock(&resource).await;
         if !behalf.scoped {
             return self.assign(behalf, granted, &resource, value).await;
@@ -135,8 +135,8 @@ impl<H: Host> Executor<H> {
         }
     }
 
-    /// The kernel shows some parameters in another form than they were written in (`01` as `1`).
-    /// What it shows is what we have to know again later.
+    /// The kernel shows some parameters in another form than they were written in (`01` as `1`). We
+    /// must be able to recognise later what it shows.
     async fn adopt_shown(&self, behalf: &Behalf<'_>, resource: &Resource) {
         if !matches!(resource, Resource::Sysctl { .. }) {
             return;
@@ -149,15 +149,15 @@ impl<H: Host> Executor<H> {
             .wanted(resource)
             .is_some_and(|wanted| *wanted != shown)
         {
-            // If it cannot be written it is not known after a crash, and left alone then.
+            // If that cannot be written, it is unknown after a crash, and left alone then.
             drop(ledger.claim(behalf.owner, resource, Value::Absent, shown));
             ledger.confirm(resource);
         }
     }
 
-    /// An effect failed. Its claim goes only where it is certain that nothing came of it: the host
-    /// refused it, and still has what was `shown` before. Otherwise half of it may have been done,
-    /// or may still be, and undoing what is not there is nothing.
+    /// An effect failed. Its claim is removed only if it certainly had no effect: the host refused
+    /// it, and still has what was `shown` before. Otherwise part of it may have been done, or may
+    /// still be done, and undoing what is not there does no harm.
     async fn retract(
         &self,
         behalf: &Behalf<'_>,
@@ -181,12 +181,13 @@ impl<H: Host> Executor<H> {
         }
         let mut ledger = self.ledger.borrow_mut();
         match earlier {
-            // If it cannot be written the failed value stays a possible one of ours, which is true.
+            // If that cannot be written, the failed value stays a possible value of ours, which is
+            // true.
             Some(earlier) => drop(ledger.claim(behalf.owner, resource, Value::Absent, earlier)),
             None => ledger.settle(behalf.owner, resource),
         }
-        // Claimed again, it may stand above the one that shows: then the host has another value of
-        // ours.
+        // Claimed again, it may be above the claim that is in effect: then the host has another
+        // value of ours.
         if ledger.wanted(resource) == Some(shown) {
             ledger.confirm(resource);
         }
@@ -218,7 +219,7 @@ impl<H: Host> Executor<H> {
         let mut ledger = self.ledger.borrow_mut();
         match &performed {
             Ok(_) => own.iter().for_each(|owner| ledger.settle(owner, resource)),
-            // Another virtual host may have noted a value that is to stay before.
+            // Another virtual host may already have recorded a value that is to stay.
             Err(_) => before
                 .into_iter()
                 .for_each(|before| ledger.withdraw(resource, before)),
@@ -227,7 +228,7 @@ impl<H: Host> Executor<H> {
         Ok(performed?)
     }
 
-    /// What the resource goes back to; only asked of the host if nobody holds it yet.
+    /// The value to which the resource reverts; the host is queried only if nothing holds it yet.
     async fn before(&self, resource: &Resource, limit: Duration) -> Result<Value, HostError> {
         if self.ledger.borrow().holds(resource) {
             return Ok(Value::Absent);

@@ -13,7 +13,7 @@ use crate::engine::vhost::node::Node;
 use crate::host::{Culprit, Host as _, clock, culprit};
 use crate::types::{IfName, Name, VirtualAddress};
 
-/// Who did it? That takes a look at every process, which is no work for the loop.
+/// Finds out who did it. That requires looking at every process, which the loop must not do itself.
 fn tell_put_back(vhost: Name, address: VirtualAddress, port: u32) {
     drop(tokio::task::spawn_blocking(move || {
         let Culprit { by, likely } = culprit(port);
@@ -22,7 +22,7 @@ fn tell_put_back(vhost: Name, address: VirtualAddress, port: u32) {
 }
 
 impl<E: Environment> Engine<E> {
-    /// A hook put up an address of its virtual host: the neighbours hear of it at once.
+    /// A hook added an address of its virtual host: it is announced to the neighbours at once.
     pub(super) fn announce_appeared(&self, link: u32, ip: IpAddr) {
         let Some(port) = self
             .interfaces
@@ -45,8 +45,8 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// A renewal may be quicker than the news that somebody removed an address, and brings it back
-    /// as well.
+    /// A renewal may come before the notification that an address was removed, and restores it as
+    /// well.
     pub(super) fn tell_renewed(&self, link: u32, removed: VirtualAddress, by: u32) {
         let Some(port) = self
             .interfaces
@@ -55,8 +55,8 @@ impl<E: Environment> Engine<E> {
         else {
             return;
         };
-        // Leased addresses are host addresses; one with another prefix we may have changed
-        // ourselves.
+        // Leased addresses are host addresses; an address with another prefix may have been changed
+        // by ourselves.
         if removed.prefix != removed.family().host_prefix() {
             return;
         }
@@ -81,8 +81,8 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// Somebody removed an address, by the netlink socket with this number: if it is ours and we
-    /// are master, it comes back.
+    /// An address was removed through the netlink socket with this number: if it is ours and we are
+    /// master, it is restored.
     pub(in crate::engine) fn put_back(&mut self, link: u32, ip: IpAddr, by: u32) {
         let Some(port) = self
             .interfaces
@@ -94,7 +94,7 @@ impl<E: Environment> Engine<E> {
         if !port.is_up() {
             return;
         }
-        // What is refused has its own pace.
+        // Refused addresses are retried on their own schedule.
         let wanted = |node: &Node<E::Host>| {
             node.holdable()
                 .find(|address| address.ip == ip)
@@ -105,8 +105,8 @@ impl<E: Environment> Engine<E> {
             .iter()
             .filter(|member| self.nodes.get(**member).and_then(wanted).is_some());
         let (dev, members): (_, Vec<VhostId>) = (port.name.clone(), members.copied().collect());
-        // The kernel is asked only of what somebody here misses: it lists all of the interface's
-        // addresses.
+        // The kernel is queried only if an address is missed here, since it lists all addresses of
+        // the interface.
         if members.is_empty() || self.present(&dev, ip) {
             return;
         }
@@ -118,7 +118,7 @@ impl<E: Environment> Engine<E> {
                 continue;
             };
             let vhost = node.spec.name.clone();
-            // It went by itself: the lateness check decides, not this.
+            // It expired: the lateness check decides about that.
             let now = clock::now();
             if node.expired(now).is_some() || !node.put_back.may(now) {
                 continue;
@@ -171,14 +171,14 @@ impl<E: Environment> Engine<E> {
         if held.is_empty() {
             return;
         }
-        // All in one look: with hundreds of virtual hosts, one for each would be one too many.
+        // One query for all: with hundreds of virtual hosts, one query for each would be too many.
         if let Ok(there) = self.shared.executor.host().addresses_on(&port.name) {
             for found in there {
                 held.remove(&found.address.ip);
             }
         }
         for ip in held {
-            // Who did it went by unheard.
+            // The event that says who did it was lost.
             self.put_back(link, ip, 0);
         }
     }

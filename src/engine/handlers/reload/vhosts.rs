@@ -14,7 +14,7 @@ use crate::proto::{self, Input};
 use crate::types::Timestamp;
 
 impl Engine {
-    /// Lets a virtual host go that the configuration no longer has: addresses down, bow-out, hooks,
+    /// Removes a virtual host that is no longer in the configuration: addresses, bow-out, hooks,
     /// undoing.
     pub(super) fn remove(&mut self, index: VhostId, changes: &mut Vec<String>, now: Timestamp) {
         self.handle(index, Input::Shutdown, now);
@@ -31,7 +31,7 @@ impl Engine {
                 .instance
                 .release_vhost(&node.spec.interface, node.spec.vhid);
             let queue = node.queue;
-            // What its hooks still have to do, they do by themselves.
+            // Its hooks finish independently.
             let departing = Rc::clone(&self.departing);
             tokio::task::spawn_local(async move {
                 queue.settled().await;
@@ -40,8 +40,8 @@ impl Engine {
         }
     }
 
-    /// Takes the locks of all virtual hosts that are new; if somebody has one of them, none, and
-    /// who it is.
+    /// Takes the locks of all new virtual hosts; if another process has one of them, takes none,
+    /// and reports which process.
     pub(super) fn lock_added(&mut self, config: &Config) -> Vec<String> {
         let run_dir = &self.config.daemon.run_dir;
         let ours = |spec: &config::Vhost| {
@@ -65,7 +65,7 @@ impl Engine {
         problems
     }
 
-    /// Adds a virtual host, whose lock is ours already unless one of the same number was just
+    /// Adds a virtual host. Its lock is ours already, unless one with the same vhid was just
     /// removed.
     pub(super) fn add(&mut self, spec: &config::Vhost, changes: &mut Vec<String>) {
         if let Err(error) = self
@@ -117,8 +117,8 @@ impl Engine {
         }
     }
 
-    /// Changes a virtual host with the least disturbance: its state stays, and what is not named
-    /// does not change.
+    /// Changes a virtual host with the least disturbance: its state is kept, and only what differs
+    /// is changed.
     pub(super) fn change(
         &mut self,
         index: VhostId,
@@ -164,7 +164,7 @@ impl Engine {
             self.sort_out(index, &there, When::Later);
             self.look_elsewhere(index);
         }
-        // Addresses that could not be put up have left a follow-up.
+        // Addresses that could not be added have left a follow-up.
         self.flush(index, now);
     }
 }

@@ -15,7 +15,7 @@ use crate::types::Name;
 pub(in crate::engine) fn role(source: &HookSource, memory_bytes: u64) -> Role {
     match &source.native {
         None => Role::Runner { memory_bytes },
-        // The code is there as it comes, and once more where it runs.
+        // The code is in memory as received, and once more where it runs.
         Some(native) => Role::WasmRunner {
             memory_bytes: memory_bytes.saturating_add(2 * native.code.len() as u64),
         },

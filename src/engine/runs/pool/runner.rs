@@ -50,8 +50,8 @@ impl Runner {
         }
     }
 
-    /// Runs one entry point. In virtual time the run's time is what the clock says: the machine
-    /// that plays it may be busy.
+    /// Runs one entry point. In virtual time the run's duration is taken from the virtual clock,
+    /// since the real machine may be busy.
     ///
     /// # Errors
     /// [`HookError`]: whatever the hook did, as a value.

@@ -13,7 +13,7 @@ use crate::hooks::{EntryPoint, HookEvent};
 use crate::host::{Host, clock};
 
 impl<H: Host + 'static> Queue<H> {
-    /// Asks one hook for its health, beside whatever else runs.
+    /// Checks one hook's health, in parallel to other runs.
     pub(in crate::engine) fn begin_check(
         self: &Rc<Self>,
         hook: Rc<Pool>,

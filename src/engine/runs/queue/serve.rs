@@ -35,7 +35,7 @@ struct Turn {
 
 impl<H: Host + 'static> Queue<H> {
     pub(super) async fn serve(self: Rc<Self>) {
-        // What dead processes left is undone before the first hook.
+        // What dead processes left behind is undone before the first hook.
         self.shared.executor.recovered().await;
         loop {
             if let Some(work) = self.next() {
@@ -71,8 +71,8 @@ impl<H: Host + 'static> Queue<H> {
 
     async fn serve_job(&self, job: Job, undo: Option<u64>) {
         let leaving = job.event.entry == EntryPoint::OnBackup;
-        // Leftovers of the mastership before a new one are undone first, as far as they can be: a
-        // master must not wait for what may never work. When leaving, the hook goes first.
+        // Before a new mastership, effects of the previous one are undone as far as possible: a
+        // master must not wait for what may never work. When leaving, the hook runs first.
         if let Some(mark) = undo.filter(|_| !leaving) {
             self.undo_once(mark).await;
         }
@@ -147,8 +147,9 @@ impl<H: Host + 'static> Queue<H> {
         _ = told.send(applied);
     }
 
-    /// Runs the hooks of one entry point: in list order going up, in reverse going down. Up, the
-    /// first failure ends the list; down, every hook gets its chance.
+    /// Runs the hooks of one entry point: in list order on becoming master, in reverse order on
+    /// ceasing to be. In the first case the first failure stops the list; in the second every hook
+    /// is run.
     async fn run_list(&self, event: &HookEvent, ticket: u64) -> Result<(), Failure> {
         let down = matches!(
             event.entry,
@@ -191,8 +192,8 @@ impl<H: Host + 'static> Queue<H> {
         first
     }
 
-    /// Waits for this hook's turn, which takes nothing of the run's time. `None` if a newer state
-    /// came first.
+    /// Waits for this hook's turn, which does not count against the run's time. `None` if a newer
+    /// state came first.
     async fn turn(&self, hook: &Rc<Pool>, event: &HookEvent, ticket: u64) -> Option<Turn> {
         let lets_go = lets_go(event.entry, event.initial);
         let begin = clock::now();
@@ -212,8 +213,8 @@ impl<H: Host + 'static> Queue<H> {
         })
     }
 
-    /// A newer state came before the hook's turn. If no other has heard of this one, the next is
-    /// told so.
+    /// A newer state came before the hook's turn. If no hook was called for this state, the next
+    /// call reports it as missed.
     fn passed_over(&self, event: &HookEvent, told: bool) -> HookError {
         if !told && event.entry != EntryPoint::OnPeerClaim {
             self.slots.borrow_mut().missed += event.missed + 1;
@@ -321,7 +322,7 @@ impl<H: Host + 'static> Queue<H> {
         }
     }
 
-    /// Undoes what the hooks claimed before the mark; tries again, ever more seldom, until it is
+    /// Undoes what the hooks claimed before the mark, and retries at growing intervals until it is
     /// done or a new state comes.
     async fn undo(&self, mark: u64, ticket: u64) {
         let mut backoff = Backoff::default();
