@@ -1,7 +1,7 @@
-//! The clock that everything is timed by, and the only place that waits for it.
+//! The clock used for all timing, and the only place that waits for it.
 //!
-//! A simulation has a clock of its own: while a [`Virtual`] lives, everything that happens on its
-//! thread happens in its time, which moves only when it is told to.
+//! A simulation has its own clock: while a [`Virtual`] exists, everything on its thread happens in
+//! virtual time, which moves only on request.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ thread_local! {
     static RESTED: Rc<Notify> = Rc::new(Notify::new());
 }
 
-/// Who waits for the virtual clock, by the time and in order of arrival.
+/// Tasks that wait for the virtual clock, by time and in order of arrival.
 type Sleepers = BTreeMap<(Timestamp, u64), (Waker, Option<Id>)>;
 
 /// Now, on `CLOCK_BOOTTIME`: it goes on while the machine sleeps.
@@ -54,7 +54,7 @@ pub fn awake() -> Option<Duration> {
         .map(Duration::from)
 }
 
-/// In virtual time, tells whoever moves the clock that somebody came to rest.
+/// In virtual time, notifies the driver of the clock that something came to rest.
 pub fn rest() {
     if is_virtual() {
         RESTED.with(|rested| rested.notify_one());
@@ -132,7 +132,7 @@ pub fn wall_ms() -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Does nothing for so long.
+/// Sleeps for this long.
 pub async fn sleep(length: Duration) {
     match VIRTUAL.get() {
         None => tokio::time::sleep(length).await,
@@ -146,8 +146,8 @@ pub async fn sleep(length: Duration) {
     }
 }
 
-/// In virtual time, waits for its turn among the tasks that want to do something at this instant;
-/// in real time not at all.
+/// In virtual time, waits for its turn among the tasks that are to run at this time; in real time,
+/// does not wait.
 pub async fn turn() {
     if let Some(now) = VIRTUAL.get()
         && tokio::task::try_id().is_some()
@@ -176,15 +176,15 @@ impl Virtual {
         Self { _here: PhantomData }
     }
 
-    /// Moves the clock. Whoever slept until then still has to be woken, one after the other: see
+    /// Moves the clock. Sleepers that are due still have to be woken, one after the other: see
     /// [`Self::wake_one`].
     pub fn advance(&self, to: Timestamp) {
         VIRTUAL.set(Some(to));
     }
 
-    /// Wakes the first sleeper that is due: by its time, then by the rank of its task, then by
-    /// arrival. So what happens at one instant happens in one order, whichever process was quicker.
-    /// True if there was one: it has yet to run.
+    /// Wakes the first sleeper that is due: by time, then by the rank of its task, then by arrival.
+    /// So events at the same time happen in a fixed order, whichever process was quicker. True if
+    /// there was one; it has yet to run.
     pub fn wake_one(&self, rank: impl Fn(Option<Id>) -> usize) -> bool {
         let now = now();
         let first = SLEEPERS.with_borrow_mut(|sleepers| {
@@ -217,7 +217,7 @@ impl Virtual {
 }
 
 impl Virtual {
-    /// Lays it aside, with all who sleep by it: another may be started, or resumed.
+    /// Sets the clock aside, with all its sleepers, so that another one can be started or resumed.
     #[must_use]
     pub fn pause(self) -> Paused {
         let now = now();
@@ -228,7 +228,7 @@ impl Virtual {
     }
 }
 
-/// A virtual clock that was laid aside: nobody may run whose time it is.
+/// A virtual clock that was set aside: its tasks must not run.
 #[derive(Debug)]
 pub struct Paused {
     now: Timestamp,

@@ -1,12 +1,12 @@
-//! Who removed an address: what the kernel says, what is likely, and nothing more.
+//! Finds out who removed an address: what the kernel says, and what is likely.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
 use crate::process::Process;
 
-/// Process names (as the kernel cuts them, at 15 bytes), and what people call them: who takes it
-/// upon himself to manage addresses.
+/// Programs that manage addresses on their own initiative: process names (truncated by the kernel
+/// to 15 bytes), and the usual names.
 const KNOWN: [(&str, &str); 11] = [
     ("systemd-network", "systemd-networkd"),
     ("NetworkManager", "NetworkManager"),
@@ -21,17 +21,17 @@ const KNOWN: [(&str, &str); 11] = [
     ("keepalived", "keepalived"),
 ];
 
-/// What can be said of whoever changed something.
+/// What is known about who changed something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Culprit {
-    /// In words. A name stands here only with what it rests on.
+    /// A description. It contains a name only together with the evidence.
     pub by: String,
-    /// Programs running here now that do such things: no evidence, but where to look.
+    /// Programs running here that do such things: not evidence, but a hint.
     pub likely: Vec<&'static str>,
 }
 
-/// Who did what the kernel says the netlink socket with this number did. For a log message, not for
-/// a decision: reads the names of all processes once.
+/// Who made the change that the kernel attributes to the netlink socket with this number. For a log
+/// message, not for a decision: reads the names of all processes once.
 ///
 /// The number of a process's first such socket is that of the process, seen from its own process
 /// namespace; any other number may be chosen.

@@ -6,7 +6,7 @@ use nix::unistd::{gethostname, sethostname};
 use crate::effect::Outcome;
 use crate::host::HostError;
 
-/// Linux takes no longer one (`__NEW_UTS_LEN`).
+/// The longest name that Linux accepts (`__NEW_UTS_LEN`).
 const LONGEST: usize = 64;
 
 /// The host name of this UTS namespace.

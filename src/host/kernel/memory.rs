@@ -1,8 +1,8 @@
-//! Giving back memory that only the start needed.
+//! Releases memory that was needed only during the start.
 //!
-//! Reading a command line and a configuration touches much of the program that is never used again,
-//! and leaves the heap full of holes. Nothing but the start may call this: later, what is given
-//! back would have to be read again at the moment of a takeover.
+//! Parsing a command line and a configuration touches many pages of the program that are never used
+//! again, and fragments the heap. This may be called only during the start: later, released pages
+//! would have to be read again at the moment of a takeover.
 #![expect(
     unsafe_code,
     reason = "the kernel's and the allocator's advice have no safe form"

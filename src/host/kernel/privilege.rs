@@ -1,5 +1,5 @@
-//! Capabilities: which are there, and giving up the rest. Call before any thread is started: they
-//! belong to threads, not to processes.
+//! Capabilities: checks them, and drops those that are not needed. Call this before any thread is
+//! started: capabilities belong to threads, not to processes.
 
 use std::path::PathBuf;
 
@@ -54,7 +54,7 @@ impl Privileges {
         })
     }
 
-    /// What the engine needs and has not, by name; empty if all is well.
+    /// The names of capabilities that the engine needs but lacks; empty if all is well.
     #[must_use]
     pub fn missing(&self) -> Vec<&'static str> {
         ENGINE
@@ -85,7 +85,7 @@ impl Privileges {
     }
 }
 
-/// Keeps what the engine needs, gives up all else for ever, for children as well.
+/// Keeps what the engine needs, and permanently drops everything else, for children as well.
 ///
 /// # Errors
 /// [`HostError`] with the kernel's words.
@@ -115,7 +115,8 @@ pub const OWN_UIDS: (u32, u32) = (
     crate::sandbox::FIRST_UID + crate::sandbox::UIDS,
 );
 
-/// Could the engine become another user? That takes root, and a keeper that can still end it then.
+/// Whether the engine can become another user. That requires root, and a keeper that can still kill
+/// it afterwards.
 ///
 /// # Errors
 /// Why not.

@@ -14,10 +14,10 @@ use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Typ
 use super::sys;
 use crate::types::MacAddr;
 
-/// Small on purpose: what waits in the buffer is old, and old advertisements are wrong ones. But a
-/// frame of every vhid in both families finds room, at the kilobyte or less that each counts as: a
-/// peer that goes says so for all at once, and what is lost of that is a takeover some seconds
-/// later. It is also all that the kernel gives by default.
+/// Small on purpose: what is queued in the buffer is old, and old advertisements are misleading.
+/// But there is room for a frame of every vhid in both families, at up to a kilobyte each: a peer
+/// that leaves sends bow-outs for all of them at once, and each lost one delays a takeover by
+/// seconds. It is also the kernel's default limit.
 const RECEIVE_BUFFER: usize = 208 * 1024;
 
 /// Why a packet socket could not be opened.

@@ -1,4 +1,4 @@
-//! The engine's end.
+//! The engine's end of the helper's socket.
 
 use std::collections::HashMap;
 use std::io;
@@ -20,7 +20,7 @@ use super::{
 use crate::frame::{self, FrameError, Inbox};
 use crate::host::HostError;
 
-/// Messages that wait until the helper reads on: a request and a cancellation for each call.
+/// The length of the queue of messages to the helper: a request and a cancellation for each call.
 const QUEUE: usize = 2 * REQUEST_LIMIT;
 
 /// Processes that the helper starts at one time.
@@ -32,8 +32,8 @@ pub struct HelperClient {
     out: mpsc::Sender<Vec<u8>>,
     pending: Arc<Mutex<Pending>>,
     ended: Arc<Notify>,
-    /// Places for calls that start a process, and for all others: a thousand virtual hosts that
-    /// undo something at once shall not be a thousand processes.
+    /// Permits for calls that start a process, and for all others: a thousand virtual hosts that
+    /// undo something at once must not become a thousand processes.
     processes: Semaphore,
     others: Semaphore,
 }
@@ -43,7 +43,7 @@ pub struct HelperClient {
 struct Pending {
     last: u64,
     waiting: HashMap<u64, oneshot::Sender<Result<HelperReply, HostError>>>,
-    /// Why there will be no answer any more.
+    /// Why there will be no more answers.
     dead: Option<String>,
 }
 
@@ -68,8 +68,8 @@ impl HelperClient {
         Self::start(stream, duty, None)
     }
 
-    /// As [`Self::new`], for undoing what dead processes left: the helper only puts back what
-    /// helpers wrote down below this directory, whatever stands in the ledgers.
+    /// As [`Self::new`], for undoing what dead processes left: the helper only restores what
+    /// helpers recorded below this directory, whatever the ledgers say.
     ///
     /// # Errors
     /// As [`Self::new`].
@@ -104,13 +104,13 @@ impl HelperClient {
         })
     }
 
-    /// Is the helper still there, as far as is known?
+    /// Whether the helper is still running, as far as is known.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         locked(&self.pending).dead.is_none()
     }
 
-    /// Waits for its end, and tells why it came.
+    /// Waits for its end, and returns the reason.
     pub async fn ended(&self) -> String {
         loop {
             let told = self.ended.notified();
@@ -121,9 +121,8 @@ impl HelperClient {
         }
     }
 
-    /// Has the helper do something within `limit`, once others have ended whom it works for
-    /// already: that may take as long again. Dropping the future cancels it: what was started is
-    /// ended.
+    /// Has the helper do something within `limit`, after earlier calls have finished, which may
+    /// take as long again. Dropping the future cancels the call: what was started is ended.
     ///
     /// # Errors
     /// [`HostError`]: what the helper said; `EPIPE` if the helper is gone; `ETIMEDOUT` if the
@@ -204,7 +203,7 @@ impl Drop for Entry<'_> {
         if unanswered
             && let Ok(cancel) = frame::encode(&ToHelper::Cancel { id: self.id }, MESSAGE_LIMIT)
         {
-            // Full: then it does not listen, and will be ended.
+            // The queue is full: the helper does not read, and will be ended.
             let _ = self.client.out.try_send(cancel);
         }
     }
@@ -212,7 +211,7 @@ impl Drop for Entry<'_> {
 
 async fn write(mut writer: OwnedWriteHalf, mut queue: mpsc::Receiver<Vec<u8>>) {
     while let Some(message) = queue.recv().await {
-        // The reader sees the end as well, and tells.
+        // The reader notices the end as well, and reports it.
         if writer.write_all(&message).await.is_err() {
             return;
         }

@@ -1,8 +1,8 @@
-//! What the helper does for an engine: what the configuration grants, which it has from its own
-//! reading of the file, and putting back what was there before.
+//! What the helper does for an engine: what the configuration grants, which it reads itself, and
+//! restoring previous values.
 //!
-//! The engine has a gate of its own, before the ledger, and tells hooks why they are refused. This
-//! one is for an engine that somebody else has taken over.
+//! The engine has its own gate, before the ledger, and tells hooks why they are refused. This gate
+//! protects against an engine that has been compromised.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -26,17 +26,18 @@ pub struct Terms {
     pub scripts: Vec<CommandLine>,
     /// Who starts services.
     pub services: Option<ServiceBackend>,
-    /// The directory in which helpers write down what there was before a granted change.
+    /// The directory in which helpers record previous values before a granted change.
     pub records: PathBuf,
-    /// The file in it that is this daemon's.
+    /// This daemon's file in it.
     pub name: String,
-    /// Where ledgers are, in directories of their instances: what one refers to is kept.
+    /// Where ledgers are, in directories of their instances: records that a ledger refers to are
+    /// kept.
     pub ledgers: [PathBuf; 2],
 }
 
 impl Terms {
-    /// What a helper for this must be able to do, apart from what is still to be put back; `None`
-    /// if nothing is granted that needs one.
+    /// What a helper for this must be able to do, apart from what is still to be restored; `None`
+    /// if nothing that is granted needs one.
     #[must_use]
     pub fn duty(&self) -> Option<Duty> {
         let commands = |grants: &Grants| {
@@ -51,7 +52,7 @@ impl Terms {
             .then_some(Duty::Settings)
     }
 
-    /// Are services started by scripts, which may need anything?
+    /// Whether services are started by scripts, which may need any privilege.
     fn by_script(&self) -> bool {
         self.services.and_then(ServiceBackend::script).is_some()
     }
@@ -60,9 +61,9 @@ impl Terms {
 /// Why something may be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Right {
-    /// It is granted: what it changes is to be remembered.
+    /// It is granted: the previous value must be recorded.
     Granted,
-    /// It was so before, or whoever asks needs no grant.
+    /// It restores a previous value, or the caller needs no grant.
     Free,
 }
 
@@ -74,9 +75,9 @@ fn now() -> SystemTime {
 /// Judges each request.
 #[derive(Debug)]
 pub(super) enum Gate {
-    /// A command of the operator's own: it asks for nothing that he could not do himself.
+    /// For a command run by an operator, who could do the same directly.
     Open,
-    /// For `carpd cleanup`: nothing but putting back.
+    /// For `carpd cleanup`: only restoring.
     Undo(Records),
     /// For an engine.
     Held(Box<Terms>, Mutex<Records>),
@@ -108,7 +109,7 @@ impl Gate {
         }
     }
 
-    /// May this be done? Reads the records if it is not granted.
+    /// Whether this may be done. Reads the records if it is not granted.
     ///
     /// # Errors
     /// `EPERM`: it is refused.
@@ -133,8 +134,8 @@ impl Gate {
         }
     }
 
-    /// Writes down what there is before a granted change, so that it may be put back, whoever asks
-    /// for it and when.
+    /// Records the previous value before a granted change, so that it may be restored later,
+    /// whoever asks for that.
     pub(super) fn remember(
         &self,
         right: Right,
@@ -149,7 +150,7 @@ impl Gate {
                 .unwrap_or_else(PoisonError::into_inner)
                 .put_back(resource);
         }
-        // What cannot be read cannot be put back either.
+        // What cannot be read cannot be restored either.
         if let Ok(there) = there() {
             records
                 .lock()
@@ -190,7 +191,7 @@ impl Terms {
                 key: key.clone(),
                 value: value.clone(),
             }),
-            // Who may write or remove it has to know what was there.
+            // Writing or removing it requires knowing its previous content.
             HelperOp::ReadFile { path } | HelperOp::FindFile { path } => {
                 any(&|grants| grants.file.iter().any(|grant| grant.path == *path))
             }
@@ -198,7 +199,7 @@ impl Terms {
                 path: path.clone(),
                 content: content.clone(),
             }),
-            // Only what was there before: no grant says it.
+            // Only previous content may be restored, which no grant covers.
             HelperOp::RestoreFile { .. } => false,
             HelperOp::RemoveFile { path } => effect(Effect::FileRemove { path: path.clone() }),
             HelperOp::Run { argv } => {
@@ -239,7 +240,7 @@ impl Terms {
 }
 
 impl HelperOp {
-    /// What it sets to what, if that can be put back.
+    /// The resource and the value that it sets, if that can be restored.
     fn assigns(&self) -> Option<(Resource, Value)> {
         Some(match self {
             Self::SetHostname { name } => (Resource::Hostname, Value::Text(name.clone())),
@@ -276,7 +277,7 @@ impl HelperOp {
         })
     }
 
-    /// What it looks at, without changing it.
+    /// The resource that it reads without changing it.
     fn looks_at(&self) -> Option<Resource> {
         Some(match self {
             Self::ReadParameter { key } => Resource::Sysctl { key: key.clone() },

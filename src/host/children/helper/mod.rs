@@ -1,10 +1,9 @@
-//! The helper: a process of its own for what needs more than the engine's two capabilities.
+//! The helper: a separate process for what needs more than the engine's two capabilities.
 //!
-//! It does what the engine sends, if the configuration grants it or it puts back what was there
-//! before (`gate`). It has the grants from its own reading of the file, so an engine that somebody
-//! has taken over gets no more from it. Without [`Duty::Commands`] it keeps four capabilities.
-//! Command lines and init scripts start daemons that may need anything, so with them it keeps all
-//! that it was given.
+//! It does what the engine asks if the configuration grants it, or if it restores a previous value
+//! (`gate`). It reads the grants from the file itself, so a compromised engine cannot get more from
+//! it. Without [`Duty::Commands`] it keeps four capabilities. Command lines and init scripts start
+//! daemons that may need any capability, so with them it keeps everything it was given.
 
 mod client;
 mod gate;
@@ -25,24 +24,25 @@ use crate::host::HostError;
 use crate::host::services::manager::ServiceBackend;
 pub use crate::host::services::spawn::CommandLine;
 
-/// Tells a helper that its configuration is not in use any more. Nobody sends this to a group of
-/// processes, and one that does not expect it takes no notice.
+/// Tells a helper that its configuration is no longer in use. This signal is not sent to process
+/// groups, and is ignored by default.
 pub const RETIRE: nix::sys::signal::Signal = nix::sys::signal::Signal::SIGURG;
 
 /// The largest message: a file with its attributes and some room.
 const MESSAGE_LIMIT: usize = crate::host::services::files::FILE_LIMIT + 64 * 1024;
 
-/// Requests at one time; more are refused.
+/// The limit for simultaneous requests; more are refused.
 const REQUEST_LIMIT: usize = 256;
 
-/// The longest that a request may take, whatever limit comes with it: as long as a hook may run.
+/// The longest time that a request may take, whatever limit it contains: as long as a hook may run.
 const LIMIT_MAX: Duration = Duration::from_hours(1);
 
-/// Beyond its own limit, what a request may need until a child is killed and its answer is here.
+/// The additional time that a request may need, beyond its own limit, until a child is killed and
+/// its answer has arrived.
 const ANSWER_MARGIN: Duration =
     crate::host::services::spawn::GRACE.saturating_add(Duration::from_secs(1));
 
-/// What the helper is for, and so which capabilities it keeps.
+/// The purpose of the helper, which determines the capabilities that it keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Duty {
     /// Host name, kernel parameters, files.
@@ -61,7 +61,7 @@ impl Duty {
         }
     }
 
-    /// What a helper must be able to do to put this back; `None` if none is needed.
+    /// What a helper must be able to do to restore this; `None` if none is needed.
     #[must_use]
     pub const fn to_put_back(resource: &Resource, services_need_helper: bool) -> Option<Self> {
         match resource {
@@ -91,17 +91,17 @@ pub enum HelperOp {
     WriteParameter { key: String, value: String },
     /// Read a file.
     ReadFile { path: String },
-    /// Read a file with all that it takes to put it back.
+    /// Read a file with everything needed to restore it.
     FindFile { path: String },
     /// Write a file, all or nothing.
     WriteFile { path: String, content: Vec<u8> },
-    /// Put a file back as it was found, all or nothing.
+    /// Restore a file as it was found, all or nothing.
     RestoreFile { path: String, found: FoundFile },
     /// Remove a file.
     RemoveFile { path: String },
     /// Run a command line.
     Run { argv: Vec<String> },
-    /// Run a script of the operator's, when none of the same `turn` runs any more.
+    /// Run an operator's script, when no other one with the same `turn` is running.
     Script { turn: String, line: CommandLine },
     /// Act on a service.
     Service {
@@ -117,7 +117,7 @@ pub enum HelperOp {
 }
 
 impl HelperOp {
-    /// Does it start another program?
+    /// Whether it starts another program.
     const fn starts_process(&self) -> bool {
         match self {
             Self::Run { .. }
@@ -159,7 +159,7 @@ enum ToHelper {
     /// First.
     Hello {
         duty: Duty,
-        /// Only put back what stands in the records of this directory.
+        /// Only restore what is in the records in this directory.
         undo: Option<PathBuf>,
     },
     Request {
@@ -167,7 +167,7 @@ enum ToHelper {
         limit: Duration,
         op: HelperOp,
     },
-    /// Nobody waits for this request any more.
+    /// This request is no longer waited for.
     Cancel { id: u64 },
 }
 

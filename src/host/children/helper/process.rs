@@ -37,12 +37,12 @@ use crate::keyed_locks::KeyedLocks;
 /// Threads for files; a dead network file system may hold some.
 const FILE_THREADS: usize = 16;
 
-/// An answer that nobody reads for so long is dropped. An engine in good order has never asked for
-/// more than there is room for.
+/// An answer that is not read for this long is dropped. A working engine never has more requests
+/// than there is room for.
 const UNREAD: Duration = Duration::from_secs(2);
 
-/// The helper: serves the socket that is its stdin until the other end closes it. Without terms it
-/// does all that it is asked: then who asks is a command of the operator's own.
+/// The helper: serves the socket on its standard input until the other end closes it. Without terms
+/// it does everything it is asked, since it then serves a command run by an operator.
 #[must_use]
 pub fn main(terms: Option<Terms>) -> ExitCode {
     let served = runtime().and_then(|runtime| {
@@ -73,9 +73,9 @@ fn connect() -> io::Result<UnixStream> {
     UnixStream::from_std(stream)
 }
 
-/// The spawner has blocked these signals, so that one to the whole group does not end the helper
-/// before its work is done. Children would inherit that and could not be ended: so take the
-/// signals, and drop them. A handler, unlike ignoring, is not inherited.
+/// The keeper has blocked these signals, so that one sent to the whole group does not end the
+/// helper before its work is done. Children would inherit the block and could not be ended, so the
+/// helper catches the signals and drops them. A handler, unlike ignoring, is not inherited.
 fn take_signals() -> io::Result<()> {
     for kind in [
         SignalKind::terminate(),
@@ -91,7 +91,7 @@ fn take_signals() -> io::Result<()> {
 async fn serve(stream: UnixStream, mut gate: Gate) -> io::Result<()> {
     take_signals()?;
     let mut retire = signal(SignalKind::from_raw(RETIRE as i32))?;
-    // Before it reads what an engine says, if it needs no more whatever that is.
+    // Before it reads any request, if it needs no more privileges whatever is requested.
     let settled = gate.duty() == Duty::Settings;
     if settled {
         confine()?;
@@ -121,9 +121,8 @@ async fn serve(stream: UnixStream, mut gate: Gate) -> io::Result<()> {
     work(reader, inbox, writer, at_work, retire).await
 }
 
-/// Answers until the other end closes the socket, or `retire` ends: then no order is taken any
-/// more. The other end may be an engine that somebody has taken over, so nothing here waits for it
-/// to read.
+/// Answers until the other end closes the socket, or `retire` ends: then no further request is
+/// accepted. The other end may be a compromised engine, so nothing here waits for it to read.
 async fn work(
     reader: OwnedReadHalf,
     inbox: Inbox,
@@ -141,7 +140,7 @@ async fn work(
     let mut retired = false;
     while !retired || !requests.is_empty() {
         let message = tokio::select! {
-            // What is asked for after the end of its time is not begun, however much of it waits.
+            // Requests whose time has expired are not started, however many are queued.
             biased;
             () = &mut retire, if !retired => {
                 retired = true;
@@ -169,7 +168,7 @@ async fn work(
                 running.insert(id, keep);
                 requests.spawn(answer(
                     id,
-                    // An engine that somebody has taken over may ask for any.
+                    // A compromised engine may ask for any limit.
                     limit.min(LIMIT_MAX),
                     op,
                     Arc::clone(&at_work),
@@ -179,7 +178,7 @@ async fn work(
             }
         }
     }
-    // Nobody waits any more: every child gets TERM, and its grace.
+    // Nothing is waited for any more: every child gets TERM, and its grace period.
     running.clear();
     while requests.join_next().await.is_some() {}
     Ok(())
@@ -198,8 +197,7 @@ fn cannot_take(retired: bool) -> HostError {
     }
 }
 
-/// On a task of its own: a message that has come in part is not to be lost when something else
-/// happens.
+/// On a separate task, so that a partly received message is not lost when something else happens.
 async fn receive(
     mut reader: OwnedReadHalf,
     mut inbox: Inbox,
@@ -223,8 +221,9 @@ fn confine() -> io::Result<()> {
     Ok(())
 }
 
-/// Waits for the turn, which lasts as long as what is given back. Who was cancelled may still be in
-/// his grace, or in the middle of a write: what comes after must find it done.
+/// Waits for the lock, which is held until the result is dropped. A cancelled request may still be
+/// in its grace period, or in the middle of a write, which must be finished before the next one
+/// starts.
 async fn take(
     turns: &KeyedLocks<String>,
     name: &str,
@@ -333,7 +332,7 @@ async fn perform(
             spawn::run(&argv, limit, cancelled).await?.output,
         )),
         HelperOp::Script { turn, line } => {
-            // Waiting for the one before is not the script's fault.
+            // Waiting for the previous script does not count against this one's time.
             let _turn = take(
                 turns,
                 &format!("script {turn}"),
@@ -399,7 +398,7 @@ impl AtWork {
         if let Some(script) = backend.script() {
             return manager::script::perform(script, unit, verb, limit, cancelled).await;
         }
-        // A job that nobody waits for is cancelled.
+        // A request that is no longer waited for is cancelled.
         tokio::select! {
             done = self.systemd.perform(unit, verb, limit) => done,
             () = &mut cancelled => Err(given_up(unit)),
@@ -430,7 +429,7 @@ fn given_up(unit: &str) -> HostError {
     }
 }
 
-/// As the ledger keeps it; an error if it cannot be told.
+/// The state as stored in the ledger; an error if it cannot be determined.
 fn running(state: UnitState) -> Result<Value, HostError> {
     match state {
         UnitState::Active | UnitState::Activating => Ok(Value::Running(true)),
@@ -476,8 +475,8 @@ async fn change_file(
         .map(HelperReply::Outcome)
 }
 
-/// File systems can hang, so they get a thread of their own and a limit. The turn ends with the
-/// work, not with our patience.
+/// File systems can hang, so they are accessed on a separate thread with a time limit. The lock is
+/// released when the work is done, not when we stop waiting.
 async fn blocking<T: Send + 'static>(
     limit: Duration,
     turn: OwnedMutexGuard<()>,

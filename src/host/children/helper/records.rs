@@ -1,5 +1,5 @@
-//! What there was before granted changes: only that may be put back without a grant. The helper
-//! writes it down itself, since the ledger is the engine's.
+//! Records of previous values before granted changes: only those may be restored without a grant.
+//! The helper keeps them itself, since the engine controls the ledger.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsStr;
@@ -16,13 +16,13 @@ use crate::record::{MAGIC_LEN, whole};
 const MAGIC: [u8; MAGIC_LEN] = *b"carpdbf1";
 /// The largest file: some large files of hooks.
 const LIMIT: u64 = 64 << 20;
-/// The most files that are looked into, the newest: one for each daemon that ran here.
+/// The most files that are read, the newest ones: there is one for each daemon that ran here.
 const FILES_MAX: usize = 256;
-/// A file to which no ledger belongs any more is kept for so long since it was last written.
+/// A file without a ledger is kept for this long after it was last written.
 const KEPT: Duration = Duration::from_hours(30 * 24);
 /// A ledger, in an instance's directory.
 const LEDGER: &str = "ledger";
-/// Different values of one thing that are kept: the first one ever, and the newest.
+/// How many values are kept of one resource: the first one ever, and the newest.
 const VALUES_MAX: usize = 4;
 
 type Values = BTreeMap<Resource, VecDeque<Value>>;
@@ -34,7 +34,7 @@ pub(super) struct Records {
     own: Option<String>,
     /// Also what could not be written.
     values: Values,
-    /// What this helper itself has set: it is not what was there before.
+    /// Values that this helper itself has set, which are not previous values.
     ours: BTreeMap<Resource, Value>,
 }
 
@@ -53,8 +53,8 @@ impl Records {
         }
     }
 
-    /// Was this ever there, as far as anybody here remembers? Without a value: is anything
-    /// remembered of it?
+    /// Whether this value is recorded. Without a value: whether anything is recorded for the
+    /// resource.
     pub(super) fn has(&self, resource: &Resource, value: Option<&Value>) -> bool {
         let value = value.map(|value| timeless(value.clone()));
         let same = |known: &Value| value.as_ref().is_none_or(|value| value.looks_like(known));
@@ -63,17 +63,17 @@ impl Records {
                 .get(resource)
                 .is_some_and(|there| there.iter().any(same))
         };
-        // Other daemons died here, or the helper before this one has just written.
+        // Other daemons died here, or the previous helper has just written.
         known(&self.values) || files(&self.directory).any(|file| known(&read(&file)))
     }
 
-    /// Is anything remembered of such a thing?
+    /// Whether anything is recorded for such a resource.
     pub(super) fn any(&self, such: impl Fn(&Resource) -> bool) -> bool {
         self.values.keys().any(&such)
             || files(&self.directory).any(|file| read(&file).keys().any(&such))
     }
 
-    /// Writes down what is there before `next` takes its place, if it is news.
+    /// Records the current value before `next` replaces it, if it is not recorded yet.
     pub(super) fn remember(&mut self, resource: &Resource, there: Value, next: Value) {
         let there = timeless(there);
         let Some(name) = &self.own else { return };
@@ -99,7 +99,7 @@ impl Records {
             values.push_back(there);
         }
         if values.len() > VALUES_MAX {
-            // The first is what was there before any daemon.
+            // The first one is the value before any daemon changed it.
             values.remove(1);
         }
         if let Err(error) = write(&self.directory, &file, &self.values) {
@@ -107,10 +107,9 @@ impl Records {
         }
     }
 
-    /// Removes what nobody will ask for: files of daemons that left no ledger in these directories,
-    /// once they are old, and the oldest where there are more than are looked into. What is asked
-    /// for is what a ledger says; a daemon that lives writes its file again before it changes
-    /// anything.
+    /// Removes what is no longer needed: old files of daemons that have no ledger in these
+    /// directories, and the oldest files if there are more than are read. Only what a ledger lists
+    /// is ever restored; a running daemon writes its file again before it changes anything.
     pub(super) fn prune(&self, ledgers: &[&Path], now: SystemTime) {
         let referred = |file: &Path| {
             file.file_name()
@@ -136,14 +135,14 @@ impl Records {
         }
     }
 
-    /// It goes back to what it was: the next value that is found there is not of our making.
+    /// The resource is restored: the next value found there is not ours.
     pub(super) fn put_back(&mut self, resource: &Resource) {
         self.ours.remove(resource);
     }
 }
 
-/// A file's times do not matter here: with them every write would be news, and push out what there
-/// was first.
+/// Ignores a file's times: with them every write would be a new value, and would displace older
+/// ones.
 fn timeless(value: Value) -> Value {
     match value {
         Value::FoundFile(found) => Value::FoundFile(FoundFile {
@@ -155,8 +154,8 @@ fn timeless(value: Value) -> Value {
     }
 }
 
-/// Is there a ledger of the instance of this name, in whatever network namespace? Where that cannot
-/// be seen there may be one.
+/// Whether there is a ledger of the instance with this name, in any network namespace. True if that
+/// cannot be determined.
 fn has_ledger(directory: &Path, name: &OsStr) -> bool {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries.flatten(),
@@ -194,7 +193,8 @@ fn by_age(directory: &Path) -> Vec<(SystemTime, PathBuf)> {
     found
 }
 
-/// What cannot be read, is damaged or could be another user's work counts as nothing.
+/// A file that cannot be read, is damaged or could have been written by another user counts as
+/// empty.
 fn read(file: &Path) -> Values {
     let bytes = whole::read(file, MAGIC, LIMIT)
         .inspect_err(|error| warn!(%error, "Ignoring a record of a previous value"));

@@ -1,10 +1,9 @@
 //! HTTP workers: each makes one request of a hook, returns the answer, and ends.
 //!
-//! What a server answers is as hostile as anything on a wire, and the engine has rights; so another
-//! process speaks with it, one that has none and can reach nothing but a name server and that one
-//! port: that end is in `carpd-worker`. It is told once and answers once: one frame each way. Not
-//! waiting any longer is killing it, whatever it was doing. See
-//! docs/adr/0016-a-courier-for-each-request.md.
+//! A server's answer is as untrusted as any packet, and the engine is privileged. So a separate
+//! process talks to the server, which has no privileges and can reach only a name server and that
+//! one port; it is in `carpd-worker`. It gets one message and sends one. To stop waiting is to kill
+//! it, whatever it was doing. See docs/adr/0016-a-courier-for-each-request.md.
 
 mod certificates;
 
@@ -49,14 +48,14 @@ const ANSWER_MARGIN: Duration = Duration::from_millis(50);
 /// To the HTTP worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Order {
-    /// Refuse to go out without a full sandbox.
+    /// Refuse to make the request without a full sandbox.
     pub confined: bool,
     /// What for.
     pub request: OutgoingRequest,
     /// How long it may take.
     pub limit: Duration,
-    /// Certificates that are believed beside those of the system; a daemon's HTTP worker goes by
-    /// what the keeper says instead.
+    /// Certificates that are trusted in addition to the system's; a daemon's HTTP worker uses the
+    /// keeper's argument instead.
     pub ca_file: Option<PathBuf>,
 }
 
@@ -79,8 +78,8 @@ pub struct HttpWorker {
 }
 
 impl HttpWorker {
-    /// Behind this socket; `dismiss` ends the process and is called once nobody waits for it any
-    /// more.
+    /// An HTTP worker at the other end of this socket; `dismiss` ends the process, and is called on
+    /// drop.
     #[must_use]
     pub fn new(stream: StdStream, dismiss: impl FnOnce() + 'static) -> Self {
         Self {
@@ -138,8 +137,8 @@ impl HttpWorkers {
         }
     }
 
-    /// With the certificates of this file, as PEM, beside those that the system trusts. Each
-    /// HTTP worker reads it anew.
+    /// With the certificates in this PEM file, in addition to the system's. Each HTTP worker reads
+    /// it again.
     #[must_use]
     pub fn with_ca_file(self, ca_file: Option<PathBuf>) -> Self {
         Self { ca_file, ..self }
@@ -205,17 +204,17 @@ impl HttpWorkers {
 pub enum Trouble {
     /// The name cannot be looked up.
     Name,
-    /// Nobody takes connections there.
+    /// The connection was refused.
     Refused,
-    /// The way there is missing.
+    /// There is no route to it.
     Unreachable,
     /// It took too long.
     Timeout,
     /// No connection that could be trusted.
     Tls,
-    /// More came than may.
+    /// The answer is too large.
     TooLarge,
-    /// What came is no HTTP.
+    /// The answer is not HTTP.
     Protocol,
     /// The connection, or the HTTP worker, ended early.
     Lost,
