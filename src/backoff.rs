@@ -1,4 +1,4 @@
-//! Trying again, ever more seldom.
+//! Retrying at growing intervals.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! carpd, a CARP daemon for Linux whose transition hooks are sandboxed Lua scripts and WebAssembly
 //! components.
 //!
-//! Modules in reading order; each may use only what stands above it (`docs/ARCHITECTURE.md` has the
-//! table, `tests/it/tidy.rs` holds it).
+//! Modules in reading order; each may use only those above it (`docs/ARCHITECTURE.md` has the
+//! table, `tests/it/tidy.rs` checks it).
 
 // Without one of the two languages some of what they share has no user; it is not worth a condition
 // at each place.

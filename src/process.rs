@@ -18,7 +18,7 @@ const EXITING: u64 = 0x4;
 /// SIGKILL, as a bit of a set of signals.
 const KILLED: u64 = 1 << (libc::SIGKILL - 1);
 
-/// A process, as it was when it was looked at.
+/// A snapshot of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Process {
     /// Its number here.
@@ -27,7 +27,7 @@ pub struct Process {
     pub name: String,
     /// The letter of its state, as in proc(5).
     pub state: char,
-    /// The process that started it, or whoever looks after its children.
+    /// Its parent process.
     pub parent: u32,
     /// It was killed, or is a zombie: it is about to be gone, if it does not hang in the kernel.
     pub ending: bool,
@@ -119,7 +119,7 @@ fn has_been_killed(pid: u32) -> bool {
         .any(|set| set & KILLED != 0)
 }
 
-/// How long somebody is ready to wait, in all.
+/// A limit for the total time of waiting.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience(Instant);
 
@@ -128,7 +128,7 @@ pub struct Patience(Instant);
     reason = "for those who wait before there is an engine, or without one"
 )]
 impl Patience {
-    /// From now on so long.
+    /// This long from now on.
     #[must_use]
     pub fn of(length: Duration) -> Self {
         Self(Instant::now() + length)
@@ -145,7 +145,7 @@ impl Patience {
         _ = wait(&mut [], length.min(self.left()));
     }
 
-    /// Waits until a process has ended, with all that it had open, or until nothing is left.
+    /// Waits until a process has ended and closed all its files, or until the time is up.
     pub fn wait_for_end_of(self, pid: u32) {
         match pidfd(pid) {
             Ok(process) => {

@@ -14,7 +14,7 @@ use crate::process::Patience;
 
 /// A daemon that runs answers in milliseconds; a reload waits for its hooks to load.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often a daemon that has not answered is looked at.
+/// How often a daemon that has not answered is checked.
 const LOOK: Duration = Duration::from_millis(100);
 /// The longest answer in bytes: the status of a few thousand virtual hosts.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
@@ -110,7 +110,7 @@ fn cut(daemon: &Daemon, afterwards: &str) -> Trouble {
     }
 }
 
-/// Connects without waiting: where many have waited in vain the daemon's queue is full, which is
+/// Connects without waiting: if the daemon's queue is full of clients that were not served, this is
 /// `WouldBlock`.
 pub(super) fn connect(path: &Path) -> io::Result<UnixStream> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;

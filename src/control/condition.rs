@@ -10,8 +10,8 @@ use crate::keeper::failsafe::{self, Heartbeat, Reader};
 use crate::ledger::Holder;
 use crate::process::Process;
 
-/// An engine whose loop has not come round for so long is not just busy: it comes round twice a
-/// second at least.
+/// An engine whose loop has not come round for this long is not just busy, since it comes round at
+/// least twice a second.
 const SILENT: Duration = Duration::from_secs(1);
 
 /// What is wrong with a daemon, and what to do about it.
@@ -50,9 +50,9 @@ enum Lock {
     Unknown,
     /// Somebody has it.
     Held,
-    /// Nobody has it: whoever has the number that it names by now is somebody else.
+    /// It is not locked: the process that has this pid by now is another one.
     Free,
-    /// It may not be looked at.
+    /// It cannot be accessed.
     Closed(String),
 }
 
@@ -70,7 +70,7 @@ impl Lock {
 impl Daemon {
     /// The one whose engine listens at the other end, or whose directory this is.
     pub(super) fn of(listener: Option<u32>, instance_dir: &Path) -> Self {
-        // A process in another namespace cannot be looked at, and its numbers mean nothing here.
+        // A process in another namespace cannot be inspected, and its pids mean nothing here.
         let holder = Holder::of(instance_dir);
         let engine = listener.or_else(|| holder.map(|holder| holder.pid));
         let parent = listener

@@ -1,5 +1,5 @@
-//! Who is at the control socket: so many, and nobody who says nothing for long, or does not read
-//! what it asked for, while others want to speak.
+//! The clients of the control socket: their number is limited, and one that sends nothing for long,
+//! or does not read its answer, has to make room if others want to connect.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -24,11 +24,11 @@ pub(super) struct Peer {
     pub(super) pid: Option<i32>,
 }
 
-/// All who are there, in the order in which they came.
+/// All connected clients, in order of arrival.
 #[derive(Debug, Default)]
 pub(super) struct Lobby {
     guests: RefCell<BTreeMap<u64, Guest>>,
-    /// Numbers are never used twice: who was sent away still has its own.
+    /// Ids are never reused: a client that was disconnected still has its own.
     last: Cell<u64>,
 }
 
@@ -50,9 +50,9 @@ pub(super) struct Place {
 }
 
 impl Lobby {
-    /// A place for somebody who comes. Where there is none left, it is that of whoever has been
-    /// silent for longest: of the same process if that has its share, otherwise of the process with
-    /// the most. `None` if all of these are at work.
+    /// A slot for a new client. If there is none left, it takes the slot of the client that has
+    /// been silent for longest: one of the same process if that has its share of slots, otherwise
+    /// one of the process with the most. `None` if all of these are busy.
     pub(super) fn enter(self: &Rc<Self>, peer: Peer) -> Option<Place> {
         if self.count(peer) >= PLACES_EACH {
             self.send_away(peer)?;
@@ -99,7 +99,7 @@ impl Lobby {
         self.send_away_oldest(|_, guest| guest.peer == peer)
     }
 
-    /// Whoever has read least makes room for the answer of `reader`.
+    /// The client that has read least makes room for the answer to `reader`.
     fn bound_answers(&self, reader: u64) {
         let unread = || {
             self.guests
@@ -127,16 +127,16 @@ impl Lobby {
 }
 
 impl Place {
-    /// Resolves when somebody else needs it, which happens only to those who have said nothing, or
-    /// do not read.
+    /// Resolves when another client needs the slot, which happens only if this one has sent
+    /// nothing, or does not read.
     pub(super) async fn is_wanted(&mut self) {
         if (&mut self.wanted).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
 
-    /// It was answered, and it is its own affair when it reads so many bytes: it may be sent away
-    /// again.
+    /// The client was sent an answer of this size: from now on it may be disconnected again, if it
+    /// does not read.
     pub(super) fn answered(&mut self, bytes: usize) {
         let silent;
         (silent, self.wanted) = oneshot::channel();
@@ -146,7 +146,7 @@ impl Place {
         self.lobby.bound_answers(self.number);
     }
 
-    /// It has said something: nobody sends it away any more.
+    /// The client has sent a request: it is no longer disconnected.
     pub(super) fn speaks(&self) {
         if let Some(guest) = self.lobby.guests.borrow_mut().get_mut(&self.number) {
             guest.silent = None;
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(away.iter().position(|away| *away), Some(0), "the oldest");
         assert_eq!(away.iter().filter(|away| **away).count(), 1);
         assert!(!is_sent_away(&mut other));
-        // Who speaks stays.
+        // A client that sends something stays.
         for place in &places {
             place.speaks();
         }

@@ -41,13 +41,13 @@ pub struct Request {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
-    /// How are things?
+    /// Report the status.
     Status,
     /// The daemon in numbers.
     Metrics,
     /// Read configuration and hooks again.
     Reload,
-    /// The same, also if a master would let go of addresses that then nobody here can hold.
+    /// The same, even if a master would release addresses that nothing here can hold afterwards.
     ForceReload,
     /// Back to the version of a hook before this one.
     HookRollback(Name),

@@ -23,22 +23,22 @@ use crate::engine::command::Command;
 use crate::process::Patience;
 use crate::resolve::{self, Place};
 
-/// Who says nothing for so long is cut off.
+/// A client that sends nothing for this long is disconnected.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A daemon that was killed may listen for so long.
+/// How long a daemon that was killed may keep listening.
 const DYING: Duration = Duration::from_secs(1);
-/// How often that is looked at.
+/// How often that is checked.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// A socket on which the daemon listens. Dropping it removes its file: a socket without a daemon
-/// would only confuse who looks for one.
+/// would only be confusing.
 #[derive(Debug)]
 pub struct Listening(Place);
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        // Whoever removed it before us did the same.
+        // If it is already gone, that is fine.
         _ = self.0.remove();
     }
 }
@@ -50,8 +50,8 @@ pub struct Bound {
     listening: Listening,
 }
 
-/// Listens on `path`. Who comes waits until [`serve`]. Waits a second for one that listens there
-/// and was killed.
+/// Listens on `path`. Clients wait until [`serve`]. Waits one second for a killed daemon that still
+/// listens there.
 ///
 /// # Errors
 /// The socket cannot be made there; `AddrInUse` if another daemon listens on it.
@@ -59,7 +59,7 @@ pub fn bind(path: &Path) -> io::Result<Bound> {
     if let Some(directory) = path.parent() {
         resolve::make_directory(directory, 0o755)?;
     }
-    // No link: what is removed, made and opened up here is what was looked at.
+    // Not a link: what is removed, created and made accessible here is what was checked.
     let place = resolve::own(path)?;
     let patience = Patience::of(DYING);
     while let Some(problem) = in_use(path) {
@@ -85,16 +85,16 @@ pub fn bind(path: &Path) -> io::Result<Bound> {
     })
 }
 
-/// Is it the socket that was just made? Whoever may make names in the directory, as an engine with
-/// a user of its own, could have put root's file in its place.
+/// Whether it is the socket that was just created. Anyone who may create files in the directory,
+/// such as an engine with its own user, could have put a file of root's in its place.
 fn is_own_socket(there: &Metadata) -> bool {
     there.file_type().is_socket()
         && there.nlink() == 1
         && there.uid() == nix::unistd::geteuid().as_raw()
 }
 
-/// Does somebody listen there? One of the same name in another network namespace, which has other
-/// locks; or one that was killed a moment ago.
+/// Whether another daemon listens there: one of the same name in another network namespace, which
+/// has other locks, or one that was just killed.
 fn in_use(path: &Path) -> Option<&'static str> {
     match client::connect(path) {
         Ok(_) => Some("another daemon listens there"),
@@ -120,8 +120,8 @@ pub fn serve(bound: Bound, commands: mpsc::Sender<Command>) -> io::Result<Listen
     Ok(listening)
 }
 
-/// Takes everybody who comes at once: who says nothing makes room for who does, so nobody can keep
-/// others out by waiting.
+/// Accepts all clients at once: a silent client makes room for others, so none can keep others out
+/// by waiting.
 async fn accept(listener: UnixListener, commands: mpsc::Sender<Command>) {
     let lobby = Rc::new(Lobby::default());
     loop {
@@ -179,7 +179,7 @@ async fn converse(
     };
     place.speaks();
     let answer = match answer {
-        // Who gave up waiting while we were stopped was told that nothing came of it.
+        // A client that gave up waiting while we were stopped was told that nothing was done.
         Ok(()) if has_hung_up(reader.get_ref().get_ref().as_ref()) => return Ok(()),
         Ok(()) => answer_to(&line, &peer, &commands).await,
         Err(why) => Err(why),
@@ -187,8 +187,8 @@ async fn converse(
     respond(&mut writer, answer, Some(&mut place)).await
 }
 
-/// Is nobody there any more who would hear an answer? Who only said all that he has to say still
-/// listens.
+/// Whether the client can no longer receive an answer. One that has only closed its sending side
+/// still listens.
 fn has_hung_up(stream: &UnixStream) -> bool {
     let mut there = [PollFd::new(stream.as_fd(), PollFlags::empty())];
     poll(&mut there, PollTimeout::ZERO).is_ok_and(|count| count > 0)
@@ -215,7 +215,7 @@ async fn answer_to(
     obey(order, commands).await
 }
 
-/// Who does not read makes room for others, as who says nothing does.
+/// A client that does not read makes room for others, like one that sends nothing.
 async fn respond(
     writer: &mut OwnedWriteHalf,
     answer: Result<Reply, String>,

@@ -16,7 +16,7 @@ pub enum DaemonCause {
     Unhealthy,
     /// Advertisements could not be sent for so long that the lease of the addresses ran out.
     SendFailed,
-    /// The daemon died. Nobody saw that transition: it is told afterwards.
+    /// The daemon died. That transition was not observed; it is reported afterwards.
     Died,
 }
 
@@ -49,14 +49,14 @@ impl DaemonCause {
     pub fn because(self, what: &str) -> Reason {
         let word = self.as_str();
         let text = match self {
-            // It tells a story of its own.
+            // The text is complete in itself.
             Self::Died => what.to_owned(),
             _ => format!("{word}: {what}"),
         };
         Reason::new(word, text)
     }
 
-    /// Is this why?
+    /// Whether this is the cause.
     #[must_use]
     pub fn is(self, cause: &Cause) -> bool {
         matches!(cause, Cause::Asked(reason) if reason.word == self.as_str())

@@ -1,4 +1,5 @@
-//! What stands in a journal: its own form, so that files outlive changes of the protocol's types.
+//! The entries of a journal, in their own format, so that files remain readable when the protocol's
+//! types change.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -62,7 +63,7 @@ pub enum Entry {
         vhost: usize,
         note: Note,
     },
-    /// The life before this one ended by an accident, and somebody saw how.
+    /// The previous run ended abnormally, and the keeper saw how.
     Died { at: Timestamp, how: String },
 }
 
@@ -90,7 +91,7 @@ pub enum Note {
         demotion: u8,
         reason: String,
     },
-    /// Something else that whoever asks why wants to know.
+    /// Another remark for `carpd why`.
     Remark { text: String },
 }
 
@@ -324,7 +325,7 @@ impl From<&Output> for OutputRecord {
     }
 }
 
-/// [`Settings`] without the key: nobody shall find a password by reading a journal.
+/// [`Settings`] without the key: a journal must not reveal a password.
 #[expect(missing_docs, reason = "the fields are those of Settings")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SettingsRecord {

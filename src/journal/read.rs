@@ -21,8 +21,8 @@ pub struct Contents {
 /// Reads the file at `path` and, where it exists, the one before it.
 ///
 /// # Errors
-/// The file at `path` cannot be read, or is no journal of this version. The one before it may be
-/// neither: then it is left out.
+/// The file at `path` cannot be read, or is not a journal of this version. If that applies to the
+/// previous file, it is left out.
 pub fn read(path: &Path) -> io::Result<Contents> {
     let mut contents = Contents::default();
     if let Err(err) = read_one(&older(path), &mut contents) {

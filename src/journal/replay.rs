@@ -1,8 +1,8 @@
-//! A journal played again: the same inputs must give the same outputs.
+//! Replays a journal: the same inputs must give the same outputs.
 //!
-//! A journal has no key, so the replay has one of its own: packets whose digest was right are
-//! signed anew with it, and digests do not count among the outputs. Everything else must be the
-//! same, to the nanosecond and to the counter.
+//! A journal contains no key, so the replay uses its own: packets with a correct digest are signed
+//! again with it, and digests are not compared. Everything else must be the same, to the nanosecond
+//! and to the counter.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -66,7 +66,7 @@ struct Turn {
 pub fn replay(entries: &[Entry]) -> Replayed {
     let mut players: BTreeMap<usize, Player> = BTreeMap::new();
     let mut replayed = Replayed::default();
-    // In a file whose beginning is gone nobody knows in which state anybody was.
+    // In a file whose beginning is missing the initial states are unknown.
     let mut known = false;
     for (number, entry) in (1..).zip(entries) {
         match entry {

@@ -12,7 +12,7 @@ use crate::types::{Family, IfName, Name, Page, State, Timestamp};
 /// Lines that one story may have; a hook in a loop says no more after that.
 const LINES_MAX: usize = 200;
 
-/// What is known of an end that nobody saw.
+/// The description of an end that was not observed.
 const UNSEEN: &str = "the daemon ended without a record: it was killed together with its keeper";
 
 /// One change of state and what followed from it.
@@ -121,7 +121,8 @@ impl Teller {
         wall.saturating_add(millis(self.now.since(at)))
     }
 
-    /// A life is over. Whoever ended in good order took no part any more; the others died.
+    /// A run is over. Virtual hosts that stopped cleanly were no longer taking part; the others
+    /// died.
     fn bury(&mut self) {
         let (first, wall_ms) = (self.stories.len(), self.wall_ms());
         for (vhost, (state, seq)) in std::mem::take(&mut self.states) {

@@ -1,10 +1,10 @@
-//! Who holds what, and what it goes back to: the pure core of the ledger.
+//! Who holds which resource, and what it reverts to: the pure core of the ledger.
 //!
 //! A resource has one *original* value and a list of *claims*, one for each owner, newest last. It
-//! should have the value of its newest claim; when the last claim goes, it goes back to the
-//! original. So two virtual hosts that set the same thing may leave in any order. An undo is done
-//! in two steps, planned and then settled, so that a crash in between leaves the claim to be undone
-//! at the next start.
+//! should have the value of its newest claim; when the last claim is removed, it reverts to the
+//! original value. So two virtual hosts that set the same resource may leave in any order. Undoing
+//! has two steps, planning and settling, so that after a crash in between the claim is undone at
+//! the next start.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::effect::{Effect, Resource, Value};
 use crate::types::Name;
 
-/// How many values of a resource are remembered as possibly ours, beside those that are claimed.
-/// More than one only comes up when effects fail or the daemon dies in the middle.
+/// How many values of a resource are remembered as possibly ours, in addition to the claimed ones.
+/// There is more than one only if effects fail or the daemon dies in between.
 const SET_MAX: usize = 8;
 
 /// How often an undo tries to give a resource the value that was to stay, before it goes back to
@@ -40,7 +40,7 @@ impl fmt::Display for Owner {
     }
 }
 
-/// One change of what is held. The ledger's file is a row of these; whoever applies them again gets
+/// One change of what is held. The ledger's file is a sequence of these; applying them again gives
 /// the same claims.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Change {
@@ -92,7 +92,7 @@ struct Claim {
 struct Held {
     /// As it was found.
     original: Value,
-    /// What it shall go back to instead, if somebody asked for that to stay.
+    /// What it is to revert to instead, if a hook asked for a value to stay.
     wish: Option<Value>,
     /// How often the wish could not be had.
     wish_failures: u32,
@@ -177,7 +177,7 @@ impl Undo {
         }
     }
 
-    /// Is what the resource has now what we know of, and not somebody else's?
+    /// Whether the resource's current value is one of ours, rather than someone else's.
     #[must_use]
     pub fn is_ours(&self, there: &Value) -> bool {
         self.ours.iter().any(|ours| ours.looks_like(there))
@@ -197,8 +197,7 @@ pub struct Holding<'a> {
     pub owners: Vec<&'a Owner>,
 }
 
-/// A claim of a dead process, to be undone: it is that one only as long as nobody claims the
-/// resource anew.
+/// A claim of a dead process, to be undone, unless the resource is claimed again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leftover {
     /// Whose it was.
@@ -339,7 +338,7 @@ impl Claims {
         if held.claims.is_empty() {
             self.held.remove(resource);
         } else {
-            // The claim below may have been put back, and then that is ours.
+            // The value of the claim below may have been restored, in which case it is ours.
             let wanted = held.wanted().clone();
             held.may_be(wanted);
         }
@@ -404,12 +403,12 @@ impl Claims {
         self.held.get(resource).map(Held::wanted)
     }
 
-    /// The value that a resource should have once nobody holds it.
+    /// The value that a resource should have once it is no longer held.
     pub(super) fn goes_back_to(&self, resource: &Resource) -> Option<&Value> {
         self.held.get(resource).map(Held::goes_back_to)
     }
 
-    /// What it should be and what it goes back to, if it is known to be that.
+    /// The value that it should have and the one that it reverts to, if it is known to have it.
     pub(super) fn settled_value(&self, resource: &Resource) -> Option<(Value, Value)> {
         let held = self
             .held
@@ -418,7 +417,8 @@ impl Claims {
         Some((held.wanted().clone(), held.original.clone()))
     }
 
-    /// What the resource shall go back to could not be had; true if it was tried often enough.
+    /// The resource could not be set to the value that was to stay; true if it was tried often
+    /// enough.
     pub(super) fn wish_fails(&mut self, resource: &Resource) -> bool {
         let Some(held) = self.held.get_mut(resource) else {
             return false;
@@ -438,7 +438,7 @@ impl Claims {
             .collect()
     }
 
-    /// Does another virtual host hold it?
+    /// Whether another virtual host holds it.
     pub(super) fn others_hold(&self, vhost: &Name, resource: &Resource) -> bool {
         self.held
             .get(resource)

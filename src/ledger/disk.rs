@@ -1,4 +1,4 @@
-//! The ledger's files: appended to, and written anew when most of it is history.
+//! The ledger's files: records are appended, and a file is rewritten when it is mostly history.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -21,7 +21,7 @@ use crate::resolve;
 const MAGIC: [u8; MAGIC_LEN] = *b"carpdL01";
 /// Name of the file in each of an instance's two directories.
 pub(super) const FILE_NAME: &str = "ledger";
-/// A file below this is not worth writing anew.
+/// A file smaller than this is not worth rewriting.
 const COMPACT_MIN: u64 = 64 * 1024;
 /// The most that is read of a file: what is longer is not ours.
 const READ_MAX: u64 = 256 * 1024 * 1024;
@@ -32,8 +32,8 @@ struct Header {
     origin: Origin,
 }
 
-/// A record is written. Where it must also outlive the machine, it still has to be synced, by
-/// somebody who may wait.
+/// A record was written. If it must also survive the machine, it still has to be synced, by a task
+/// that may wait.
 #[must_use]
 #[derive(Debug, Default)]
 pub struct Written(Option<File>);
@@ -87,7 +87,7 @@ impl Files {
         }
     }
 
-    /// What a predecessor left there and nobody knows.
+    /// Files of a predecessor that could not be read.
     pub(super) fn unread(&self) -> &[Unread] {
         &self.unread
     }
@@ -124,7 +124,7 @@ impl Files {
             .collect()
     }
 
-    /// Writes anew what could not be written.
+    /// Rewrites what could not be written.
     pub(super) fn mend(&mut self, claims: &Claims) {
         for (log, lasting) in [(&mut self.run, false), (&mut self.lasting, true)] {
             if log.failed.is_some() {
@@ -163,7 +163,7 @@ fn of_log(claims: &Claims, lasting: bool) -> Vec<Change> {
 struct Log {
     directory: PathBuf,
     origin: Origin,
-    /// Does it outlive the boot, and so have to be synced?
+    /// Whether it survives a reboot, and so has to be synced.
     lasting: bool,
     /// Of a lasting file: it has no network namespace in its path, so its directory may be another
     /// instance's.
@@ -176,10 +176,10 @@ struct Log {
     failed: Option<LedgerError>,
     /// There is something that we may not read, so nothing may be written over it.
     closed: bool,
-    /// There may be records of another instance, which nobody has read.
+    /// There may be records of another instance that have not been read.
     foreign: bool,
-    /// Those that were read when it had ended, and that the claims do not have: they stay for
-    /// whoever starts next.
+    /// Its records, read after it had ended, that are not among the claims: they are kept for the
+    /// next start.
     others: Vec<Vec<u8>>,
 }
 
@@ -204,8 +204,8 @@ impl Log {
         self.directory.join(FILE_NAME)
     }
 
-    /// Applies what the file says, if it speaks of this boot and this network namespace (or
-    /// outlives them). What cannot be read is put aside, not overwritten; what may not be read
+    /// Applies the file's records, if it is from this boot and this network namespace (or survives
+    /// them). A file that cannot be read is moved aside, not overwritten; one that we may not read
     /// stays where it is.
     fn read(&mut self, claims: &mut Claims) -> Result<(), Unread> {
         let path = self.path();
@@ -302,7 +302,7 @@ impl Log {
         self.file.is_none() || self.failed.is_some() || self.len > self.compact_at
     }
 
-    /// Writes the file anew, with these changes alone: beside the old one, then in its place.
+    /// Rewrites the file with only these changes: next to the old one, which it then replaces.
     fn rewrite(&mut self, changes: &[Change]) -> Result<(), LedgerError> {
         let written = self.write_new(changes);
         self.note(written)
@@ -319,13 +319,13 @@ impl Log {
             },
             &mut bytes,
         )?;
-        // What lasts is for the daemon alone; below run-dir there is the socket, which others may
-        // look for.
+        // Persistent files are only for the daemon; below run-dir there is the socket, which others
+        // may look for.
         let mode = if self.lasting { 0o700 } else { 0o755 };
         resolve::make_directory(&self.directory, mode)?;
         // Also at the next try, when the lock is ours by now and this one has failed.
         self.foreign |= !self.is_ours();
-        // The protocol waits for whoever writes here.
+        // Writing here blocks the protocol.
         self.take_lock(Patience::of(Duration::ZERO))?;
         if self.foreign {
             self.others = self.records_there()?;
@@ -501,7 +501,7 @@ fn free_name(path: &Path) -> PathBuf {
         .unwrap_or(last)
 }
 
-/// Keeps a file that says nothing to us for whoever wants to look at it.
+/// Keeps a file that we cannot read for inspection.
 fn put_aside(path: &Path, why: &str) -> Unread {
     let aside = free_name(path);
     let kept = fs::rename(path, &aside);

@@ -1,9 +1,10 @@
-//! Giving what the daemon writes to the user that writes it.
+//! Changes the owner of the daemon's files to the user as which the engine runs.
 //!
-//! The engine begins as root and gives that up. Before, it makes its directories, and gives away
-//! what they hold: what root's engine of an older version wrote, and what dead instances left,
-//! which is to be undone. Whatever is not a plain file or directory, has another name elsewhere, or
-//! is somebody else's, stays as it is; no link is followed.
+//! The engine starts as root and gives that up. Before that it creates its directories, and changes
+//! the owner of what they contain: files written by an engine of an older version that ran as root,
+//! and files of dead instances, whose effects are to be undone. Anything that is not a plain file
+//! or directory, has another hard link, or belongs to someone else is left as it is; links are not
+//! followed.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
@@ -124,7 +125,8 @@ impl Estate<'_> {
         let kept = open_directory(self.kept).and_then(|kept| kept.metadata());
         if let Some((why, mend)) = objection(&kept.map_err(at(self.kept))?) {
             let path = self.kept.display();
-            // Whoever needs it next refuses it, which may be after a crash: too late to hear of it.
+            // The helper would refuse it when it is needed, perhaps after a crash, which is too
+            // late to learn of it.
             warn!(%path, why, mend = %format_args!("{mend} {path}"), "Records of previous values cannot be trusted here: after a crash they could not be used to restore anything");
         }
         for directory in [&run, &state] {

@@ -1,8 +1,8 @@
-//! One carpd process among others: its directory, and the locks that keep two of them from one
+//! An instance of carpd: its directory, and the locks that keep two instances from running the same
 //! virtual host.
 //!
 //! Locks are the kernel's (`flock`): they end with the process, however it ends. So a directory
-//! that nobody has locked is a dead process's, and anybody's to clean up.
+//! that is not locked belongs to a dead process, and any other may clean it up.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -87,7 +87,8 @@ pub enum InstanceError {
 }
 
 impl InstanceError {
-    /// What to do about it, for a process of this user and group; `None` if somebody is in the way.
+    /// What to do about it, for a process of this user and group; `None` if another process is in
+    /// the way.
     #[must_use]
     pub fn mend(&self, own: (u32, u32)) -> Option<String> {
         match self {
@@ -191,9 +192,9 @@ impl Instance {
         own_directory(run_dir).join(format!("{name}@{}", origin.netns))
     }
 
-    /// Takes the directory and the virtual hosts for this process; waits a second for one that has
-    /// them and was killed. Where nothing can be written there are no locks: that is logged, and no
-    /// reason not to start. One that is there and may not be looked at is.
+    /// Locks the directory and the virtual hosts for this process; waits one second for a killed
+    /// process that has them. If nothing can be written there are no locks: that is logged, but is
+    /// no reason not to start. A lock that exists but may not be accessed is.
     ///
     /// # Errors
     /// [`InstanceError`]: another process has one of them.
@@ -234,8 +235,8 @@ impl Instance {
         Ok(instance)
     }
 
-    /// Takes one more virtual host for this process, until [`Self::release_vhost`] or its end.
-    /// Waits for nobody.
+    /// Locks one more virtual host for this process, until [`Self::release_vhost`] or its end. Does
+    /// not wait.
     ///
     /// # Errors
     /// [`InstanceError`]: another process has it, or may have it.
@@ -307,7 +308,7 @@ impl Instance {
         Ok(&self.lasting)
     }
 
-    /// Gives up the lock of a virtual host, for whoever wants it next.
+    /// Releases the lock of a virtual host.
     pub fn release_vhost(&mut self, interface: &IfName, vhid: Vhid) {
         let released = self.posts.remove(&(interface.clone(), vhid));
         for path in released.into_iter().flatten() {
@@ -350,9 +351,10 @@ impl Instance {
             .collect()
     }
 
-    /// Instances of this network namespace that died, and those that live or of which that cannot
-    /// be told: what the dead left is now ours to undo. The newest first. Each is locked as long as
-    /// it lives here. Who was killed is waited for, as in [`Self::open`].
+    /// Instances of this network namespace that died, and those that are running or for which that
+    /// cannot be determined. It is now up to us to undo what the dead ones left behind. The newest
+    /// first. Each stays locked as long as it exists here. Killed instances are waited for, as in
+    /// [`Self::open`].
     #[must_use]
     pub fn dead(
         run_dir: &Path,
@@ -418,8 +420,8 @@ impl Instance {
     }
 }
 
-/// Who ends in good order leaves no lock behind: another user could not open it, and would not know
-/// whether somebody has it.
+/// An instance that stops cleanly removes its locks: another user could not open them, and would
+/// not know whether they are held.
 impl Drop for Instance {
     fn drop(&mut self) {
         for (path, file) in std::mem::take(&mut self.locks) {
@@ -439,8 +441,8 @@ pub fn own_directory(directory: &Path) -> PathBuf {
     resolve::without_links(directory, &Trust::of_process()).unwrap_or_else(|_| directory.to_owned())
 }
 
-/// A daemon of another user must see that a virtual host is taken, whatever our umask. Where the
-/// directory is somebody else's, it is open already.
+/// A daemon of another user must be able to see that a virtual host is taken, whatever our umask.
+/// If the directory belongs to someone else, it is accessible already.
 fn show_directory(lock: &Path) {
     if let Some(Ok(locks)) = lock.parent().map(resolve::own)
         && let Ok(Some(there)) = locks.metadata()

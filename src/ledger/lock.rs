@@ -1,7 +1,7 @@
 //! A file that a process has locked, and which process that is.
 //!
-//! Locks are the kernel's (`flock`): they end with the process, however it ends. One that is dying
-//! is waited for; who lives is named.
+//! Locks are the kernel's (`flock`): they end with the process, however it ends. A process that is
+//! dying is waited for; a running one is reported.
 
 use std::fmt;
 use std::fs::{self, File, TryLockError};
@@ -18,18 +18,19 @@ use super::instance::LOCK_FILE;
 use crate::process::{self, Patience, Process};
 use crate::resolve::{self, Place};
 
-/// Of a lock: whoever can open it can lock it, and keep carpd from starting. The kernel tells
-/// others who has it.
+/// The mode of a lock: anyone who can open it can lock it, and so keep carpd from starting. The
+/// kernel tells other users who holds it.
 const LOCK_MODE: u32 = 0o600;
 /// Of the directories that locks are in.
 pub(super) const DIRECTORY_MODE: u32 = 0o755;
 /// How long a process that was killed is waited for. It has its locks until the kernel has taken it
 /// apart.
 pub(super) const DYING: Duration = Duration::from_secs(1);
-/// Who seems to live is looked at twice: a signal that kills shows a moment later.
+/// A process that seems to be running is checked twice: a killing signal takes effect a moment
+/// later.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// The process that has what somebody else wanted.
+/// The process that holds a lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Occupant {
     /// Its number, if it could be found out.
@@ -123,7 +124,7 @@ impl Holder {
         })
     }
 
-    /// Writes down who we are. A lock is one also where there is no room for that.
+    /// Records who we are. The lock is valid even if there is no space for that.
     fn write(file: &mut File) {
         let text = format!(
             "{} {}\n",
@@ -152,8 +153,7 @@ pub(super) enum Lock {
     Held(Occupant),
 }
 
-/// Locks a file, also if a process that is just dying has it: that one is waited for. Who lives is
-/// not.
+/// Locks a file. If a dying process holds it, that is waited for; a running one is not.
 pub(super) fn lock_when_dead(path: &Path, patience: Patience) -> io::Result<Lock> {
     let mut seen_alive = false;
     loop {
@@ -202,7 +202,7 @@ fn open_lock(place: &Place) -> io::Result<(File, bool)> {
     }
 }
 
-/// Locks a file and writes into it who we are; if somebody has it, who.
+/// Locks a file and records in it who we are; if another process holds it, returns which.
 fn try_lock(path: &Path) -> io::Result<Result<File, Option<Holder>>> {
     try_lock_unless(path, |there| there.mode() & 0o077 != 0)
 }

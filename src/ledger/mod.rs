@@ -1,11 +1,11 @@
-//! The effects that this host holds now, and how to undo each: in memory, and in a file that is
-//! always ahead.
+//! The effects that are currently held on this host, and how to undo each: in memory, and in a file
+//! that is written ahead.
 //!
-//! A record is written *before* its effect is done, so that whoever finds the file knows at least
-//! what was done. `write(2)` is enough for that: what a process wrote survives its death. Only the
-//! machine's death loses it, and that ends what the records of `run-dir` speak of as well; they
-//! carry the boot id and are void in another boot. Effects that survive a reboot (files) have a
-//! file of their own in `state-dir`, and their records are synced.
+//! A record is written *before* its effect is applied, so that the file lists at least everything
+//! that was done. `write(2)` is enough for that: what a process has written survives its death. It
+//! is lost only if the machine dies, and that also ends the effects recorded in `run-dir`; these
+//! records contain the boot id and are void after a reboot. Effects that survive a reboot (files)
+//! have a separate file in `state-dir`, and their records are synced.
 
 mod claims;
 mod disk;
@@ -42,7 +42,8 @@ pub struct LedgerError {
     pub errno: Option<i32>,
 }
 
-/// What an earlier process wrote down cannot be read: nobody knows what it left on this host.
+/// The records of an earlier process cannot be read, so it is unknown what it left behind on this
+/// host.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{} cannot be read ({message}), so it is unknown what has to be undone", path.display())]
 pub struct Unread {
@@ -50,8 +51,8 @@ pub struct Unread {
     pub path: PathBuf,
     /// What the system said, or what is wrong with it.
     pub message: String,
-    /// It is another user's, and stays where it is until whoever may reads it. Otherwise it is
-    /// damaged, and was put aside.
+    /// Whether it belongs to another user, and stays where it is until it can be read. Otherwise it
+    /// is damaged, and was moved aside.
     pub stays: bool,
 }
 
@@ -66,7 +67,7 @@ impl Unread {
         }
     }
 
-    /// What to do about all that stay where they are.
+    /// What to do about all files that stay where they are.
     #[must_use]
     pub fn mend_all(unread: &[&Self], own: (u32, u32)) -> String {
         let directories = unread.iter().filter_map(|unread| unread.path.parent());
@@ -197,7 +198,7 @@ impl Ledger {
     }
 
     /// As [`Self::claim`] for a virtual host's own address, which is taken even if that cannot be
-    /// written. Whoever comes after us removes it all the same: it is in the configuration.
+    /// written: a later process removes it anyway, since it is in the configuration.
     pub fn claim_own(&mut self, owner: &Owner, resource: &Resource, value: Value) {
         let change = self.claims.claiming(owner, resource, Value::Absent, value);
         self.record(change);
@@ -228,8 +229,8 @@ impl Ledger {
         self.claims.goes_back_to(resource)
     }
 
-    /// The effect of [`Self::retarget`] has failed: the resource goes back to what it went back to
-    /// before, not to what cannot be had.
+    /// The effect of [`Self::retarget`] has failed: the resource reverts to its earlier original
+    /// value again.
     pub fn withdraw(&mut self, resource: &Resource, before: Value) {
         if self.claims.holds(resource) {
             self.record(Change::Retarget {
@@ -251,7 +252,7 @@ impl Ledger {
         self.claims.confirm(resource);
     }
 
-    /// The claim is undone, or was left alone because somebody else changed the resource.
+    /// The claim is undone, or was left alone because someone else changed the resource.
     pub fn settle(&mut self, owner: &Owner, resource: &Resource) {
         if self.claims.undo_of(owner, resource).is_some() {
             self.record(Change::Settle {
@@ -277,7 +278,7 @@ impl Ledger {
             .any(|held| held.owners.iter().any(|owner| owner.vhost == *vhost))
     }
 
-    /// Does anybody hold this resource?
+    /// Whether this resource is held.
     #[must_use]
     pub fn holds(&self, resource: &Resource) -> bool {
         self.claims.holds(resource)
@@ -353,7 +354,7 @@ impl Ledger {
         }
     }
 
-    /// Is nothing held?
+    /// Whether nothing is held.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.claims.is_empty()
@@ -385,9 +386,9 @@ impl Ledger {
             .unwrap_or_default()
     }
 
-    /// Writes anew what could not be written, if it can be now: [`Self::health`] says so. See first
-    /// that [`probe`] works in [`Self::failing`]: a disk that does not answer would hold up whoever
-    /// calls this.
+    /// Rewrites what could not be written, if it can be now; [`Self::health`] has the result. First
+    /// check that [`probe`] works in [`Self::failing`]: a disk that does not respond would block
+    /// the caller.
     pub fn mend(&mut self) {
         if let Some(files) = &mut self.files {
             files.mend(&self.claims);
@@ -418,7 +419,7 @@ impl Ledger {
 
     /// A change that happens whether or not it can be written.
     fn record(&mut self, change: Change) {
-        // If it cannot be written, the file is behind and will be written anew.
+        // If it cannot be written, the file is incomplete and will be rewritten.
         drop(self.write(&change));
         self.claims.apply(change);
     }

@@ -13,7 +13,7 @@ use crate::frame::{self, FrameError, Inbox};
 use crate::resolve::{Listing, Modules, Opened, Opener, Unlisted};
 use crate::sandbox::Confinement;
 
-/// A file system that gives no answer for so long will give none.
+/// How long to wait for a file system before giving up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The engine's hold on the reader. Asking waits for the disk: it is for threads that may. Dropping

@@ -1,4 +1,4 @@
-//! What a configuration names: all that the reader opens.
+//! The files that a configuration names, which are all that the reader opens.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -26,7 +26,7 @@ pub struct Names {
     hooks: BTreeSet<PathBuf>,
     /// What the configuration's file held when the keeper copied it.
     copy: Option<Arc<Snapshot>>,
-    /// Is what others could write to only told, and opened all the same?
+    /// Whether files that others could write to are only reported, and opened anyway.
     lenient: bool,
 }
 

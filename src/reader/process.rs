@@ -103,7 +103,7 @@ impl RequestHandler {
         {
             return refused(self.refuse(path));
         }
-        // Judged here, too: an engine that somebody has taken over goes by no rules.
+        // Checked here as well: a compromised engine does not follow any rules.
         let file = match (self.names.copy(path), self.names.refusal(&found), file) {
             (_, Some(refusal), Ok(_)) => Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,

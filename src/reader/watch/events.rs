@@ -1,4 +1,5 @@
-//! What the kernel tells of the watched places: which of it matters, and who is still writing.
+//! The kernel's events about the watched places: which of them matter, and which files are still
+//! being written.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -27,7 +28,7 @@ struct Inner {
     names: BTreeMap<PathBuf, BTreeSet<OsString>>,
     /// Of each watched hook, what is its own.
     own: Vec<BTreeSet<PathBuf>>,
-    /// Who has written to a file and not closed it.
+    /// Files that have been written to and not closed.
     writers: Writers,
     /// Of what is watched, what was removed or moved away.
     gone: BTreeSet<PathBuf>,
@@ -60,8 +61,7 @@ impl Interest {
         (inner.directories, inner.names, inner.own) = (directories, names, own);
     }
 
-    /// What somebody is in the middle of writing. What has been written to for long enough counts
-    /// as it is.
+    /// Files that are being written. After long enough they are used as they are.
     pub(super) fn unfinished(&self) -> Unfinished {
         let mut inner = self.lock();
         inner.writers.give_up();

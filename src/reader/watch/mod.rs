@@ -1,4 +1,4 @@
-//! Noticing that a hook was edited.
+//! Detects that a hook was edited.
 //!
 //! Directories are watched rather than files: editors write a new file and move it over the old
 //! one. Watched is everything that a hook's path consists of, so that a link that is pointed
