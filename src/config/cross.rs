@@ -1,4 +1,4 @@
-//! Compares what stands in different places of the file.
+//! Checks that compare different places of the file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -82,7 +82,7 @@ fn route(table: &Table<'_>, out: &mut Findings) -> Option<RouteGrant> {
     })
 }
 
-/// A network. Its host bits count for nothing, and whoever writes some may have meant one host.
+/// A network. Its host bits are ignored, and someone who writes some may have meant a single host.
 fn network(
     table: &Table<'_>,
     key: &'static Key<Text>,

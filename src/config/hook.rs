@@ -14,7 +14,7 @@ use super::{Surroundings, Unusable, grant, json, reference};
 use crate::trust::Trust;
 use crate::types::Name;
 
-/// The largest pool that nobody asked for.
+/// The largest default size of a pool.
 const POOL_MAX: usize = 8;
 
 /// A hook as far as it could be read.
@@ -26,8 +26,8 @@ pub(super) struct Draft {
     pub(super) done: Option<Hook>,
 }
 
-/// All hooks by name; those that could not be read as well, since virtual hosts may name them.
-/// Without `trust` nobody is asked who could vouch for them.
+/// All hooks by name, including those that could not be read, since virtual hosts may refer to
+/// them. Without `trust`, signatures are not considered.
 pub(super) fn read_all(
     root: &Table<'_>,
     trust: Option<&Trust>,

@@ -76,8 +76,8 @@ impl Config {
             .and_then(|loaded| refuse(loaded, &sources))
     }
 
-    /// As [`Self::load`], for whoever only has to know what is granted: passwords are not read (the
-    /// keys are not the real ones), and hooks need not be there.
+    /// Like [`Self::load`], but only to determine the grants: passwords are not read (the keys are
+    /// not the real ones), and hooks need not exist.
     ///
     /// # Errors
     /// A [`Report`] with every problem.
@@ -98,8 +98,7 @@ impl Config {
         Self::read_in(path, &sources, &around).and_then(|loaded| refuse(loaded, &sources))
     }
 
-    /// As [`Self::load`], for whoever only looks: who else could write to what was read is in
-    /// `sources`.
+    /// Like [`Self::load`], but only for inspection: `sources` has what others could write to.
     ///
     /// # Errors
     /// A [`Report`] with every problem.
@@ -144,8 +143,8 @@ impl Config {
     }
 }
 
-/// Does this file have `file-owners = "warn"`, whatever else is wrong with it? A mistake elsewhere
-/// is then what is told of it.
+/// Whether this file has `file-owners = "warn"`, whatever else is wrong with it, so that an error
+/// elsewhere is what is reported.
 #[must_use]
 pub fn only_warns_of_owners(path: &Path, sources: &Sources) -> bool {
     let bytes = read_config(path, sources).unwrap_or_default();

@@ -1,16 +1,16 @@
 //! The configuration: a TOML file becomes a checked [`Config`], or a [`Report`] of everything that
 //! is wrong with it.
 //!
-//! Reading goes in three steps. The parser makes a tree whose every key and value knows its place.
-//! One pass over the tree (`daemon`, `trust`, `vhost`, `hook`, `grant`) takes each value, checks it
-//! and notes what is wrong, and goes on: one run shows all problems. At last `cross` compares what
-//! stands in different places. All of that is pure; what lies outside the file (passwords, scripts)
-//! is asked for through [`Surroundings`], and `Disk` is the real one. The list of all keys is
-//! [`reference::SECTIONS`]; unknown keys are refused by it and `docs/configuration.md` is made from
-//! it.
+//! Reading has three steps. The parser makes a tree in which every key and value knows its place.
+//! One pass over the tree (`daemon`, `trust`, `vhost`, `hook`, `grant`) checks each value, records
+//! problems, and continues, so that one run shows all problems. Finally `cross` compares different
+//! places of the file. All of that is pure; what is outside the file (passwords, scripts) is
+//! accessed through [`Surroundings`], of which `Disk` is the real implementation. The list of all
+//! keys is [`reference::SECTIONS`]; keys that are not in it are refused, and
+//! `docs/configuration.md` is generated from it.
 //!
-//! Holding a [`Config`] means: every value is in its range, every hook that is named exists, and no
-//! two virtual hosts claim the same address or the same vhid on one interface.
+//! A [`Config`] guarantees that every value is in its range, that every hook that is referred to
+//! exists, and that no two virtual hosts use the same address, or the same vhid on one interface.
 
 mod address;
 mod choice;

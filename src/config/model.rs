@@ -17,12 +17,12 @@ use crate::effect::Grants;
 use crate::trust::{Digest, Trust};
 use crate::types::{AdvBase, AdvSkew, Family, IfName, MacAddr, Name, Vhid, VirtualAddress};
 
-/// Everything the daemon is told by its file.
+/// The whole content of the configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// `[daemon]`.
     pub daemon: Daemon,
-    /// `[trust]`: whose hooks may run; nobody is asked if there is none.
+    /// `[trust]`: whose hooks may run.
     pub trust: Trust,
     /// `[[vhost]]`, in the order of the file; at least one.
     pub vhosts: Vec<Vhost>,
@@ -39,7 +39,7 @@ pub struct Loaded {
     pub report: Report,
 }
 
-/// Where something stands in the file, as a range of bytes.
+/// A place in the file, as a range of bytes.
 ///
 /// All places are equal: a configuration in which something only moved is the same configuration.
 #[derive(Debug, Clone, Default)]
@@ -66,7 +66,7 @@ pub struct Daemon {
     pub file_owners: FileOwners,
     /// `log`.
     pub log: Log,
-    /// `state-dir`: absolute; what must outlive a reboot.
+    /// `state-dir`: absolute; for what must survive a reboot.
     pub state_dir: PathBuf,
     /// `run-dir`: absolute; locks, ledger, sockets.
     pub run_dir: PathBuf,
@@ -107,8 +107,8 @@ pub struct Vhost {
     pub advskew: AdvSkew,
     /// `preempt`: take over from a worse master.
     pub preempt: Preempt,
-    /// `dead-ratio`: so many advertisement bases without an advertisement and the master counts as
-    /// dead; at least 1.
+    /// `dead-ratio`: after this many advertisement intervals without an advertisement the master is
+    /// considered dead; at least 1.
     pub dead_ratio: u32,
     /// `neutral`: do not call `on_backup` at start.
     pub neutral: bool,
@@ -136,7 +136,7 @@ pub struct Vhost {
     pub manage_addresses: bool,
     /// What an orderly stop does for a master; no key sets this.
     pub at_stop: AtStop,
-    /// Whether the addresses let go by themselves when nobody renews them.
+    /// Whether the addresses expire by themselves unless they are renewed.
     pub lease: Leases,
     /// `nomcast`, `mcast-group`, `mcast-group6`: where advertisements go.
     pub destination: Destination,
@@ -180,7 +180,7 @@ pub enum AtStop {
     /// `on_backup`, and only when it has ended the bow-out: the hooks hold the addresses, not the
     /// daemon.
     HooksFirst,
-    /// The addresses are taken off, whoever put them up; bow-out; no hook runs.
+    /// The addresses are removed, whoever added them; bow-out; no hook runs.
     AddressesOnly,
 }
 
@@ -282,9 +282,9 @@ pub struct Health {
     pub interval: Duration,
     /// `timeout`: wall time of one check, at most the interval.
     pub timeout: Duration,
-    /// `rise`: so many good checks in a row and the node is well again; 1..=100.
+    /// `rise`: after this many good checks in a row the node is healthy again; 1..=100.
     pub rise: u32,
-    /// `fall`: so many bad checks in a row and it is unwell; 1..=100.
+    /// `fall`: after this many bad checks in a row it is unhealthy; 1..=100.
     pub fall: u32,
     /// `demotion`: what a failed check is worth, 1..=240.
     pub demotion: u8,

@@ -138,7 +138,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// More than this nobody reads, and a file of nothing but mistakes would take minutes to show.
+    /// Nobody would read more than this, and a file that consists only of errors would take minutes
+    /// to show.
     pub const PROBLEMS_MAX: usize = 100;
 
     pub(super) fn new(name: &str, text: &str, findings: Findings) -> Self {

@@ -146,7 +146,7 @@ impl<'d> Table<'d> {
             .map_or_else(|| key.default().into(), |given| given.value)
     }
 
-    /// Did somebody mean to write this key, however wrongly? Then it was reported.
+    /// Whether this key was present but wrong, in which case it has been reported.
     pub(super) fn tried(&self, key: &dyn Entry) -> bool {
         self.entries.contains_key(key.name()) || self.mistyped(key.name())
     }
@@ -211,7 +211,7 @@ where
     }
 }
 
-/// The one of `known` that somebody who wrote `given` most likely meant.
+/// The entry of `known` that was most likely meant by `given`.
 pub(super) fn nearest<'k>(given: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let plain = |text: &str| text.to_ascii_lowercase().replace('_', "-");
     let given = plain(given);

@@ -8,13 +8,13 @@ use super::reference::trust as key;
 use super::{Surroundings, reference};
 use crate::trust::{Key, Trust};
 
-/// Who may vouch for hooks. What could not be read is reported.
+/// The keys that may sign hooks. Those that could not be read are reported.
 pub(super) fn read(root: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> Trust {
     let Some(At { value: table, .. }) = root.read(&reference::TRUST, out) else {
         return Trust::default();
     };
     let names = table.read(&key::KEYS, out);
-    // Whoever writes this table wants it to hold: only a written `false` makes it lenient.
+    // The table is strict by default: only an explicit `false` makes it lenient.
     let require_signature = table.get(&key::REQUIRE_SIGNATURE, out);
     if let Some(none) = names
         .as_ref()

@@ -73,7 +73,7 @@ fn read(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> Dra
     draft
 }
 
-/// Reads all that is not compared with other virtual hosts.
+/// Reads everything that is not compared with other virtual hosts.
 fn finish(
     table: &Table<'_>,
     draft: &mut Draft,

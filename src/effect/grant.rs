@@ -380,8 +380,7 @@ pub struct Own<'a> {
     pub addresses: &'a [VirtualAddress],
 }
 
-/// An effect that somebody was entitled to. Only this module makes one; a host performs nothing
-/// else.
+/// An effect that was permitted. Only this module can create one, and a host performs nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Granted {
     effect: Effect,
@@ -542,8 +541,8 @@ impl Grants {
         }
     }
 
-    /// Does anything here need more than the engine's own two capabilities, and so the helper
-    /// process?
+    /// Whether anything here needs more than the engine's own two capabilities, and so the helper
+    /// process.
     #[must_use]
     pub fn needs_helper(&self) -> bool {
         !(self.hostname.is_empty()

@@ -1,8 +1,8 @@
-//! What may be done to the host: the full list, who may ask for it, and how it is undone. Pure.
+//! What can be done to the host: the full list, who may ask for it, and how it is undone. Pure.
 //!
 //! An effect that leaves something behind is an *assignment*: it sets one [`Resource`] to one
-//! [`Value`]. Undoing it is assigning the value found before. So there is one rule for undoing,
-//! whatever the effect.
+//! [`Value`]. Undoing it means assigning the value found before. So one rule for undoing applies to
+//! every effect.
 
 // A new effect, input or verdict must not compile until its consequences are written down.
 #![warn(clippy::wildcard_enum_match_arm)]
@@ -60,8 +60,8 @@ pub enum Effect {
     },
     /// Make this the route to its destination.
     RouteReplace(Route),
-    /// The same, but never in the place of a route that somebody else made. The daemon's own: no
-    /// hook may ask for it.
+    /// The same, but never in place of a route that someone else created. Only for the daemon
+    /// itself: no hook may ask for it.
     RouteAdd(Route),
     /// Put a route back as it was found. The daemon's own, for undoing: no hook may ask for it.
     RouteRestore(FoundRoute),
@@ -178,8 +178,8 @@ pub enum Reply {
 }
 
 impl Effect {
-    /// The right that this needs. No wildcard: a new effect must not compile until someone says who
-    /// may ask for it.
+    /// The capability that this needs. There is no wildcard: a new effect must not compile until it
+    /// is decided who may ask for it.
     #[must_use]
     pub const fn requires(&self) -> Capability {
         match self {

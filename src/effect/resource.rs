@@ -81,7 +81,7 @@ impl Resource {
         }
     }
 
-    /// Does the network namespace, with the device, take it away by itself when it ends?
+    /// Whether it disappears by itself together with the network namespace or the device.
     #[must_use]
     pub const fn survives_reboot(&self) -> bool {
         matches!(self, Self::File { .. })

@@ -245,8 +245,9 @@ impl fmt::Display for Route {
     }
 }
 
-/// A route as it was found, with all that the kernel said of it: what it takes to put it back as it
-/// was, with its protocol, scope, metrics and whatever else words do not tell.
+/// A route as it was found, with everything that the kernel reported: what is needed to restore it
+/// exactly, including its protocol, scope, metrics and other attributes that [`Route`] does not
+/// have.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FoundRoute {
     /// What words tell of it.

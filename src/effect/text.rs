@@ -1,4 +1,4 @@
-//! Effects and queries in words: for the log, and for whoever was refused.
+//! Effects and queries as text: for the log, and for error messages.
 
 use std::fmt;
 

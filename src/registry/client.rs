@@ -244,7 +244,7 @@ impl Client {
         self.agent.run(request).map_err(|err| failed(&err))
     }
 
-    /// What to say to a registry that wants to know who we are.
+    /// The credentials for a registry that asks for them.
     fn authorize(&self, challenge: &str) -> Result<String, RegistryError> {
         let url = self.base.clone();
         let unknown = |why: &str| RegistryError::Unreachable {

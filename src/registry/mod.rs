@@ -266,7 +266,7 @@ pub struct About {
     pub annotations: BTreeMap<String, String>,
     /// The text of its signature.
     pub signature: Option<String>,
-    /// How tools that know nothing of components shall call the file.
+    /// The file name for tools that do not know about components.
     pub file_name: String,
 }
 

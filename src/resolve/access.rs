@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Refusal;
 
-/// Opens for somebody else what the configuration names.
+/// Opens files named by the configuration on behalf of another process.
 pub trait Opener: fmt::Debug + Send + Sync {
     /// Opens a regular file, as [`super::Sources::open`] does.
     fn open(&self, path: &Path) -> Opened;
@@ -62,7 +62,7 @@ pub enum Listing {
     TooMuch(String),
 }
 
-/// By whom files are opened: by this process, or by another one for it.
+/// How files are opened: by this process, or by another one on its behalf.
 #[derive(Debug, Clone, Default)]
 pub struct Access(Option<Arc<dyn Opener>>);
 

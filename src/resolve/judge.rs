@@ -1,4 +1,4 @@
-//! Who is trusted, and what that says of a file, a directory or a link.
+//! Which users are trusted, and what that means for a file, a directory or a link.
 
 use std::fmt;
 use std::fs::{self, File, Metadata};
@@ -21,7 +21,7 @@ const ACL_MAX: usize = 64 * 1024;
 pub enum Why {
     /// The system's error.
     System(i32),
-    /// It belongs to somebody who is not trusted.
+    /// It belongs to a user who is not trusted.
     Owner(u32),
     /// Others than those trusted can write to it: the bits that let them.
     Writable {
@@ -32,11 +32,11 @@ pub enum Why {
         /// The group.
         group: u32,
     },
-    /// Its access control list lets somebody write who is not trusted.
+    /// Its access control list gives write access to a user who is not trusted.
     Listed,
     /// A link where none is followed.
     Link,
-    /// A link of somebody who is not trusted.
+    /// A link that belongs to a user who is not trusted.
     LinkOf(u32),
     /// A link in a directory where others can put links.
     LinkAmongOthers,
@@ -44,7 +44,7 @@ pub enum Why {
     TooManyLinks,
     /// Deeper than anybody needs.
     TooDeep,
-    /// A file of somebody else, by a name that others could have given it.
+    /// A file of another user, under a name that others could have created.
     ForeignName,
 }
 
@@ -112,7 +112,7 @@ impl fmt::Display for Why {
     }
 }
 
-/// Users and groups who may write what the daemon believes.
+/// Users and groups who may write files that the daemon trusts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trust {
     users: Vec<u32>,

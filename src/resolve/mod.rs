@@ -1,10 +1,10 @@
-//! Opening a path by its parts, each by descriptor, with rules for who may own what stands on the
-//! way.
+//! Opens a path component by component, through descriptors, with rules for who may own each
+//! component.
 //!
-//! The kernel would follow every symbolic link, whoever put it there. Here each part is opened with
-//! `O_PATH | O_NOFOLLOW` below the one before, looked at through that descriptor, and a link is
-//! read and followed by ourselves. So what was judged is what is used: nobody can exchange a part
-//! between the look and the use.
+//! The kernel would follow every symbolic link, whoever created it. Here each component is opened
+//! with `O_PATH | O_NOFOLLOW` below the previous one and checked through that descriptor, and links
+//! are read and followed by ourselves. So what was checked is what is used: no component can be
+//! replaced between check and use.
 
 mod access;
 mod judge;
@@ -112,9 +112,9 @@ pub struct Place {
     pub objections: Vec<Refusal>,
 }
 
-/// The place of a file that a hook was granted. A link on the way is followed only if root (or
-/// whoever else is trusted) owns it and the directory that holds it, and nobody else can write
-/// there. The file itself may not be a link.
+/// The place of a file that a hook was granted. A link in the path is followed only if root (or
+/// another trusted user) owns it and its directory, and no one else can write there. The file
+/// itself must not be a link.
 ///
 /// # Errors
 /// [`Refusal`]: a part that is not to be followed, or that is not there. That the file itself is
@@ -125,9 +125,8 @@ pub fn granted(path: &Path, trust: &Trust) -> Result<Place, Refusal> {
     Ok(place)
 }
 
-/// The place of something that the daemon is configured by: a file, or a directory. Links are
-/// followed; what others than those trusted could write to, or exchange, is in
-/// [`Place::objections`].
+/// The place of a file or directory that configures the daemon. Links are followed; what untrusted
+/// users could write to, or replace, is in [`Place::objections`].
 ///
 /// # Errors
 /// [`Refusal`]: a part cannot be opened. That the last one is absent is no error.
@@ -135,7 +134,8 @@ pub fn source(path: &Path, trust: &Trust) -> Result<Place, Refusal> {
     Walk::new(trust, Links::Judged).go(path)
 }
 
-/// The place of a file that the daemon writes for itself: no link is followed, whoever owns it.
+/// The place of a file that the daemon writes for its own use: no link is followed, whoever owns
+/// it.
 ///
 /// # Errors
 /// [`Refusal`], as above.

@@ -1,4 +1,4 @@
-//! Reading what the daemon is configured by, and remembering who else could write to it.
+//! Reads files that configure the daemon, and records who else could write to them.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -42,7 +42,7 @@ impl Snapshot {
 }
 
 impl Sources {
-    /// With this idea of whom to trust.
+    /// With these trusted users.
     #[must_use]
     pub fn new(trust: Trust) -> Self {
         Self {

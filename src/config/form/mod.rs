@@ -1,4 +1,4 @@
-//! What the value of a key is: how it is read, how people and editors are told.
+//! The forms of values: how they are read, and how they are described to people and editors.
 
 mod number;
 mod table;

@@ -133,7 +133,7 @@ impl Options {
             node_name: None,
             shutdown_timeout: STOP_MAX,
             sandbox: Sandbox::Required,
-            // As ucarp: whoever writes its scripts is asked by nobody.
+            // As in ucarp, which does not check who can write its scripts.
             file_owners: FileOwners::Warn,
             log: Log {
                 level: if self.debug {

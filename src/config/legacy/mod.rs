@@ -112,7 +112,7 @@ const OPTIONS: &[Spec] = &[
     },
 ];
 
-/// How long a script may run unless `--timeout` says so. ucarp has no limit, and stands still
+/// How long a script may run unless `--timeout` says so. ucarp has no limit, and is blocked
 /// meanwhile.
 const TIMEOUT: Duration = Duration::from_mins(5);
 /// The longest time that `--timeout` takes.
@@ -229,7 +229,7 @@ pub fn parse(
     Ok(options)
 }
 
-/// The same words with every password replaced by stars, for those who list processes.
+/// The same arguments with every password replaced by stars, for process lists.
 #[must_use]
 pub fn masked(words: &[String]) -> Vec<String> {
     let mut masked = words.to_vec();

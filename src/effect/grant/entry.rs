@@ -1,4 +1,4 @@
-//! Which entry of the grants allows an effect, as it stands in the configuration.
+//! The entry of the grants that allows an effect, as it is written in the configuration.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

@@ -134,7 +134,7 @@ impl Url {
         self.endpoint.clone()
     }
 
-    /// Without what stands behind a question mark, which may be a secret.
+    /// The URL without its query, which may contain a secret.
     #[must_use]
     pub fn without_query(&self) -> String {
         let port = if self.endpoint.port == self.scheme.port() {

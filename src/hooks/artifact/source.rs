@@ -21,7 +21,7 @@ pub const MAX_TOTAL: u64 = 8 << 20;
 const MAX_KEY: usize = 200;
 /// How deep directories may nest; what lies deeper is left out.
 pub const MAX_DEPTH: usize = 8;
-/// The most files and directories that are looked at for modules.
+/// The most files and directories that are searched for modules.
 const MAX_ENTRIES: usize = 20_000;
 
 /// Why a hook could not be read.
@@ -114,8 +114,8 @@ impl HookSource {
         Ok(source)
     }
 
-    /// Notes who else could write to what belongs to the modules of these keys. What lies beside
-    /// the hook and is not part of it may be anybody's.
+    /// Records who else could write to the files of the modules with these keys. Other files next
+    /// to the hook may belong to anyone.
     pub(in crate::hooks) fn note_of_modules(
         &self,
         mut foreign: Vec<(String, Vec<Refusal>)>,
@@ -165,7 +165,7 @@ impl HookSource {
 }
 
 impl HookSource {
-    /// Can the hook require the module in one of these files?
+    /// Whether the hook can require a module in one of these files.
     #[must_use]
     pub(crate) fn can_require(&self, files: &BTreeSet<PathBuf>) -> bool {
         let found = |key: &&String| files.iter().any(|file| file.ends_with(key));

@@ -27,21 +27,21 @@ pub struct Terms<'a> {
     pub sources: &'a Sources,
 }
 
-/// Who vouches for a hook.
+/// Why a hook is trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vouched {
     /// Of its file.
     pub digest: Digest,
     /// The operator wrote the digest into the configuration.
     pub pinned: bool,
-    /// Who signed it, if anybody did whom we know.
+    /// The signer, if it is signed with a known key.
     pub signer: Option<Signer>,
     /// The good signatures that were found.
     pub signatures: Signatures,
 }
 
-/// Signatures as they were read, for who keeps a copy of a hook: beside the file may lie that of a
-/// newer one.
+/// Signatures as they were read, for storing with a copy of a hook: the signature next to the file
+/// may later be that of a newer version.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Signatures {
     /// Of the hook's file.
@@ -65,7 +65,7 @@ impl fmt::Display for Vouched {
     }
 }
 
-/// Why nobody vouches for a hook. Names the file and what to do.
+/// Why a hook is not trusted. Names the file and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum VetError {
     /// The file, or its signature, is not to be trusted.
@@ -96,8 +96,8 @@ pub enum VetError {
 }
 
 impl HookSource {
-    /// Looks who vouches for the hook that was read from `path`. Modules for which nobody does,
-    /// where somebody must, cannot be required.
+    /// Verifies the hook that was read from `path`. Modules that would need a signature but have
+    /// none cannot be required.
     ///
     /// # Errors
     /// [`VetError`]: the terms are not met.
@@ -173,9 +173,9 @@ impl Terms<'_> {
     }
 }
 
-/// Looks who vouches for the test of a hook with these terms. It decides whether a version serves,
-/// so where the hook must be signed it must be, too; its signature lies beside it. A pin is for the
-/// hook alone.
+/// Verifies the test of a hook with these terms. The test decides whether a version becomes active,
+/// so it must be signed if the hook must be; its signature is next to it. A pin applies only to the
+/// hook.
 ///
 /// # Errors
 /// [`VetError`]: it is not to be believed.
@@ -190,7 +190,7 @@ pub fn vet_test(path: &Path, text: &[u8], terms: Terms<'_>) -> Result<(), VetErr
         .map(drop)
 }
 
-/// Where the signature of a file is, unless somebody says otherwise.
+/// The default place of a file's signature.
 #[must_use]
 pub fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -224,7 +224,7 @@ impl Signed<'_> {
             kept,
         } = self;
         let trust = terms.trust;
-        // Nobody whom we know can have signed it, and a signature of others says nothing.
+        // There are no known keys, and a signature with an unknown key means nothing.
         if trust.keys.is_empty() && !required {
             return Ok(None);
         }
@@ -256,7 +256,7 @@ impl Signed<'_> {
     }
 }
 
-/// What stands in the place of a module that nobody vouches for: it says so when it is required.
+/// Replaces a module that is not trusted: it raises an error when it is required.
 fn withheld(why: &VetError) -> Vec<u8> {
     format!(
         "error({:?}, 0)",

@@ -1,4 +1,4 @@
-//! When a hook is called, what it is told, and what it gives back.
+//! When a hook is called, what it receives, and what it returns.
 
 use serde::{Deserialize, Serialize};
 
@@ -50,20 +50,20 @@ impl EntryPoint {
         }
     }
 
-    /// Are its effects undone by themselves when mastership ends?
+    /// Whether its effects are undone automatically when mastership ends.
     #[must_use]
     pub const fn scoped(self) -> bool {
         matches!(self, Self::BeforeMaster | Self::OnMaster)
     }
 
-    /// May it change anything at all?
+    /// Whether it may change anything at all.
     #[must_use]
     pub const fn may_change(self) -> bool {
         !matches!(self, Self::Health)
     }
 }
 
-/// What a hook is told.
+/// What a hook receives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HookEvent {
     /// Which function is called.

@@ -1,5 +1,5 @@
-//! What a hook is: when it is called, what it is told, what it may ask and within which budget; the
-//! same in every language.
+//! The contract with hooks: when they are called, what they receive, what they may ask for, and
+//! within which budget. It is the same in every language.
 
 pub mod api;
 mod ask;

@@ -30,8 +30,7 @@ use crate::types::{Demotion, shown};
 /// How long a runner may take to end a run that is superseded, before it is given up.
 pub const GRACE: Duration = Duration::from_millis(50);
 
-/// How long it may take to end a run whose time is used up: longer, because nobody waits for the
-/// machine.
+/// How long it may take to end a run whose time has expired.
 pub const OVERRUN: Duration = Duration::from_millis(200);
 
 /// How long a runner may take from its start until it is confined.
@@ -239,8 +238,8 @@ impl Session {
         self.alive && recv(self.stream.as_raw_fd(), &mut [0], flags) == Err(Errno::EAGAIN)
     }
 
-    /// Has the runner used up so much of its life's CPU time that the next run should have a new
-    /// one?
+    /// Whether the runner has used so much of its total CPU time that the next run should get a new
+    /// one.
     #[must_use]
     pub const fn is_worn(&self) -> bool {
         self.busy.as_millis() >= WORN.as_millis()

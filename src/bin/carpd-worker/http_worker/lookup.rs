@@ -54,9 +54,9 @@ fn is_localhost(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost")
 }
 
-/// Whoever answers for a name may point it anywhere, at any time. What listens on this machine for
-/// itself alone, or answers whoever is on the link (as the metadata of a cloud do), was not granted
-/// with it.
+/// The operator of a name server can point a name anywhere, at any time. A grant for a name does
+/// not include services that listen only on this machine's loopback, or on the link (such as a
+/// cloud's metadata service).
 fn barred(ip: IpAddr) -> Option<&'static str> {
     let (this_machine, link, nobody) = ("this machine", "a link-local address", "no host");
     match plain(ip) {

@@ -50,7 +50,7 @@ pub(crate) fn main() -> ExitCode {
 
 /// What the keeper of a daemon says, whatever the engine does.
 struct Told {
-    /// Is there a daemon?
+    /// Whether it was started by a daemon.
     daemon: bool,
     /// The file of certificates that its configuration names.
     ca_file: Option<PathBuf>,
@@ -91,7 +91,7 @@ fn run(order: Order, told: &Told) -> Report {
         ca_file,
     } = order;
     let endpoint = request.endpoint();
-    // Whom system and operator trust is read while files are in reach.
+    // The certificates that system and operator trust are read while files are accessible.
     let trust = match (&request, told.ca_file(ca_file)) {
         (OutgoingRequest::Http(request), ca_file) if request.url.scheme() == Scheme::Https => {
             let more = ca_file.map_or_else(|| Ok(Vec::new()), |path| certificates(&path));

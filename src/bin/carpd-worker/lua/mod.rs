@@ -1,9 +1,9 @@
 //! Luau as a hook language.
 //!
 //! A hook is compiled once; every run gets a new VM with its own globals: libraries, the prelude
-//! with the host's tables, then the sandbox, the memory limit and the watch. Nothing of one run
-//! reaches the next. The VM of the next run is made while nobody waits: making it takes longer than
-//! most runs.
+//! with the host's tables, then the sandbox, the memory limit and the watch. Nothing carries over
+//! from one run to the next. The VM for the next run is created in idle time, since that takes
+//! longer than most runs.
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "a kind of Lua value that is not named is refused"
@@ -70,7 +70,7 @@ struct LuaHook {
     modules: Vec<String>,
     /// For the next run.
     next: Option<Vm>,
-    /// Of the last run, until somebody has the time to take it down.
+    /// The VM of the last run, until there is time to destroy it.
     last: Option<Vm>,
 }
 
@@ -83,8 +83,8 @@ struct Code {
     file: String,
     prelude: Vec<u8>,
     main: Vec<u8>,
-    /// Bytecode, or what is wrong with the text: nobody's business until it is required, since
-    /// hooks share a directory.
+    /// Bytecode, or the error in the text, which does not matter until the module is required,
+    /// since hooks share a directory.
     modules: BTreeMap<String, Result<Vec<u8>, String>>,
     config: serde_json::Value,
     kind: Kind,

@@ -28,7 +28,7 @@ pub(super) fn contract_name(name: &str) -> Option<(&str, &str)> {
     (major(version) == major(VERSION)).then_some((interface, version))
 }
 
-/// Is this the WIT name of something in the list?
+/// Whether this is the WIT name of an entry of the list.
 pub(super) fn is_called(listed: &str, wit: &str) -> bool {
     kebab(listed) == wit
 }
@@ -141,7 +141,7 @@ fn bind(
     Ok(id)
 }
 
-/// Is this function of the type that the entry point has?
+/// Checks that the function has the type of the entry point.
 pub(super) fn check_entry_point(entry: EntryPoint, item: &ComponentItem) -> Result<(), String> {
     let ComponentItem::ComponentFunc(ty) = item else {
         return Err("it is not a function".to_owned());

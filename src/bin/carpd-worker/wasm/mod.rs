@@ -103,7 +103,7 @@ struct WasmHook {
     next: Option<(Store<Run>, Instance)>,
     /// May the next one be made ahead of its run?
     ahead: bool,
-    /// Of the last run, to be torn down when nobody waits.
+    /// The store of the last run, to be destroyed in idle time.
     last: Option<Store<Run>>,
 }
 

@@ -1,13 +1,12 @@
-//! Reads a hook without running it, and finds mistakes in code that may never run before the
-//! outage: functions of the API that do not exist, arguments that they do not take, names that
-//! nobody defined.
+//! Checks a hook without running it, and finds errors in code that may never have run before an
+//! outage: API functions that do not exist, wrong arguments, undefined names.
 //!
 //! It knows the list of host functions ([`FUNCTIONS`](crate::hooks::contract::api::FUNCTIONS)) and
-//! Luau's scopes, and nothing of types: what a variable holds is only known when it runs. So what
-//! it says is certain, and it does not say all (docs/adr/0024).
+//! Luau's scopes, but no types: what a variable holds is known only at run time. So what it reports
+//! is certain, but incomplete (docs/adr/0024).
 //!
 //! Given the grants, the configuration and the virtual hosts that a hook is used with, [`foresee`]
-//! also follows what its entry points call, and tells what these refuse (docs/adr/0040).
+//! also follows what its entry points call, and reports what would be refused (docs/adr/0040).
 
 mod calls;
 mod expressions;
