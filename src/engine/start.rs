@@ -98,7 +98,7 @@ pub fn main<B, T>(
     // While the lock still identifies it, and the kernel's log can still be read.
     let killed = killed_before(&instance_dir);
     let opened = open(&instance_dir);
-    // Before there is a second thread: capabilities belong to threads.
+    // Before there is a second thread, since capabilities are per thread.
     let rights = match rights::give_up(&config, &name, origin) {
         Ok(rights) => rights,
         Err(error) => {

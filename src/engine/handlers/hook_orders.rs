@@ -55,7 +55,7 @@ impl Engine {
         };
         let name = name.clone();
         tokio::task::spawn_local(async move {
-            // Whoever asked may have gone away meanwhile.
+            // The operator may have disconnected meanwhile.
             _ = reply.send(applied(&name, runs, &forgiven).await);
         });
     }

@@ -31,7 +31,7 @@ pub(in crate::engine) struct LastGood {
 /// One of them.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::engine) struct LastGoodHook {
-    /// Milliseconds since 1970 when it was taken into use.
+    /// Milliseconds since 1970 when it became active.
     pub(in crate::engine) accepted_ms: u64,
     /// SHA-256 of the source.
     pub(in crate::engine) digest: String,

@@ -22,7 +22,7 @@ use super::state_store::{KEY_BYTES_MAX, KEYS_MAX, VALUE_BYTES_MAX};
 use crate::ledger::Owner;
 use crate::record::{self, MAGIC_LEN, Records, whole};
 
-/// What a file is, and the version of its form.
+/// The kind of file, and its format version.
 const MAGIC: [u8; MAGIC_LEN] = *b"carpdS01";
 /// A file smaller than this is not worth rewriting.
 const COMPACT_MIN: u64 = 64 * 1024;

@@ -168,9 +168,9 @@ impl HookCheck {
         Vec::new()
     }
 
-    /// What a component imports is compared with its grants when it is loaded; what it calls when
-    /// is not to be seen. But if all that it has may only look, it can use nothing that changes
-    /// anything.
+    /// A component's imports are compared with its grants when it is loaded; which function calls
+    /// what is not visible. But if all its entry points are read-only, it cannot use anything that
+    /// changes something.
     fn component(&self) -> Vec<HookProblem> {
         if self.entry_points.iter().any(|entry| entry.may_change()) {
             return Vec::new();

@@ -518,7 +518,7 @@ impl Settling for Instant<'_> {
 
     fn tell(&mut self) -> bool {
         let machine = &mut self.play.machine;
-        // Before the outcomes are taken: an engine that stops has heard all when its end is there.
+        // Before the outcomes are taken: an engine that has stopped has received all of them.
         let ended = machine.has_stopped();
         let mut told = ended;
         for outcome in machine.outcomes() {
