@@ -573,7 +573,7 @@ fn on_another_interface() -> Outcome {
     );
     b.wait_state("master", TAKEOVER)?;
     a.wait_state("backup", SOON)?;
-    let words = format!("{ADDRESS} is up on lo, not by carpd's doing");
+    let words = format!("{ADDRESS} is up on lo, but not set by carpd");
     status_says(&lab, &words, false)?;
     sh(&lab, "a", &format!("ip address add {ADDRESS}/32 dev lo"))?;
     status_says(&lab, &words, true)?;
@@ -596,17 +596,17 @@ fn on_another_interface() -> Outcome {
     )?;
     let mut a = Carpd::new("a").advskew(50).start(&lab)?;
     a.wait_state("backup", TAKEOVER)?;
-    let words = format!("{ADDRESS} is up on br7, not by carpd's doing");
+    let words = format!("{ADDRESS} is up on br7, but not set by carpd");
     status_says(&lab, &words, true)?;
     b.stop()?;
     a.wait_state("master", SOON)?;
     status_says(&lab, &words, true)?;
     // It goes by another name.
     sh(&lab, "a", "ip link set br7 name br8")?;
-    let renamed = format!("{ADDRESS} is up on br8, not by carpd's doing");
+    let renamed = format!("{ADDRESS} is up on br8, but not set by carpd");
     status_says(&lab, &renamed, true)?;
     status_says(&lab, &words, false)?;
     sh(&lab, "a", "ip link delete br8")?;
-    status_says(&lab, "not by carpd's doing", false)?;
+    status_says(&lab, "but not set by carpd", false)?;
     a.stop()
 }

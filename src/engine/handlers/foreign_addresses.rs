@@ -112,7 +112,7 @@ impl<E: Environment> Engine<E> {
         }
         let now = clock::now();
         if let Some(first) = node.foreign.first() {
-            let reason = format!("{first} is up on {interface} and not by carpd's doing");
+            let reason = format!("{first} is up on {interface} but was not set by carpd");
             self.handle(
                 index,
                 Input::StandAside(DaemonCause::AddressFailed.because(&reason)),
