@@ -379,13 +379,8 @@ fn rehearsed(history: &History, directory: &Path) -> (Vec<Done>, Vec<(u64, Cue)>
         .iter()
         .filter(|mark| !mark["effect"].is_null())
         .map(|mark| {
-            let good = mark["good"].as_bool().unwrap();
-            (
-                number(&mark["at_us"]),
-                text(&mark["effect"]),
-                text(&mark["text"]),
-                good,
-            )
+            let (at, good) = (number(&mark["at_us"]), mark["good"].as_bool().unwrap());
+            done(at, text(&mark["effect"]), text(&mark["text"]), good)
         })
         .collect();
     let mut cues = Vec::new();
@@ -542,12 +537,8 @@ impl Played {
             .map(|deed: Deed| {
                 let start = Timestamp::ZERO + Duration::from_secs(1);
                 let at = u64::try_from(deed.at.since(start).as_micros()).unwrap();
-                (
-                    at,
-                    deed.effect.to_string(),
-                    deed.to_string(),
-                    deed.outcome.is_ok(),
-                )
+                let (effect, text) = (deed.effect.to_string(), deed.to_string());
+                done(at, effect, text, deed.outcome.is_ok())
             })
             .collect()
     }
@@ -555,9 +546,15 @@ impl Played {
 
 fn failing(unit: &str) -> Happens {
     Happens::Fails(HostError {
-        message: format!("{unit} is failed: made so by the rehearsal"),
+        message: format!("{unit} is failed, as the rehearsal demands"),
         errno: None,
     })
+}
+
+/// What was changed; of what failed, only what was tried: the reason is each way's own.
+fn done(at: u64, effect: String, text: String, good: bool) -> Done {
+    let text = if good { text } else { effect.clone() };
+    (at, effect, text, good)
 }
 
 async fn load(name: &Name, spec: &config::Hook, keeper: &Client) -> LoadedHook {
