@@ -88,9 +88,7 @@ async fn applied(
             Ok(Ok(Undone {
                 settled, failed: 0, ..
             })) => {
-                format!(
-                    "{vhost}: on_master ran, {settled} effects undone that it no longer asks for"
-                )
+                format!("{vhost}: on_master ran, {settled} undone that it no longer asks for")
             }
             Ok(Ok(Undone {
                 settled,
@@ -99,7 +97,7 @@ async fn applied(
             })) => {
                 failed = true;
                 format!(
-                    "{vhost}: on_master ran, {settled} effects undone that it no longer asks for, {left} could not be undone: see the log"
+                    "{vhost}: on_master ran, {settled} undone that it no longer asks for, {left} could not be: see the log"
                 )
             }
             Ok(Err(error)) => {
