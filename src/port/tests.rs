@@ -165,7 +165,7 @@ fn nothing_goes_missing_in_silence() {
         "exec 3>/tmp/f",
         "while shift; do true; done",
         "a=$(ls | wc -l)",
-        "echo -e 'a\\nb'",
+        "echo -e 'a\\nb' > /run/f",
         "if [ $# -gt 0 ]; then shift; fi",
         "echo 1 > /sys/class/x",
         "IFS=,",

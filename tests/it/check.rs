@@ -359,7 +359,7 @@ fn a_component_that_only_checks_is_told_what_it_imports_in_vain() {
     for (function, warning) in [
         (
             ("carp", "resign", 4),
-            "h.wasm: it imports carp.resign, but its only entry point is health, which may only look",
+            "h.wasm: it imports carp.resign, but its only entry point is health, which may change nothing",
         ),
         (("carp", "state", 1), ""),
     ] {

@@ -95,13 +95,13 @@ fn loose(lower: &Lower<'_>, arg: &Arg) -> bool {
 
 fn unary(lower: &mut Lower<'_>, operator: &str, arg: &Arg) -> Result<Cond, Untranslated> {
     Ok(match operator {
-        "-n" => match &arg.text {
-            Some(text) => Cond::Const(!text.is_empty()),
-            None => Cond::Empty(arg.value.clone()).not(),
+        "-n" => match &arg.value {
+            Expr::Text(text) => Cond::Const(!text.is_empty()),
+            value => Cond::Empty(value.clone()).not(),
         },
-        "-z" => match &arg.text {
-            Some(text) => Cond::Const(text.is_empty()),
-            None => Cond::Empty(arg.value.clone()),
+        "-z" => match &arg.value {
+            Expr::Text(text) => Cond::Const(text.is_empty()),
+            value => Cond::Empty(value.clone()),
         },
         "-f" if is_small(lower, &arg.value) => Cond::File(arg.value.clone()),
         // What a hook cannot see for itself is asked of test(1).
@@ -164,13 +164,14 @@ fn binary(
     Ok(match operator {
         "=" | "==" | "-eq" | "-le" if zero => Cond::Status,
         "!=" | "-ne" | "-gt" if zero => Cond::Status.not(),
-        "=" | "==" => match (&left.text, &right.text) {
-            (Some(a), Some(b)) => Cond::Const(a == b),
-            _ => Cond::Equal(a, b),
+        // A switch of the script's own (`DEBUG=0`) has a fixed value as well, and stays a switch.
+        "=" | "==" => match (a, b) {
+            (Expr::Text(a), Expr::Text(b)) => Cond::Const(a == b),
+            (a, b) => Cond::Equal(a, b),
         },
-        "!=" => match (&left.text, &right.text) {
-            (Some(a), Some(b)) => Cond::Const(a != b),
-            _ => Cond::Equal(a, b).not(),
+        "!=" => match (a, b) {
+            (Expr::Text(a), Expr::Text(b)) => Cond::Const(a != b),
+            (a, b) => Cond::Equal(a, b).not(),
         },
         "-eq" => number("=="),
         "-ne" => number("~="),

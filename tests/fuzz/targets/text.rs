@@ -174,7 +174,7 @@ pub(super) fn scripts() -> Vec<Vec<u8>> {
             .map(|case| keepalived(case)),
     );
     seeds.extend(
-        ["pipe", "sed", "background", "glob"]
+        ["pipe", "arrays", "background", "glob"]
             .iter()
             .map(|case| file(&format!("tests/it/port/todo/{case}.sh"))),
     );
