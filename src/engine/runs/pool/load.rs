@@ -7,7 +7,7 @@ use crate::config::{self, Config, Sandbox};
 use crate::effect::Grants;
 use crate::engine::reload::artifact::Artifact;
 use crate::hooks::process::session::SandboxPolicy;
-use crate::hooks::{Budget, HookSource, Language, LoadError};
+use crate::hooks::{Budget, HookSource, LoadError};
 use crate::keeper::{Client, Role};
 use crate::types::Name;
 
@@ -97,9 +97,9 @@ pub(in crate::engine) async fn compiled(
     grants: &Grants,
     policy: SandboxPolicy,
 ) -> Result<HookSource, LoadError> {
-    use crate::hooks::Native;
     use crate::hooks::contract::api;
     use crate::hooks::process::compiler;
+    use crate::hooks::{Language, Native};
     if source.language == Language::Wasm && source.native.is_none() {
         let file = source.path.rsplit('/').next().unwrap_or_default();
         let spawned = keeper.spawn_watched(Role::Compiler).await;
@@ -128,7 +128,6 @@ pub(in crate::engine) async fn compiled(
 }
 
 #[cfg(not(feature = "wasm"))]
-#[expect(clippy::unused_async, reason = "the same shape as with WebAssembly")]
 pub(in crate::engine) async fn compiled(
     _: &Client,
     source: HookSource,
