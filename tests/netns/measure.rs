@@ -317,7 +317,7 @@ fn tools(rounds: usize) -> Outcome {
     )
 }
 
-/// How long one command takes, which must succeed.
+/// How long one command takes, which must do its work.
 #[expect(
     clippy::disallowed_methods,
     reason = "a measurement, not the protocol's clock"
@@ -330,7 +330,8 @@ fn timed(dir: &Path, args: &[&str]) -> Result<Duration, Failed> {
         .stdin(Stdio::null())
         .output()?;
     let took = began.elapsed();
-    if output.status.success() {
+    // 6: `carpd port` has left something to do, as it does with these lines.
+    if matches!(output.status.code(), Some(0 | 6)) {
         Ok(took)
     } else {
         Err(format!("{args:?}: {output:?}").into())
