@@ -26,7 +26,6 @@ mod backoff;
 #[cfg(feature = "daemon")]
 pub mod frame;
 #[cfg(feature = "daemon")]
-mod keyed_locks;
 #[cfg(feature = "daemon")]
 pub mod process;
 #[cfg(feature = "daemon")]

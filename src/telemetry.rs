@@ -101,6 +101,8 @@ fn filter(directives: &str, level: LevelFilter) -> Result<Targets, TelemetryErro
         let is_of_a_module = |c: char| c.is_alphanumeric() || matches!(c, '_' | ':' | '-');
         let (module, level) = match (text.split_once('='), text.parse::<LevelFilter>()) {
             (None, Ok(level)) => return Ok(targets.with_default(level)),
+            // Any other word is a misspelled level, which must not turn the log off.
+            (None, Err(_)) if text.split("::").next() != Some("carpd") => return Err(wrong()),
             (None, Err(_)) => (text, LevelFilter::TRACE),
             (Some((module, "")), _) => (module, LevelFilter::TRACE),
             (Some((module, level)), _) => (module, level.parse().map_err(|_| wrong())?),
@@ -456,6 +458,7 @@ mod tests {
             "=info",
             "carpd::proto=info=debug",
             "[x]=info",
+            "warning",
         ] {
             let refused = filter(wrong, LevelFilter::INFO).unwrap_err().to_string();
             assert!(

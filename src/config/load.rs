@@ -165,7 +165,10 @@ fn refuse(mut loaded: Loaded, sources: &Sources) -> Result<Loaded, Report> {
     let problem = |refusal: &Refusal| Problem {
         severity,
         hint: refusal.mend(),
-        ..Problem::error(None, format!("others could change this file: {refusal}"))
+        ..Problem::error(
+            None,
+            format!("others could change what carpd reads: {refusal}"),
+        )
     };
     loaded
         .report

@@ -146,7 +146,7 @@ impl<'d> Table<'d> {
             .map_or_else(|| key.default().into(), |given| given.value)
     }
 
-    /// Whether this key was present but wrong, in which case it has been reported.
+    /// Whether this key is there, perhaps misspelled. If it could not be read, that has been reported.
     pub(super) fn tried(&self, key: &dyn Entry) -> bool {
         self.entries.contains_key(key.name()) || self.mistyped(key.name())
     }

@@ -146,7 +146,7 @@ impl Place {
         self.lobby.bound_answers(self.number);
     }
 
-    /// The client has sent a request: it is no longer disconnected.
+    /// The client has sent a request: from now on it is not disconnected to make room.
     pub(super) fn speaks(&self) {
         if let Some(guest) = self.lobby.guests.borrow_mut().get_mut(&self.number) {
             guest.silent = None;

@@ -69,7 +69,7 @@ impl Handover {
         let own = bytes.strip_prefix(BUILD.as_bytes());
         let Some(text) = own.and_then(|rest| rest.strip_prefix(b"\n")) else {
             return Err(io::Error::other(format!(
-                "carpd-daemon is of another build than what started it: {}",
+                "carpd-daemon is of another build than the program that started it: {}",
                 role::REMEDY
             )));
         };

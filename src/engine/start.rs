@@ -52,6 +52,9 @@ use crate::keeper::failsafe::Writer;
 use crate::keeper::{self, Client, Exits, Predecessor, Role};
 use crate::ledger::{Instance, InstanceError, Ledger, Origin, Unread, instance_name};
 
+/// The time after which readiness is reported again to a service manager that had no room for it.
+const READY_AGAIN: Duration = Duration::from_millis(100);
+
 /// The niceness of the keeper, which has raised the engine's priority if it may.
 fn ordinary_niceness() -> Option<i32> {
     rustix::process::getpriority_process(rustix::process::getppid()).ok()
@@ -265,9 +268,16 @@ async fn start(
     let mut engine: Engine = Engine::new(parts);
     engine.watch_files();
     engine.begin();
-    notify(&NotifyState::Ready);
+    tokio::task::spawn_local(report_ready());
     info!(vhosts, hooks = hooks_count, "Ready");
     Ok((engine, signals))
+}
+
+/// A unit whose readiness got lost would be killed as one that failed to start.
+async fn report_ready() {
+    while !notify(&NotifyState::Ready) {
+        tokio::time::sleep(READY_AGAIN).await;
+    }
 }
 
 /// Takes our directory and locks: no other process may run the same virtual hosts in this network

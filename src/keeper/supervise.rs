@@ -328,7 +328,7 @@ impl<'a> Keeper<'a> {
         let silent = now.since(beat.at);
         if silent <= beat.limit {
             if self.watchdog.is_some() {
-                notify(&NotifyState::Watchdog);
+                _ = notify(&NotifyState::Watchdog);
             }
         } else if self.hung.is_none() {
             let activity = self
@@ -371,7 +371,7 @@ impl<'a> Keeper<'a> {
             self.wait(Some(until.since(clock::now()).min(HEARTBEAT_CHECK)))?;
             if self.watchdog.is_some() {
                 // Waiting is the right thing to do now, so the daemon works.
-                notify(&NotifyState::Watchdog);
+                _ = notify(&NotifyState::Watchdog);
             }
             self.handle_signals()?;
             stderr::flush();

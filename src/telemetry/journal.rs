@@ -47,7 +47,10 @@ pub(super) fn layer() -> io::Result<tracing_journald::Layer> {
 fn nonblocking<T>(open: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let before = sockets()?;
     let opened = open()?;
-    let own = pidfd_open(getpid(), PidfdFlags::empty())?;
+    let Ok(own) = pidfd_open(getpid(), PidfdFlags::empty()) else {
+        // An old kernel or a container's filter: a journal that may wait is better than none.
+        return Ok(opened);
+    };
     for (number, _) in sockets()?.difference(&before) {
         // Somebody may have closed it since.
         let Ok(duplicate) = pidfd_getfd(&own, *number, PidfdGetfdFlags::empty()) else {

@@ -13,7 +13,6 @@ const EDGES: &[(&str, &[&str])] = &[
     ("config", &["types", "proto", "effect", "trust", "resolve"]),
     ("backoff", &[]),
     ("frame", &[]),
-    ("keyed_locks", &[]),
     ("process", &[]),
     ("record", &["resolve"]),
     ("resolve", &[]),
@@ -33,14 +32,7 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "host",
         &[
-            "types",
-            "effect",
-            "frame",
-            "keyed_locks",
-            "process",
-            "record",
-            "sandbox",
-            "resolve",
+            "types", "effect", "frame", "process", "record", "sandbox", "resolve",
         ],
     ),
     (
@@ -70,7 +62,6 @@ const EDGES: &[(&str, &[&str])] = &[
             "backoff",
             "types",
             "frame",
-            "keyed_locks",
             "record",
             "resolve",
             "proto",

@@ -101,7 +101,10 @@ pub(in crate::cli) fn check_sources(refusals: Vec<Refusal>) -> Vec<Problem> {
         .partition(|refusal| caller.excuses(&refusal.why));
     let error = |refusal: &Refusal| Problem {
         hint: refusal.mend(),
-        ..Problem::error(None, format!("others could change this file: {refusal}"))
+        ..Problem::error(
+            None,
+            format!("others could change what carpd reads: {refusal}"),
+        )
     };
     tell(&own);
     foreign.iter().map(error).collect()

@@ -24,7 +24,7 @@ impl Engine {
     pub(in crate::engine) fn signal(&mut self, signal: Signal) {
         match signal {
             Signal::Stop(name) => {
-                notify(&NotifyState::Stopping);
+                _ = notify(&NotifyState::Stopping);
                 self.stop(name);
             }
             Signal::Reload => self.reload(Scope::Everything, None),

@@ -11,12 +11,17 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use nix::sys::socket::{self, MsgFlags};
 use sd_notify::NotifyState;
 
-/// Tells the service manager, if one asked for it. What it has no room for is lost: a manager that
-/// does not read must not hold up the protocol or the removal of addresses.
-pub fn notify(state: &NotifyState<'_>) {
-    if let Some(address) = env::var_os("NOTIFY_SOCKET") {
-        _ = send(&address, state);
-    }
+/// Tells the service manager, if one asked for it. Returns whether that is settled: false means that
+/// the manager does not read at present and its queue is full, so that the message is lost unless it
+/// is repeated. A manager that does not read must not hold up the protocol or the removal of
+/// addresses.
+#[must_use]
+pub fn notify(state: &NotifyState<'_>) -> bool {
+    let Some(address) = env::var_os("NOTIFY_SOCKET") else {
+        return true;
+    };
+    let sent = send(&address, state);
+    !sent.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 fn send(address: &OsStr, state: &NotifyState<'_>) -> io::Result<()> {

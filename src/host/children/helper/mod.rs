@@ -9,6 +9,7 @@ mod client;
 mod gate;
 mod process;
 mod records;
+mod turns;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -20,6 +20,7 @@ use tokio::time::timeout;
 
 use super::gate::{Gate, Right, Terms};
 use super::records::Records;
+use super::turns::Turns;
 use super::{
     Duty, FromHelper, HelperOp, HelperReply, LIMIT_MAX, MESSAGE_LIMIT, REQUEST_LIMIT, RETIRE,
     ToHelper,
@@ -32,7 +33,6 @@ use crate::host::services::manager::ServiceBackend;
 use crate::host::services::manager::systemd::Systemd;
 use crate::host::services::spawn::Deadline;
 use crate::host::services::{files, manager, spawn};
-use crate::keyed_locks::KeyedLocks;
 
 /// Threads for files; a dead network file system may hold some.
 const FILE_THREADS: usize = 16;
@@ -111,7 +111,7 @@ async fn serve(stream: UnixStream, mut gate: Gate) -> io::Result<()> {
     }
     let at_work = Arc::new(AtWork {
         gate,
-        turns: KeyedLocks::default(),
+        turns: Turns::default(),
         systemd: Systemd::new(None),
     });
     if !settled && duty.min(at_work.gate.duty()) == Duty::Settings {
@@ -224,26 +224,6 @@ fn confine() -> io::Result<()> {
 /// Waits for the lock, which is held until the result is dropped. A cancelled request may still be
 /// in its grace period, or in the middle of a write, which must be finished before the next one
 /// starts.
-async fn take(
-    turns: &KeyedLocks<String>,
-    name: &str,
-    limit: Duration,
-    cancelled: impl Future<Output = ()>,
-) -> Result<OwnedMutexGuard<()>, HostError> {
-    let key = name.to_owned();
-    let given_up = |why: &str, errno| HostError {
-        message: format!("{name}: {why}"),
-        errno: Some(errno),
-    };
-    tokio::select! {
-        biased;
-        () = cancelled => Err(given_up("cancelled before it started", libc::ECANCELED)),
-        taken = timeout(limit, turns.lock(&key)) => {
-            taken.map_err(|_| given_up("what was started before has not finished in time", libc::ETIMEDOUT))
-        }
-    }
-}
-
 async fn answer(
     id: u64,
     limit: Duration,
@@ -333,13 +313,8 @@ async fn perform(
         )),
         HelperOp::Script { turn, line } => {
             // Waiting for the previous script does not count against this one's time.
-            let _turn = take(
-                turns,
-                &format!("script {turn}"),
-                Duration::MAX,
-                cancelled.as_mut(),
-            )
-            .await?;
+            let name = format!("script {turn}");
+            let _turn = turns.take(&name, Duration::MAX, cancelled.as_mut()).await?;
             Ok(HelperReply::Command(
                 spawn::run_line(&line, limit, cancelled).await?.output,
             ))
@@ -349,7 +324,8 @@ async fn perform(
             unit,
             verb,
         } => {
-            let _turn = take(turns, &format!("service {unit}"), limit, cancelled.as_mut()).await?;
+            let name = format!("service {unit}");
+            let _turn = turns.take(&name, limit, cancelled.as_mut()).await?;
             if matches!(verb, ServiceVerb::Start | ServiceVerb::Stop) {
                 let there = match right {
                     Right::Granted => {
@@ -381,7 +357,7 @@ async fn perform(
 struct AtWork {
     gate: Gate,
     /// For each file, service and script: one request at a time.
-    turns: KeyedLocks<String>,
+    turns: Turns,
     /// Connected when it is first needed.
     systemd: Systemd,
 }
@@ -445,14 +421,14 @@ fn running(state: UnitState) -> Result<Value, HostError> {
 
 /// Works on a file when its turn comes.
 async fn on_file<T: Send + 'static>(
-    turns: &KeyedLocks<String>,
+    turns: &Turns,
     path: String,
     limit: Duration,
     cancelled: impl Future<Output = ()>,
     work: impl FnOnce(&Path) -> Result<T, HostError> + Send + 'static,
 ) -> Result<T, HostError> {
     let deadline = Deadline::after(limit);
-    let turn = take(turns, &path, limit, cancelled).await?;
+    let turn = turns.take(&path, limit, cancelled).await?;
     blocking(deadline.left(), turn, path, work).await
 }
 
@@ -536,7 +512,7 @@ mod tests {
         let (reader, writer) = own.into_split();
         let at_work = Arc::new(AtWork {
             gate: Gate::Open,
-            turns: KeyedLocks::default(),
+            turns: Turns::default(),
             systemd: Systemd::new(None),
         });
         tokio::spawn(work(
@@ -569,7 +545,7 @@ mod tests {
         let (reader, writer) = own.into_split();
         let at_work = Arc::new(AtWork {
             gate: Gate::Open,
-            turns: KeyedLocks::default(),
+            turns: Turns::default(),
             systemd: Systemd::new(None),
         });
         let (retire, retired) = oneshot::channel::<()>();

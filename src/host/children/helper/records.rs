@@ -197,7 +197,7 @@ fn by_age(directory: &Path) -> Vec<(SystemTime, PathBuf)> {
 /// empty.
 fn read(file: &Path) -> Values {
     let bytes = whole::read(file, MAGIC, LIMIT)
-        .inspect_err(|error| warn!(%error, "Ignoring a record of a previous value"));
+        .inspect_err(|error| warn!(%error, "Ignoring a file with records of previous values: after a crash they cannot be restored"));
     bytes
         .ok()
         .flatten()

@@ -201,7 +201,7 @@ mod tests {
         assert_eq!(ours.hardware, libc::ARPHRD_ETHER);
         assert_eq!(ours.attributes.len(), 4, "{ours:?}");
         theirs.attributes.remove(1);
-        // The library does not say that a list is one, nor do we.
+        // The library marks the list as nested; we read it without the mark, and write it so.
         let written = bytes_of(&ours);
         assert_eq!(DeviceMessage::parse(&written).unwrap(), ours);
         assert_eq!(LinkMessage::parse(&written).unwrap(), theirs);
