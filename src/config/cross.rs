@@ -50,7 +50,7 @@ fn vhids(vhosts: &[vhost::Draft], out: &mut Findings) {
     }
 }
 
-/// No address twice, and none that this node itself has as the source of its advertisements.
+/// No address twice, and none that a node itself has as the source of its advertisements.
 fn addresses(vhosts: &[vhost::Draft], out: &mut Findings) {
     let mut seen: BTreeMap<(IpAddr, Option<&IfName>), &Range<usize>> = BTreeMap::new();
     for vhost in vhosts {
@@ -71,7 +71,7 @@ fn addresses(vhosts: &[vhost::Draft], out: &mut Findings) {
                 out.error(
                     source.span.clone(),
                     format!(
-                        "{} moves with mastership: it cannot be this node's own address",
+                        "{} moves with mastership: it cannot be a node's own address",
                         source.value
                     ),
                 )

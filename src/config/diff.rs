@@ -46,6 +46,8 @@ pub fn differences(old: &Vhost, new: &Vhost) -> Vec<&'static str> {
         openbsd_lladdr: vhost::OPENBSD_LLADDR,
         manage_addresses: vhost::MANAGE_ADDRESSES,
         lease: vhost::LEASE,
+        unicast: vhost::UNICAST,
+        min_ttl: vhost::MIN_TTL,
         source_mac: vhost::SOURCE_MAC,
         source_address: vhost::SOURCE_ADDRESS,
         source_address6: vhost::SOURCE_ADDRESS6,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -140,6 +140,11 @@ pub struct Vhost {
     pub lease: Leases,
     /// `nomcast`, `mcast-group`, `mcast-group6`: where advertisements go.
     pub destination: Destination,
+    /// `unicast`: the own addresses of the other nodes, to which advertisements are sent instead of
+    /// to a group. Empty: multicast.
+    pub unicast: Vec<IpAddr>,
+    /// `min-ttl`: the least TTL or hop limit of what a unicast peer sends.
+    pub min_ttl: u8,
     /// `source-mac`: the hardware address that advertisements come from.
     pub source_mac: SourceMac,
     /// `source-address`: IPv4 source of advertisements; `None` is the interface's own.
@@ -163,11 +168,23 @@ pub struct Vhost {
 }
 
 impl Vhost {
-    /// The families of its addresses, IPv4 first: those it advertises in.
+    /// The families it advertises in, IPv4 first: those of its unicast peers, or else of its
+    /// addresses.
     pub fn families(&self) -> impl Iterator<Item = Family> + '_ {
-        Family::ALL
-            .into_iter()
-            .filter(|family| self.addresses.iter().any(|a| a.family() == *family))
+        let has = |family| {
+            if self.unicast.is_empty() {
+                self.addresses.iter().any(|a| a.family() == family)
+            } else {
+                self.peers_of(family).next().is_some()
+            }
+        };
+        Family::ALL.into_iter().filter(move |family| has(*family))
+    }
+
+    /// Its unicast peers of this family.
+    pub fn peers_of(&self, family: Family) -> impl Iterator<Item = IpAddr> + '_ {
+        let peers = self.unicast.iter().copied();
+        peers.filter(move |peer| Family::of(*peer) == family)
     }
 }
 

@@ -1,7 +1,7 @@
 //! From a checked virtual host to what its protocol machine needs.
 
 use super::Vhost;
-use crate::proto::{Key, Settings};
+use crate::proto::{Delivery, Key, Settings, Unicast};
 
 impl Vhost {
     /// What the protocol machine is made with. The gate before a preemption stays as it is by
@@ -26,7 +26,18 @@ impl Vhost {
             ipv6_destination: self.destination.group6,
             send_demote_byte: self.send_demote_byte,
             openbsd_lladdr: self.openbsd_lladdr,
+            delivery: self.delivery(),
             ..Settings::new(self.vhid, self.addresses.clone(), key)
         }
+    }
+
+    fn delivery(&self) -> Delivery {
+        if self.unicast.is_empty() {
+            return Delivery::Multicast;
+        }
+        Delivery::Unicast(Unicast {
+            peers: self.unicast.clone(),
+            min_ttl: self.min_ttl,
+        })
     }
 }

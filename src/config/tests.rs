@@ -320,7 +320,58 @@ fn the_nodes_own_address_is_no_virtual_one() {
     let text = format!("{MINIMAL}source-address = \"192.168.32.22\"\n");
     assert_eq!(
         messages(&text),
-        ["7:18 192.168.32.22 moves with mastership: it cannot be this node's own address"]
+        ["7:18 192.168.32.22 moves with mastership: it cannot be a node's own address"]
+    );
+}
+
+#[test]
+fn unicast_lists_the_addresses_of_other_nodes_and_nothing_else() {
+    let of = |text: &str| messages(&format!("{MINIMAL}{text}\n"));
+    assert!(of("unicast = [\"192.168.32.33\"]\nmin-ttl = 254").is_empty());
+    assert_eq!(
+        of("unicast = []"),
+        ["7:11 `unicast` has 0 entries: it takes 1 to 32 peers"]
+    );
+    for wrong in [
+        "224.0.0.18",
+        "127.0.0.1",
+        "0.0.0.0",
+        "255.255.255.255",
+        "a",
+        "10.0.0.1/24",
+    ] {
+        assert_eq!(
+            of(&format!("unicast = [\"{wrong}\"]")),
+            [format!(
+                "7:12 `unicast` must list the addresses of nodes, without prefix length, not \"{wrong}\""
+            )]
+        );
+    }
+    assert_eq!(
+        of("unicast = [\"10.0.0.1\", \"10.0.0.1\"]"),
+        ["7:24 10.0.0.1 is given twice"]
+    );
+    assert_eq!(
+        of("unicast = [\"192.168.32.22\"]"),
+        ["7:12 192.168.32.22 moves with mastership: it cannot be a node's own address"]
+    );
+    assert_eq!(of("min-ttl = 254"), ["7:11 `min-ttl` needs `unicast`"]);
+    assert_eq!(
+        of("unicast = [\"10.0.0.1\", \"fe80::1\", \"2001:db8::1\"]"),
+        ["7:35 IPv6 peers must all be link-local addresses, or none of them"]
+    );
+    assert_eq!(
+        of("unicast = [\"2001:db8::1\"]"),
+        [
+            "7:11 there are IPv4 addresses, but no IPv4 peer: carpd nodes do without, but FreeBSD and OpenBSD nodes would take over"
+        ]
+    );
+    assert_eq!(
+        of("unicast = [\"10.0.0.1\"]\nnomcast = true\nsource-mac = \"interface\""),
+        [
+            "8:11 `nomcast` has no effect together with `unicast`",
+            "9:14 `source-mac` has no effect together with `unicast`"
+        ]
     );
 }
 
@@ -663,6 +714,7 @@ fn every_key_that_differs_is_named() {
         "password-file",
     ];
     let old = good(MINIMAL).vhosts.remove(0);
+    let with_unicast = format!("{MINIMAL}unicast = [\"10.0.0.1\"]\n");
     let section = SECTIONS.iter().find(|s| s.header == "[[vhost]]").unwrap();
     for key in section.keys.iter().filter(|k| !moves.contains(&k.name())) {
         let other = match key.presence() {
@@ -682,7 +734,13 @@ fn every_key_that_differs_is_named() {
         };
         let changed = match key.name() {
             "addresses" => MINIMAL.replace("22/24", "23/24"),
+            "min-ttl" => format!("{with_unicast}min-ttl = 7\n"),
             name => format!("{MINIMAL}{name} = {other}\n"),
+        };
+        let old = if key.name() == "min-ttl" {
+            good(&with_unicast).vhosts.remove(0)
+        } else {
+            old.clone()
         };
         let new = good(&changed).vhosts.remove(0);
         assert_eq!(differences(&old, &new), [key.name()], "{changed}");

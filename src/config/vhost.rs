@@ -1,5 +1,7 @@
 //! Reads `[[vhost]]`.
 
+mod unicast;
+
 use std::net::IpAddr;
 use std::ops::Range;
 use std::path::Path;
@@ -88,6 +90,9 @@ fn finish(
     let source_address = source(source4, key::SOURCE_ADDRESS.name, draft, out);
     let source6 = table.read(&key::SOURCE_ADDRESS6, out);
     let source_address6 = source(source6, key::SOURCE_ADDRESS6.name, draft, out);
+    let min_ttl = table.get(&key::MIN_TTL, out);
+    let ipv6_checksum = table.get(&key::IPV6_CHECKSUM, out);
+    let unicast = unicast::peers(table, draft, ipv6_checksum, min_ttl, out);
     let preempt = table.get(&key::PREEMPT, out);
     Some(Vhost {
         addresses: draft.addresses.iter().map(|a| a.value).collect(),
@@ -100,7 +105,7 @@ fn finish(
         peers,
         family_timers: table.get(&key::FAMILY_TIMERS, out),
         link_local: table.get(&key::LINK_LOCAL, out),
-        ipv6_checksum: table.get(&key::IPV6_CHECKSUM, out),
+        ipv6_checksum,
         send_demote_byte: table.get(&key::SEND_DEMOTE_BYTE, out),
         openbsd_lladdr: table.read(&key::OPENBSD_LLADDR, out).map(|mac| mac.value),
         clamp_advskew: true,
@@ -109,6 +114,8 @@ fn finish(
         lease: table.get(&key::LEASE, out),
         manage_addresses: table.get(&key::MANAGE_ADDRESSES, out),
         destination: destination(table, out),
+        min_ttl,
+        unicast,
         source_mac: table.get(&key::SOURCE_MAC, out),
         source_address,
         source_address6,

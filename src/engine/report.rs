@@ -78,6 +78,9 @@ pub struct VhostStatus {
     pub vhid: Vhid,
     /// Its addresses.
     pub addresses: Vec<VirtualAddress>,
+    /// The nodes that it advertises to, if not to a multicast group.
+    #[serde(default)]
+    pub unicast: Vec<IpAddr>,
     /// Its state.
     pub state: State,
     /// Milliseconds since 1970 when it changed last.

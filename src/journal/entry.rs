@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::proto::{
-    Cause, FamilyTimers, Gate, Input, Ipv6Checksum, Key, Kind, LinkLocal, Output, Peers, Preempt,
-    Reason, Received, Reject, Settings, TieBreak, Transition, wire,
+    Cause, Delivery, FamilyTimers, Gate, Input, Ipv6Checksum, Key, Kind, LinkLocal, Output, Peers,
+    Preempt, Reason, Received, Reject, Settings, TieBreak, Transition, wire,
 };
 use crate::types::{
     AdvBase, AdvSkew, Demotion, Family, IfName, MacAddr, Name, State, Timestamp, Vhid,
@@ -345,6 +345,7 @@ pub struct SettingsRecord {
     pub send_demote_byte: bool,
     pub openbsd_lladdr: Option<MacAddr>,
     pub gate: Gate,
+    pub delivery: Delivery,
 }
 
 macro_rules! same_fields {
@@ -383,5 +384,6 @@ same_fields!(
     clamp_advskew,
     send_demote_byte,
     openbsd_lladdr,
-    gate
+    gate,
+    delivery
 );

@@ -7,7 +7,7 @@ use tracing::{error, info, warn};
 use super::failsafe::FailSafe;
 use crate::host::HostError;
 use crate::host::kernel::netlink::Netlink;
-use crate::host::kernel::socket::Senders;
+use crate::host::kernel::socket::{Outgoing, Senders};
 use crate::types::VirtualAddress;
 
 /// Removes every address and bows out where the dead engine was master.
@@ -25,8 +25,8 @@ pub(super) fn release_on_death(entries: &[FailSafe]) {
     };
     // Closing a socket takes time: all are closed at the end.
     let senders = Senders::default();
-    release_by(entries, remove, |entry, frame| {
-        senders.send(entry.index, frame)
+    release_by(entries, remove, |entry, bow_out| {
+        senders.send(entry.index, bow_out)
     });
 }
 
@@ -34,7 +34,7 @@ pub(super) fn release_on_death(entries: &[FailSafe]) {
 fn release_by(
     entries: &[FailSafe],
     remove: impl Fn(&FailSafe, VirtualAddress) -> Result<(), HostError>,
-    send: impl Fn(&FailSafe, &[u8]) -> io::Result<()>,
+    send: impl Fn(&FailSafe, &Outgoing) -> io::Result<()>,
 ) {
     for entry in entries {
         if !release(entry, &remove) || entry.bow_outs.is_empty() {
@@ -43,7 +43,7 @@ fn release_by(
         match entry
             .bow_outs
             .iter()
-            .try_for_each(|frame| send(entry, frame))
+            .try_for_each(|bow_out| send(entry, bow_out))
         {
             Ok(()) => info!(interface = %entry.interface, "Bowed out in place of the dead engine"),
             Err(error) => {
@@ -87,7 +87,7 @@ mod tests {
             interface: "eth0".parse().unwrap(),
             index: 2,
             addresses,
-            bow_outs: vec![vec![7; 70]],
+            bow_outs: vec![Outgoing::Frame(vec![7; 70])],
         };
         assert!(release(&entry, &|_: &FailSafe, _| Ok(())));
         let tried = std::cell::Cell::new(0);
@@ -113,7 +113,7 @@ mod tests {
             interface: "eth0".parse().unwrap(),
             index,
             addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
-            bow_outs: vec![vec![7; 70]],
+            bow_outs: vec![Outgoing::Frame(vec![7; 70])],
         };
         let entries = [
             entry(1, &["10.0.0.1/24", "10.0.0.2/24"]),

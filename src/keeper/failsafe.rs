@@ -16,6 +16,7 @@ use std::time::Duration;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
+use crate::host::kernel::socket::Outgoing;
 use crate::types::{IfName, Timestamp, VirtualAddress};
 
 /// Name of the memory file, as `/proc` shows it.
@@ -46,9 +47,9 @@ pub struct FailSafe {
     pub index: u32,
     /// Addresses that are up and must be removed.
     pub addresses: Vec<VirtualAddress>,
-    /// Bow-outs as complete Ethernet frames, with counters that were never sent. Empty unless the
-    /// virtual host is master.
-    pub bow_outs: Vec<Vec<u8>>,
+    /// Complete bow-outs, with counters that were never sent. Empty unless the virtual host is
+    /// master.
+    pub bow_outs: Vec<Outgoing>,
 }
 
 /// A sign that the engine's loop runs.
@@ -245,7 +246,7 @@ mod tests {
             interface: "eth0".parse().unwrap(),
             index: 2,
             addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
-            bow_outs: vec![vec![7; 70]],
+            bow_outs: vec![Outgoing::Frame(vec![7; 70])],
         }
     }
 

@@ -97,7 +97,8 @@ pub mod wire;
 
 pub use auth::Key;
 pub use settings::{
-    FamilyTimers, Gate, Ipv6Checksum, LinkLocal, Peers, Preempt, Settings, TieBreak,
+    Delivery, FamilyTimers, Gate, Ipv6Checksum, LinkLocal, Peers, Preempt, Settings, TieBreak,
+    Unicast,
 };
 pub use stats::{Reject, Stats};
 pub use transition::{Cause, Reason, Transition};

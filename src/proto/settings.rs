@@ -1,10 +1,11 @@
 //! The protocol settings of one virtual host, chosen by the operator.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
 use super::auth::Key;
+use super::stats::Reject;
 use super::timer;
 use crate::types::{AdvBase, AdvSkew, Family, MacAddr, Vhid, VirtualAddress};
 
@@ -104,6 +105,57 @@ pub enum Gate {
     Ask,
 }
 
+/// How advertisements reach the other nodes of the group. All nodes of a group need the same.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Delivery {
+    /// To a multicast group, on this link only. What was sent to this node alone, or routed, is
+    /// refused.
+    #[default]
+    Multicast,
+    /// To each of the other nodes separately, as FreeBSD's `peer` and `peer6`. What anybody else
+    /// sends, or what was sent to a group, is refused.
+    Unicast(Unicast),
+}
+
+/// The other nodes of a group without multicast.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unicast {
+    /// Their own addresses. Advertisements are sent in the families of these. A node's own address
+    /// may be among them.
+    pub peers: Vec<IpAddr>,
+    /// The least TTL or hop limit of a packet that is believed: 255 for peers on the same link, one
+    /// less for each router on the way (as RFC 5082 does it).
+    pub min_ttl: u8,
+}
+
+impl Delivery {
+    /// The other nodes, if each is sent to separately.
+    #[must_use]
+    pub const fn unicast(&self) -> Option<&Unicast> {
+        match self {
+            Self::Multicast => None,
+            Self::Unicast(unicast) => Some(unicast),
+        }
+    }
+
+    /// Whether a packet with this source, destination and TTL came the way that the group uses.
+    ///
+    /// # Errors
+    /// [`Reject::Ttl`], [`Reject::SentToUs`], [`Reject::SentToGroup`], [`Reject::NotAPeer`].
+    pub fn admits(&self, src: IpAddr, dst: IpAddr, ttl: u8) -> Result<(), Reject> {
+        let least = self.unicast().map_or(u8::MAX, |unicast| unicast.min_ttl);
+        if ttl < least {
+            return Err(Reject::Ttl(ttl));
+        }
+        match self {
+            Self::Multicast if !dst.is_multicast() => Err(Reject::SentToUs),
+            Self::Unicast(_) if dst.is_multicast() => Err(Reject::SentToGroup),
+            Self::Unicast(unicast) if !unicast.peers.contains(&src) => Err(Reject::NotAPeer),
+            Self::Multicast | Self::Unicast(_) => Ok(()),
+        }
+    }
+}
+
 /// All settings of one virtual host's state machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -145,6 +197,8 @@ pub struct Settings {
     pub openbsd_lladdr: Option<MacAddr>,
     /// Whether the driver must be asked before a preemption.
     pub gate: Gate,
+    /// How advertisements reach the other nodes.
+    pub delivery: Delivery,
 }
 
 impl Settings {
@@ -173,13 +227,17 @@ impl Settings {
             send_demote_byte: false,
             openbsd_lladdr: None,
             gate: Gate::default(),
+            delivery: Delivery::default(),
         }
     }
 
-    /// Whether we advertise in this family: in each one that has an address; in IPv4 if there is no
-    /// address at all.
+    /// Whether we advertise in this family: with unicast, in each one that has a peer; otherwise in
+    /// each one that has an address, and in IPv4 if there is no address at all.
     #[must_use]
     pub fn uses(&self, family: Family) -> bool {
+        if let Some(unicast) = self.delivery.unicast() {
+            return unicast.peers.iter().any(|peer| Family::of(*peer) == family);
+        }
         match family {
             Family::V4 => {
                 self.addresses.is_empty() || self.addresses.iter().any(|a| a.family() == Family::V4)
@@ -200,6 +258,52 @@ impl Settings {
             Family::V4
         } else {
             Family::V6
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_must_come_the_way_that_the_group_uses() {
+        let (us, peer, other) = (
+            [10, 0, 0, 1].into(),
+            [10, 0, 0, 2].into(),
+            [10, 0, 0, 3].into(),
+        );
+        let group: IpAddr = [224, 0, 0, 18].into();
+        let near = Delivery::Unicast(Unicast {
+            peers: vec![peer],
+            min_ttl: 255,
+        });
+        let far = Delivery::Unicast(Unicast {
+            peers: vec![peer],
+            min_ttl: 253,
+        });
+        for (delivery, src, dst, ttl, verdict) in [
+            (&Delivery::Multicast, other, group, 255, Ok(())),
+            (
+                &Delivery::Multicast,
+                other,
+                group,
+                254,
+                Err(Reject::Ttl(254)),
+            ),
+            (&Delivery::Multicast, peer, us, 255, Err(Reject::SentToUs)),
+            (&near, peer, us, 255, Ok(())),
+            (&near, peer, us, 254, Err(Reject::Ttl(254))),
+            (&near, peer, group, 255, Err(Reject::SentToGroup)),
+            (&near, other, us, 255, Err(Reject::NotAPeer)),
+            (&far, peer, us, 253, Ok(())),
+            (&far, peer, us, 252, Err(Reject::Ttl(252))),
+        ] {
+            assert_eq!(
+                delivery.admits(src, dst, ttl),
+                verdict,
+                "{delivery:?} {src} {dst} {ttl}"
+            );
         }
     }
 }

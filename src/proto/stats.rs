@@ -45,8 +45,9 @@ rejects! {
     Fragment => fragment, "a fragment";
     /// The IPv4 header's own checksum is wrong.
     IpChecksum => ip_checksum, "wrong IPv4 header checksum";
-    /// Did not start on this link: TTL or hop limit is not 255.
-    Ttl(found) => ttl, "TTL or hop limit {0} instead of 255";
+    /// Came from too far away: TTL or hop limit is below 255, or below the `min_ttl` of a unicast
+    /// group.
+    Ttl(found) => ttl, "TTL or hop limit {0} is too low";
     /// Fewer than 36 bytes.
     Short => short, "fewer than 36 bytes";
     /// Not version 2: VRRPv3 shares our protocol number. Expected, so never worth a log line.
@@ -59,6 +60,12 @@ rejects! {
     Vhid(found) => vhid, "unknown vhid {0}";
     /// The virtual host has no address of this family.
     Family => family, "a family that the virtual host does not use";
+    /// Sent to this node alone, but the group uses multicast.
+    SentToUs => sent_to_us, "sent to this node alone, but the group uses multicast";
+    /// Sent to a multicast group, but the group uses unicast.
+    SentToGroup => sent_to_group, "sent to a multicast group, but this virtual host uses unicast";
+    /// Unicast from an address that is not among the peers.
+    NotAPeer => not_a_peer, "the sender is not among the unicast peers";
     /// The virtual host does not take part at present: it is in state init.
     NotRunning => not_running, "the virtual host is in state init";
     /// Our own advertisement came back.
@@ -73,11 +80,18 @@ impl Reject {
     pub const fn likely_cause(self) -> &'static str {
         match self {
             Self::Digest => "another password, or another list of addresses",
-            Self::Ttl(_) => "something routes it; advertisements must not leave the link",
+            Self::Ttl(_) => {
+                "there are routers on the way: advertisements must not leave the link, unless `unicast` and `min-ttl` allow it"
+            }
             Self::Checksum => {
                 "damaged on the way, or NetBSD over IPv6 (ipv6-checksum = \"pseudo-header\")"
             }
             Self::Family => "the peer has an address of a family that is not configured here",
+            Self::SentToUs => "the peer has `unicast` (FreeBSD: `peer`), this node has not",
+            Self::SentToGroup => "this node has `unicast`, the peer has not",
+            Self::NotAPeer => {
+                "a peer that is missing in `unicast`, or that sends from another address"
+            }
             Self::Vhid(_) => "another vhid",
             Self::Short | Self::Truncated | Self::Fragment | Self::IpChecksum => {
                 "damaged on the way, or a forger"

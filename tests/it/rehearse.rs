@@ -860,3 +860,32 @@ fn a_master_whose_kernel_takes_an_address_away_hands_over_to_one_that_can_hold_i
     assert!(from == 10_000 && to <= 10_001, "{from} {to}");
     assert_eq!(changes_and_addresses(&timeline, 1).1.len(), 1);
 }
+
+/// Whether the nodes list each other or all have the same list, the addresses are those of the list.
+#[test]
+fn unicast_nodes_hear_each_other_and_nobody_who_is_missing_in_the_list() {
+    for (lists, masters) in [
+        ([&[2, 3][..], &[1, 3], &[1, 2]], 1),
+        ([&[1, 2, 3], &[1, 2, 3], &[1, 2, 3]], 1),
+        // The third does not believe the others, and they not the third.
+        ([&[2], &[1], &[8]], 2),
+    ] {
+        let directory = place(&[("one", 0), ("two", 50), ("three", 100)]);
+        for (name, peers) in ["one", "two", "three"].into_iter().zip(lists) {
+            let path = directory.path().join(format!("{name}.toml"));
+            let peers: Vec<String> = peers.iter().map(|n| format!("192.168.32.{n}")).collect();
+            let text = fs::read_to_string(&path).unwrap();
+            let more = format!("unicast = {peers:?}\n\n[hook.failover]");
+            fs::write(&path, text.replacen("\n[hook.failover]", &more, 1)).unwrap();
+        }
+        let nodes = ["one.toml", "two.toml", "three.toml", "--end", "20s"];
+        let timeline = json(directory.path(), &nodes);
+        let at_the_end = |node: &Value| {
+            let spans = node["lanes"][0]["states"].as_array().unwrap();
+            spans.last().unwrap()["state"] == "master"
+        };
+        let all = timeline["nodes"].as_array().unwrap();
+        let count = all.iter().filter(|node| at_the_end(node)).count();
+        assert_eq!(count, masters, "{lists:?}");
+    }
+}

@@ -41,6 +41,7 @@ mod trust;
 mod ucarp;
 mod ucarp_own;
 mod ucarp_stage;
+mod unicast;
 mod upgrade;
 mod words;
 
@@ -108,6 +109,7 @@ fn main() -> ExitCode {
         own::cases(),
         peers::cases(),
         split::cases(),
+        unicast::cases(),
         reload::cases(),
         told::cases(),
         group::cases(),

@@ -191,6 +191,10 @@ fn vhost_text(vhost: &VhostStatus, page: &mut Page) {
         "  vhid {vhid} on {interface}, {}{up}{lease}",
         addresses.join(" ")
     );
+    if !vhost.unicast.is_empty() {
+        let peers: Vec<String> = vhost.unicast.iter().map(ToString::to_string).collect();
+        writeln!(page, "  unicast to {}", peers.join(" "));
+    }
     for Elsewhere { address, interface } in &vhost.elsewhere {
         writeln!(
             page,

@@ -106,6 +106,8 @@ impl Options {
                 group: self.group,
                 group6: Settings::IPV6_GROUP,
             },
+            unicast: Vec::new(),
+            min_ttl: u8::MAX,
             source_mac: SourceMac::Ucarp,
             source_address: self.source,
             source_address6: None,

@@ -179,6 +179,25 @@ pub(in crate::config) static MCAST_GROUP6: Defaulted<Address<Ipv6Addr>> = defaul
     "The destination of IPv6 advertisements. It must be the same on every node.",
 );
 
+pub(in crate::config) static UNICAST: Key<Items> = optional(
+    "unicast",
+    Items {
+        what: "IP addresses",
+        // More nodes than share a virtual host anywhere.
+        max: 32,
+    },
+    "advertisements go to the multicast group",
+    "[\"192.0.2.2\", \"192.0.2.3\"]",
+    "The own addresses of the other nodes, for networks that do not carry multicast. Advertisements are sent to each of these instead of to a group, and those of anybody else are refused. All nodes need `unicast`; a node ignores its own address in the list, so it can be the same everywhere. As FreeBSD's `peer` and `peer6`.",
+);
+
+pub(in crate::config) static MIN_TTL: Defaulted<Integer<u8>> = defaulted(
+    "min-ttl",
+    Integer { min: 1, max: 255 },
+    || 255,
+    "With `unicast`, the lowest TTL or hop limit of an advertisement that is accepted. 255 means that peers are on the same link; subtract 1 for each router on the way.",
+);
+
 pub(in crate::config) static SOURCE_MAC: Defaulted<OneOf<SourceMac>> = defaulted(
     "source-mac",
     OneOf::new(),
@@ -274,6 +293,8 @@ pub(in crate::config) static SECTION: Section = Section {
         &NOMCAST,
         &MCAST_GROUP,
         &MCAST_GROUP6,
+        &UNICAST,
+        &MIN_TTL,
         &SOURCE_MAC,
         &SOURCE_ADDRESS,
         &SOURCE_ADDRESS6,

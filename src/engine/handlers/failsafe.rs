@@ -94,7 +94,8 @@ impl<E: Environment> Engine<E> {
             node.machine
                 .bow_out_packets(AHEAD)
                 .iter()
-                .filter_map(|packet| port.frame(&node.spec, packet).ok())
+                .filter_map(|packet| port.outgoing(&node.spec, packet).ok())
+                .flatten()
                 .collect()
         } else {
             Vec::new()

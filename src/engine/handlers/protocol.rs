@@ -181,8 +181,12 @@ impl<E: Environment> Engine<E> {
             // A peer would take over at once.
             return warn!(vhost = %node.spec.name, "Not bowing out while an address is still up");
         }
-        let sent = port.send(&node.spec, transmit);
-        if let Err(error) = &sent
+        let (sent, problem) = match port.send(&node.spec, transmit) {
+            Ok(problem) => (Ok(()), problem.map(|error| error.to_string())),
+            Err(error) => (Err(error), None),
+        };
+        let problem = problem.or_else(|| sent.as_ref().err().map(ToString::to_string));
+        if let Some(error) = problem
             && let Some(count) = node.unsent.note(clock::now())
         {
             let kind = kind_word(transmit.kind);

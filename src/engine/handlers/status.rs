@@ -138,6 +138,7 @@ fn vhost<H>(
         peer: last.and_then(|last| last.peer).map(|peer| peer.to_string()),
         seq: last.map_or(0, |last| last.seq),
         holding,
+        unicast: spec.unicast.clone(),
         foreign: node.foreign.clone(),
         elsewhere: node.elsewhere.clone(),
         demotion: machine.demotion().get(),

@@ -7,6 +7,7 @@
 
 mod inject;
 mod lan;
+mod own;
 mod record;
 pub mod scenario;
 mod simulation;

@@ -8,7 +8,7 @@ use super::inject::script_of;
 use super::lan::{Lan, Plug};
 use super::record::Record;
 use super::scenario::{Event, Scenario};
-use super::{MarkKind, NodeConfig, Shown, Timeline};
+use super::{MarkKind, NodeConfig, Shown, Timeline, own};
 use crate::config::Kind;
 use crate::engine::reload::artifact::{Artifact, TrustPolicy};
 use crate::engine::report::HealthStatus;
@@ -107,7 +107,8 @@ impl Simulation {
         let (keeper, _exits) = Client::start(None)?;
         let mut machines = Vec::new();
         let mut record = Record::new(scenario.seed, start);
-        for (number, node) in nodes.into_iter().enumerate() {
+        let own = own::addresses(&nodes);
+        for (number, (node, own)) in nodes.into_iter().zip(own).enumerate() {
             let mut pools = BTreeMap::new();
             let hooks = node
                 .config
@@ -135,7 +136,7 @@ impl Simulation {
                     .iter()
                     .map(|vhost| vhost.name.to_string()),
             );
-            let machine = SimMachine::new(node, number, pools, keeper.clone());
+            let machine = SimMachine::new(node, number, own, pools, keeper.clone());
             for name in machine.programs() {
                 record.note(format!(
                     "hook {name} is a program: it is not run in a rehearsal"

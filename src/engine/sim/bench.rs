@@ -1,6 +1,7 @@
 //! For tests: an engine on a machine in memory, in virtual time.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -14,6 +15,7 @@ use crate::effect::Link;
 use crate::engine::environment::Environment;
 use crate::engine::reload::generations::Generations;
 use crate::engine::runs::shared::Shared;
+use crate::engine::sim::wire::framed;
 use crate::engine::state::{Engine, Parts};
 use crate::engine::vhost::id::{InterfaceId, VhostId};
 use crate::engine::vhost::interface::{Interfaces, Wire};
@@ -22,11 +24,11 @@ use crate::engine::vhost::node::Node;
 use crate::engine::vhost::table::Nodes;
 use crate::host::SimHost;
 use crate::host::clock;
-use crate::host::kernel::socket::{Membership, OpenError};
+use crate::host::kernel::socket::{Membership, OpenError, Outgoing};
 use crate::keeper::Client;
 use crate::proto::wire::{Advertisement, parse_frame};
 use crate::proto::{self, Input, Output, Received};
-use crate::types::{MacAddr, Timestamp};
+use crate::types::{Family, MacAddr, Timestamp};
 
 /// A machine in memory.
 pub(in crate::engine) struct Bench;
@@ -44,7 +46,13 @@ pub(in crate::engine) struct Frames(Rc<RefCell<Vec<Vec<u8>>>>, Rc<Cell<bool>>);
 impl Wire for Frames {
     type Socket = Self;
 
-    fn open(&self, _: InterfaceId, _: u32, _: &[MacAddr]) -> Result<Self, OpenError> {
+    fn open(
+        &self,
+        _: InterfaceId,
+        _: u32,
+        _: &[MacAddr],
+        _: &BTreeSet<Family>,
+    ) -> Result<Self, OpenError> {
         Ok(self.clone())
     }
 
@@ -52,11 +60,11 @@ impl Wire for Frames {
         None
     }
 
-    fn send(socket: &Self, frame: &[u8]) -> io::Result<()> {
+    fn send(socket: &Self, outgoing: &Outgoing) -> io::Result<()> {
         if socket.1.get() {
             return Err(io::ErrorKind::NetworkDown.into());
         }
-        socket.0.borrow_mut().push(frame.to_vec());
+        socket.0.borrow_mut().push(framed(outgoing));
         Ok(())
     }
 }

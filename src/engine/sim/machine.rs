@@ -11,7 +11,7 @@ use tokio::task::Id;
 
 use super::super::rehearse::NodeConfig;
 use super::{SimWire, Simulated};
-use crate::config::{Kind, Vhost};
+use crate::config::Kind;
 use crate::effect::Link;
 use crate::engine::reload::generations::Generations;
 use crate::engine::runs::observer::Observer;
@@ -27,7 +27,9 @@ use crate::host::SimHost;
 use crate::host::clock::Virtual;
 use crate::host::kernel::netlink::HostEvent;
 use crate::keeper::Client;
+use crate::proto::Received;
 use crate::proto::sim::Luck;
+use crate::proto::wire::parse_frame;
 use crate::types::{Family, IfName, MacAddr, Name, Timestamp, VirtualAddress};
 
 /// How many frames are queued for a frozen machine; the rest are lost, as in a socket's receive
@@ -102,16 +104,16 @@ impl Drop for SimMachine {
 }
 
 impl SimMachine {
-    /// Switched off, with everything that it needs to come up. `number` makes its addresses
-    /// different from the others'.
+    /// Switched off, with everything that it needs to come up. `number` makes its hardware addresses
+    /// different from the others'; `own` are its IP addresses.
     pub(in super::super) fn new(
         node: NodeConfig,
         number: usize,
+        own: Vec<(IfName, VirtualAddress)>,
         pools: BTreeMap<Name, Rc<Pool>>,
         keeper: Client,
     ) -> Self {
         let mut links: Vec<Link> = Vec::new();
-        let mut own = Vec::new();
         let octet = u8::try_from(number + 1).unwrap_or(u8::MAX);
         for vhost in &node.config.vhosts {
             if !links.iter().any(|link| link.name == vhost.interface) {
@@ -128,11 +130,6 @@ impl SimMachine {
                     ethernet: true,
                 });
             }
-            own.extend(
-                sources(vhost, &node.config.vhosts, octet)
-                    .into_iter()
-                    .map(|address| (vhost.interface.clone(), address)),
-            );
         }
         let host = SimHost::new();
         // Other hosts are not played.
@@ -385,10 +382,23 @@ impl SimMachine {
             }
             return;
         }
+        if !self.is_for_us(link, bytes) {
+            return;
+        }
         let Some(mut turn) = self.turn() else { return };
         if let Some(port) = turn.interfaces.find(|port| port.index() == Some(link)) {
             turn.frame(port, bytes, now);
         }
+    }
+
+    /// Whether its kernel would pass the frame up: it is for a group, or for an address of its own.
+    fn is_for_us(&self, link: u32, bytes: &[u8]) -> bool {
+        let Ok(Received { dst, .. }) = parse_frame(bytes) else {
+            return true;
+        };
+        let name = self.links.iter().find(|l| l.index == link).map(|l| &l.name);
+        let mut own = self.own.iter();
+        dst.is_multicast() || own.any(|(dev, own)| Some(dev) == name && own.ip == dst)
     }
 
     /// Its timers are due.
@@ -490,37 +500,4 @@ impl SimMachine {
             .filter(|(_, hook)| hook.kind != Kind::Module)
             .map(|(name, _)| name)
     }
-}
-
-/// The node's own addresses in the networks of a virtual host: advertisements come from there.
-fn sources(vhost: &Vhost, vhosts: &[Vhost], octet: u8) -> Vec<VirtualAddress> {
-    let mut all: Vec<VirtualAddress> = Vec::new();
-    for address in &vhost.addresses {
-        let ip = match address.ip {
-            IpAddr::V4(ip) => {
-                let [a, b, c, _] = ip.octets();
-                let own = |d: u8| IpAddr::V4([a, b, c, d].into());
-                let virtual_too = vhosts
-                    .iter()
-                    .flat_map(|vhost| &vhost.addresses)
-                    .any(|address| address.ip == own(octet));
-                own(if virtual_too {
-                    octet.wrapping_add(100)
-                } else {
-                    octet
-                })
-            }
-            // As every interface has one.
-            IpAddr::V6(_) => IpAddr::V6([0xfe80, 0, 0, 0, 0, 0, 0, u16::from(octet)].into()),
-        };
-        let source = VirtualAddress {
-            ip,
-            prefix: if ip.is_ipv4() { address.prefix } else { 64 },
-        };
-        let taken = |other: &VirtualAddress| other.ip == ip || other.family() == source.family();
-        if !all.iter().any(taken) && !vhost.addresses.iter().any(|own| own.ip == ip) {
-            all.push(source);
-        }
-    }
-    all
 }

@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -32,6 +32,8 @@ use crate::types::{AdvSkew, Family, MacAddr, Name, State, Timestamp};
 
 /// What luck is drawn from: nothing here depends on it.
 const SEED: u64 = 1;
+/// Where the packets of other nodes come from, unless the test says otherwise.
+const PEER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
 /// The better node's hardware address.
 const PEER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xfe]);
 
@@ -482,13 +484,7 @@ impl Scripted {
             let Some(mut turn) = self.machine.turn().filter(|_| heard) else {
                 continue;
             };
-            let (src, dst): (IpAddr, IpAddr) = match family {
-                Family::V4 => ([192, 0, 2, 254].into(), [224, 0, 0, 18].into()),
-                Family::V6 => (
-                    [0xfe80, 0, 0, 0, 0, 0, 0, 0xfe].into(),
-                    [0xff02, 0, 0, 0, 0, 0, 0, 0x12].into(),
-                ),
-            };
+            let (src, dst) = way(rival.settings(), family);
             let received = Received {
                 src: from.unwrap_or(src),
                 dst,
@@ -546,6 +542,23 @@ impl Settling for Instant<'_> {
     fn notice(&mut self) {
         // Nobody listens, and the host remembers by itself what was done.
         self.play.machine.wire.take();
+    }
+}
+
+/// Where the packets of such a node come from, and go to.
+fn way(settings: &proto::Settings, family: Family) -> (IpAddr, IpAddr) {
+    if let Some(unicast) = settings.delivery.unicast() {
+        let mut peers = unicast.peers.iter().copied();
+        let peer = peers.find(|peer| Family::of(*peer) == family);
+        let peer = peer.unwrap_or(PEER.into());
+        return (peer, peer);
+    }
+    match family {
+        Family::V4 => (PEER.into(), [224, 0, 0, 18].into()),
+        Family::V6 => (
+            [0xfe80, 0, 0, 0, 0, 0, 0, 0xfe].into(),
+            [0xff02, 0, 0, 0, 0, 0, 0, 0x12].into(),
+        ),
     }
 }
 

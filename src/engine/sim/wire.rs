@@ -1,14 +1,16 @@
 //! A wire that is a list.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 
 use crate::engine::vhost::id::InterfaceId;
 use crate::engine::vhost::interface::Wire;
-use crate::host::kernel::socket::{Membership, OpenError};
-use crate::types::MacAddr;
+use crate::host::kernel::socket::{Membership, OpenError, Outgoing};
+use crate::proto::wire::ethernet_frame;
+use crate::types::{Family, MacAddr};
 
 /// A frame on its way.
 #[derive(Debug, Clone)]
@@ -39,7 +41,13 @@ pub(in super::super) struct SimSocket {
 impl Wire for SimWire {
     type Socket = SimSocket;
 
-    fn open(&self, _: InterfaceId, link: u32, _: &[MacAddr]) -> Result<SimSocket, OpenError> {
+    fn open(
+        &self,
+        _: InterfaceId,
+        link: u32,
+        _: &[MacAddr],
+        _: &BTreeSet<Family>,
+    ) -> Result<SimSocket, OpenError> {
         Ok(SimSocket {
             link,
             wire: self.clone(),
@@ -50,11 +58,22 @@ impl Wire for SimWire {
         None
     }
 
-    fn send(socket: &SimSocket, frame: &[u8]) -> io::Result<()> {
+    fn send(socket: &SimSocket, outgoing: &Outgoing) -> io::Result<()> {
         socket.wire.0.borrow_mut().push(Frame {
             link: socket.link,
-            bytes: frame.to_vec(),
+            bytes: framed(outgoing),
         });
         Ok(())
+    }
+}
+
+/// What arrives. Hardware addresses of hosts are not played: whoever has the IP address takes it.
+pub(in crate::engine) fn framed(outgoing: &Outgoing) -> Vec<u8> {
+    match outgoing {
+        Outgoing::Frame(frame) => frame.clone(),
+        Outgoing::Packet { to, bytes } => {
+            let unknown = MacAddr([0; 6]);
+            ethernet_frame(unknown, unknown, Family::of(*to), bytes)
+        }
     }
 }

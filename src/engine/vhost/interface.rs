@@ -1,7 +1,8 @@
 //! A network interface with the virtual hosts on it: its socket, its state, its own addresses.
 
-use std::collections::{BTreeMap, HashSet};
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
 use tracing::{info, warn};
@@ -11,7 +12,7 @@ use crate::config::{self, SourceMac};
 use crate::effect::Link;
 use crate::engine::vhost::unmatched::Unmatched;
 use crate::host::kernel::readiness::Readiness;
-use crate::host::kernel::socket::{Membership, OpenError, PacketSocket};
+use crate::host::kernel::socket::{Membership, OpenError, Outgoing, PacketSocket};
 use crate::proto::wire;
 use crate::proto::{Kind, Transmit};
 use crate::types::{Family, IfName, MacAddr, Vhid, VirtualAddress};
@@ -25,8 +26,8 @@ pub(in crate::engine) trait Wire: Clone {
     /// One interface's end of it.
     type Socket;
 
-    /// Listens on the interface with this index, to these hardware addresses as well. What comes is
-    /// for the interface `id`.
+    /// Listens on the interface with this index, to these hardware addresses as well, and to packets
+    /// of these families for this node alone. What comes is for the interface `id`.
     ///
     /// # Errors
     /// What the system said.
@@ -35,16 +36,17 @@ pub(in crate::engine) trait Wire: Clone {
         id: InterfaceId,
         index: u32,
         groups: &[MacAddr],
+        unicast: &BTreeSet<Family>,
     ) -> Result<Self::Socket, OpenError>;
 
     /// Joins these groups, so that switches forward them, for as long as the result exists.
     fn join(&self, index: u32, groups: &[IpAddr]) -> Option<Membership>;
 
-    /// Sends a whole Ethernet frame.
+    /// Sends.
     ///
     /// # Errors
     /// What the system said.
-    fn send(socket: &Self::Socket, frame: &[u8]) -> std::io::Result<()>;
+    fn send(socket: &Self::Socket, outgoing: &Outgoing) -> io::Result<()>;
 }
 
 /// The real network: packet sockets, and the means to find out which of them are readable.
@@ -59,6 +61,7 @@ impl Wire for Ethernet {
         id: InterfaceId,
         index: u32,
         groups: &[MacAddr],
+        unicast: &BTreeSet<Family>,
     ) -> Result<PacketSocket, OpenError> {
         let socket = PacketSocket::open(index)?;
         let step = "wait for";
@@ -68,6 +71,11 @@ impl Wire for Ethernet {
         for mac in groups {
             if let Err(error) = socket.accept(*mac) {
                 warn!(index, group = %mac, %error, "Could not add a multicast address to the network card");
+            }
+        }
+        for family in unicast {
+            if let Err(error) = socket.open_routed(*family) {
+                warn!(index, %family, %error, "Could not open a socket for unicast advertisements");
             }
         }
         Ok(socket)
@@ -84,8 +92,8 @@ impl Wire for Ethernet {
         Some(membership)
     }
 
-    fn send(socket: &PacketSocket, frame: &[u8]) -> std::io::Result<()> {
-        socket.send(frame)
+    fn send(socket: &PacketSocket, outgoing: &Outgoing) -> io::Result<()> {
+        socket.send(outgoing)
     }
 }
 
@@ -104,6 +112,8 @@ pub(in crate::engine) struct Interface<W: Wire = Ethernet> {
     pub(in crate::engine) unread: bool,
     membership: Option<Membership>,
     groups: Vec<IpAddr>,
+    /// The families in which a virtual host here has unicast peers.
+    unicast: BTreeSet<Family>,
     /// Unknown until somebody looked.
     sources: Option<Sources>,
     ip_id: u16,
@@ -121,14 +131,25 @@ pub(in crate::engine) struct Interface<W: Wire = Ethernet> {
 pub(in crate::engine) struct Sources {
     v4: Option<IpAddr>,
     v6: Option<IpAddr>,
+    /// The first IPv6 address that is valid beyond the link.
+    v6_global: Option<IpAddr>,
 }
 
 impl Sources {
-    /// The address of a family.
-    pub(in crate::engine) const fn of(&self, family: Family) -> Option<IpAddr> {
+    /// The address that a virtual host sends from in a family.
+    pub(in crate::engine) fn of_vhost(
+        &self,
+        spec: &config::Vhost,
+        family: Family,
+    ) -> Option<IpAddr> {
         match family {
-            Family::V4 => self.v4,
-            Family::V6 => self.v6,
+            Family::V4 => spec.source_address.map(IpAddr::V4).or(self.v4),
+            Family::V6 => {
+                // Of unicast peers either all are link-local or none.
+                let beyond = spec.peers_of(family).any(|peer| !is_link_local(&peer));
+                let own = if beyond { self.v6_global } else { self.v6 };
+                spec.source_address6.map(IpAddr::V6).or(own)
+            }
         }
     }
 
@@ -139,15 +160,17 @@ impl Sources {
         floating: &HashSet<IpAddr>,
     ) -> Self {
         let own = addresses.filter(|ip| !floating.contains(ip));
-        let link_local = |ip: &IpAddr| matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        let v6_global = own.clone().find(|ip| ip.is_ipv6() && !is_link_local(ip));
         Self {
             v4: own.clone().find(IpAddr::is_ipv4),
-            v6: own
-                .clone()
-                .find(link_local)
-                .or_else(|| own.clone().find(IpAddr::is_ipv6)),
+            v6: own.clone().find(is_link_local).or(v6_global),
+            v6_global,
         }
     }
+}
+
+fn is_link_local(ip: &IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 
 /// Every interface that a virtual host is on. Those that none is on any more stay: there are few.
@@ -217,6 +240,7 @@ impl<W: Wire> Interface<W> {
             unread: false,
             membership: None,
             groups: Vec::new(),
+            unicast: BTreeSet::new(),
             sources: None,
             ip_id: 1,
             unmatched: Unmatched::default(),
@@ -252,10 +276,14 @@ impl<W: Wire> Interface<W> {
         self.listen_to(spec);
     }
 
-    /// Listens to the groups of a virtual host as well, at once if it listens already.
+    /// Listens to the groups or peers of a virtual host as well, at once if it listens already.
     pub(in crate::engine) fn listen_to(&mut self, spec: &config::Vhost) {
-        let known = self.groups.len();
+        let known = (self.groups.len(), self.unicast.len());
         for family in spec.families() {
+            if !spec.unicast.is_empty() {
+                self.unicast.insert(family);
+                continue;
+            }
             let group = match family {
                 Family::V4 => IpAddr::V4(spec.destination.group),
                 Family::V6 => IpAddr::V6(spec.destination.group6),
@@ -265,7 +293,7 @@ impl<W: Wire> Interface<W> {
                 self.groups.push(group);
             }
         }
-        if self.groups.len() > known && self.socket.is_some() {
+        if (self.groups.len(), self.unicast.len()) != known && self.socket.is_some() {
             self.open();
             self.join();
         }
@@ -354,7 +382,7 @@ impl<W: Wire> Interface<W> {
             .iter()
             .filter_map(|group| wire::multicast_mac(*group))
             .collect();
-        match self.wire.open(self.id, index, &groups) {
+        match self.wire.open(self.id, index, &groups, &self.unicast) {
             Ok(socket) => {
                 self.socket = Some(Rc::new(socket));
                 info!(interface = %self.name, index, "Listening");
@@ -372,7 +400,8 @@ impl<W: Wire> Interface<W> {
         self.membership = self.wire.join(index, &self.groups);
     }
 
-    /// Sends an advertisement of one of the virtual hosts.
+    /// Sends an advertisement of one of the virtual hosts. It succeeds if the packet has gone to a
+    /// group, or to at least one of the peers; then it returns why it could not be sent to another.
     ///
     /// # Errors
     /// What the kernel said, or that there is no such interface now.
@@ -380,65 +409,75 @@ impl<W: Wire> Interface<W> {
         &mut self,
         spec: &config::Vhost,
         transmit: &Transmit,
-    ) -> std::io::Result<()> {
-        let frame = self.frame(spec, transmit)?;
-        W::send(
-            self.socket
-                .as_ref()
-                .ok_or(std::io::ErrorKind::NotConnected)?,
-            &frame,
-        )
+    ) -> io::Result<Option<io::Error>> {
+        let outgoing = self.outgoing(spec, transmit)?;
+        let socket = self.socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        let (mut is_sent, mut problem) = (outgoing.is_empty(), None);
+        for outgoing in &outgoing {
+            match W::send(socket, outgoing) {
+                Ok(()) => is_sent = true,
+                Err(error) => problem = problem.or(Some(to_whom(outgoing, error))),
+            }
+        }
+        match problem {
+            Some(error) if !is_sent => Err(error),
+            problem => Ok(problem),
+        }
     }
 
-    /// The whole Ethernet frame of an advertisement.
+    /// The complete frame of an advertisement, or a packet for each peer; none for the node itself.
     ///
     /// # Errors
     /// There is no such interface now, or it has no address to send from.
-    pub(in crate::engine) fn frame(
+    pub(in crate::engine) fn outgoing(
         &mut self,
         spec: &config::Vhost,
         transmit: &Transmit,
-    ) -> std::io::Result<Vec<u8>> {
-        let link = self.link.as_ref().ok_or(std::io::ErrorKind::NotConnected)?;
-        let sources = self.sources.unwrap_or_default();
-        let nameless =
-            transmit.family == Family::V4 && spec.source_address.is_none() && sources.v4.is_none();
+    ) -> io::Result<Vec<Outgoing>> {
+        let link = self.link.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        let mac = link.mac;
+        let own = self.sources.unwrap_or_default();
+        let own = own.of_vhost(spec, transmit.family);
+        if spec.unicast.is_empty() {
+            let frame = self.group_frame(spec, transmit, own, mac)?;
+            return Ok(vec![Outgoing::Frame(frame)]);
+        }
+        let own = own.ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let others = spec.peers_of(transmit.family).filter(|peer| *peer != own);
+        others
+            .map(|to| {
+                let bytes = self.packet(own, to, transmit)?;
+                Ok(Outgoing::Packet { to, bytes })
+            })
+            .collect()
+    }
+
+    fn group_frame(
+        &mut self,
+        spec: &config::Vhost,
+        transmit: &Transmit,
+        own: Option<IpAddr>,
+        mac: MacAddr,
+    ) -> io::Result<Vec<u8>> {
         let source_mac = match spec.source_mac {
             // Between two nodes without an address the hardware address decides, so peers must see
             // it.
-            SourceMac::Virtual if nameless => link.mac,
+            SourceMac::Virtual if transmit.family == Family::V4 && own.is_none() => mac,
             SourceMac::Virtual => MacAddr::of_vhid(spec.vhid),
-            SourceMac::Interface => link.mac,
+            SourceMac::Interface => mac,
             SourceMac::Ucarp => MacAddr([0, 0, 0x5e, 0, 0, spec.vhid.get()]),
         };
-        let (group, packet) = match transmit.family {
-            Family::V4 => {
-                let configured = spec.source_address.map(IpAddr::V4);
-                let Some(IpAddr::V4(src)) = configured
-                    .or(sources.v4)
-                    .or(Some(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)))
-                else {
-                    return Err(std::io::ErrorKind::AddrNotAvailable.into());
-                };
-                self.ip_id = self.ip_id.wrapping_add(1).max(1);
-                let group = spec.destination.group;
-                (
-                    IpAddr::V4(group),
-                    wire::ipv4_packet(src, group, TOS_LOW_DELAY, self.ip_id, &transmit.payload),
-                )
-            }
-            Family::V6 => {
-                let configured = spec.source_address6.map(IpAddr::V6);
-                let Some(IpAddr::V6(src)) = configured.or(sources.v6) else {
-                    return Err(std::io::ErrorKind::AddrNotAvailable.into());
-                };
-                let group = spec.destination.group6;
-                (
-                    IpAddr::V6(group),
-                    wire::ipv6_packet(src, group, 0, &transmit.payload),
-                )
-            }
+        let (group, own) = match transmit.family {
+            Family::V4 => (
+                IpAddr::V4(spec.destination.group),
+                own.unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
+            ),
+            Family::V6 => (
+                IpAddr::V6(spec.destination.group6),
+                own.ok_or(io::ErrorKind::AddrNotAvailable)?,
+            ),
         };
+        let packet = self.packet(own, group, transmit)?;
         let destination = if spec.destination.ethernet_broadcast {
             None
         } else {
@@ -450,6 +489,30 @@ impl<W: Wire> Interface<W> {
             transmit.family,
             &packet,
         ))
+    }
+
+    fn packet(&mut self, from: IpAddr, to: IpAddr, transmit: &Transmit) -> io::Result<Vec<u8>> {
+        match (from, to) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => {
+                self.ip_id = self.ip_id.wrapping_add(1).max(1);
+                let (tos, id) = (TOS_LOW_DELAY, self.ip_id);
+                Ok(wire::ipv4_packet(from, to, tos, id, &transmit.payload))
+            }
+            (IpAddr::V6(from), IpAddr::V6(to)) => {
+                Ok(wire::ipv6_packet(from, to, 0, &transmit.payload))
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {
+                Err(io::ErrorKind::InvalidInput.into())
+            }
+        }
+    }
+}
+
+/// An error with the host that the packet was for.
+fn to_whom(outgoing: &Outgoing, error: io::Error) -> io::Error {
+    match outgoing {
+        Outgoing::Frame(_) => error,
+        Outgoing::Packet { to, .. } => io::Error::new(error.kind(), format!("to {to}: {error}")),
     }
 }
 

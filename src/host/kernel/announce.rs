@@ -6,7 +6,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::socket::Senders;
+use super::socket::{Outgoing, Senders};
 use crate::types::MacAddr;
 
 /// Flags of a neighbour advertisement.
@@ -110,12 +110,11 @@ impl Announcer {
     /// # Errors
     /// As [`super::socket::PacketSocket::send`].
     pub fn announce(&self, ip: IpAddr, mac: MacAddr, index: u32, router: bool) -> io::Result<()> {
-        match ip {
-            IpAddr::V4(ip) => self.0.send(index, &gratuitous_arp(ip, mac)),
-            IpAddr::V6(ip) => self
-                .0
-                .send(index, &neighbour_advertisement(ip, mac, router)),
-        }
+        let frame = match ip {
+            IpAddr::V4(ip) => gratuitous_arp(ip, mac).to_vec(),
+            IpAddr::V6(ip) => neighbour_advertisement(ip, mac, router).to_vec(),
+        };
+        self.0.send(index, &Outgoing::Frame(frame))
     }
 }
 

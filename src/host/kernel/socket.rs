@@ -2,23 +2,39 @@
 //! know of.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, btree_map};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::sys::socket::{LinkAddr, recvfrom};
+use serde::{Deserialize, Serialize};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Type};
 
+use super::routed::RoutedSocket;
 use super::sys;
-use crate::types::MacAddr;
+use crate::types::{Family, MacAddr};
 
 /// Small on purpose: what is queued in the buffer is old, and old advertisements are misleading.
 /// But there is room for a frame of every vhid in both families, at up to a kilobyte each: a peer
 /// that leaves sends bow-outs for all of them at once, and each lost one delays a takeover by
 /// seconds. It is also the kernel's default limit.
 const RECEIVE_BUFFER: usize = 208 * 1024;
+
+/// What goes out of an interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outgoing {
+    /// A whole Ethernet frame, for a group.
+    Frame(Vec<u8>),
+    /// A whole IP packet for one host, which the kernel routes.
+    Packet {
+        /// Its destination.
+        to: IpAddr,
+        /// Header and payload.
+        bytes: Vec<u8>,
+    },
+}
 
 /// Why a packet socket could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +47,7 @@ pub struct OpenError {
 }
 
 /// One raw socket on one interface, for all its virtual hosts, both address families, both
-/// directions.
+/// directions; and one for each family in which packets are sent to single hosts.
 ///
 /// The kernel passes up only frames of IP protocol 112 without a VLAN tag. Who waits for them adds
 /// it to a [`Readiness`](super::readiness::Readiness).
@@ -39,6 +55,7 @@ pub struct OpenError {
 pub struct PacketSocket {
     socket: Socket,
     index: u32,
+    routed: Routed,
 }
 
 impl PacketSocket {
@@ -59,7 +76,12 @@ impl PacketSocket {
             .map_err(at("size the buffer of"))?;
         // Older kernels do not know it; `receive` skips such frames as well.
         let _ = sys::ignore_outgoing(&socket);
-        let socket = Self { socket, index };
+        let routed = Routed::default();
+        let socket = Self {
+            socket,
+            index,
+            routed,
+        };
         socket.bind().map_err(at("bind"))?;
         Ok(socket)
     }
@@ -100,13 +122,26 @@ impl PacketSocket {
         }
     }
 
-    /// Sends a whole Ethernet frame. It never waits.
+    /// From now on packets of this family come and go for single hosts as well: the kernel does not
+    /// refuse those that arrive.
+    ///
+    /// # Errors
+    /// As [`RoutedSocket::open`].
+    pub fn open_routed(&self, family: Family) -> io::Result<()> {
+        self.routed.open(self.index, family)
+    }
+
+    /// Sends. It never waits.
     ///
     /// # Errors
     /// `ENETDOWN`: the link is administratively down; `ENXIO`: the interface is gone; `ENOBUFS` or
-    /// `WouldBlock`: the queue is full. A lost carrier is no error here.
-    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
-        send(&self.socket, frame)
+    /// `WouldBlock`: the queue is full. A lost carrier is no error here. For a packet, as
+    /// [`RoutedSocket::send`].
+    pub fn send(&self, outgoing: &Outgoing) -> io::Result<()> {
+        match outgoing {
+            Outgoing::Frame(frame) => send(&self.socket, frame),
+            Outgoing::Packet { to, bytes } => self.routed.send(self.index, *to, bytes),
+        }
     }
 }
 
@@ -116,23 +151,46 @@ impl AsFd for PacketSocket {
     }
 }
 
-/// Sends whole Ethernet frames, from a socket for each interface that stays open: the kernel takes
-/// some ms to close one. Needs no runtime.
+/// The sockets of one interface for packets to single hosts, opened when they are needed.
+#[derive(Debug, Default)]
+struct Routed(RefCell<BTreeMap<Family, RoutedSocket>>);
+
+impl Routed {
+    fn open(&self, index: u32, family: Family) -> io::Result<()> {
+        let mut sockets = self.0.borrow_mut();
+        if let btree_map::Entry::Vacant(place) = sockets.entry(family) {
+            place.insert(RoutedSocket::open(index, family, PROTOCOL)?);
+        }
+        Ok(())
+    }
+
+    fn send(&self, index: u32, to: IpAddr, packet: &[u8]) -> io::Result<()> {
+        let family = Family::of(to);
+        self.open(index, family)?;
+        match self.0.borrow().get(&family) {
+            Some(socket) => socket.send(to, packet),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+/// Sends, from sockets for each interface that stay open: the kernel takes some ms to close one.
+/// Needs no runtime.
 #[derive(Debug, Default)]
 pub struct Senders(RefCell<HashMap<u32, SendSocket>>);
 
 impl Senders {
-    /// Sends a frame out of the interface with this index. It never waits.
+    /// Sends out of the interface with this index. It never waits.
     ///
     /// # Errors
     /// As [`PacketSocket::send`].
-    pub fn send(&self, index: u32, frame: &[u8]) -> io::Result<()> {
+    pub fn send(&self, index: u32, outgoing: &Outgoing) -> io::Result<()> {
         let mut sockets = self.0.borrow_mut();
         let socket = match sockets.entry(index) {
             Entry::Occupied(there) => there.into_mut(),
             Entry::Vacant(place) => place.insert(SendSocket::open(index)?),
         };
-        let sent = socket.send(frame);
+        let sent = socket.send(index, outgoing);
         if matches!(&sent, Err(err) if matches!(err.raw_os_error(), Some(libc::ENXIO | libc::ENODEV)))
         {
             // The interface is gone; its index will not come back.
@@ -142,20 +200,23 @@ impl Senders {
     }
 }
 
-/// A packet socket of one interface that only sends.
+/// A packet socket of one interface that only sends, with its sockets for single hosts.
 #[derive(Debug)]
-struct SendSocket(Socket);
+struct SendSocket(Socket, Routed);
 
 impl SendSocket {
     /// Without a protocol nothing is ever received.
     fn open(index: u32) -> io::Result<Self> {
         let socket = raw_socket()?;
         socket.bind(&sys::link_address(index, 0)?)?;
-        Ok(Self(socket))
+        Ok(Self(socket, Routed::default()))
     }
 
-    fn send(&self, frame: &[u8]) -> io::Result<()> {
-        send(&self.0, frame)
+    fn send(&self, index: u32, outgoing: &Outgoing) -> io::Result<()> {
+        match outgoing {
+            Outgoing::Frame(frame) => send(&self.0, frame),
+            Outgoing::Packet { to, bytes } => self.1.send(index, *to, bytes),
+        }
     }
 }
 
@@ -177,6 +238,9 @@ fn send(socket: &Socket, frame: &[u8]) -> io::Result<()> {
         Err(io::ErrorKind::WriteZero.into())
     }
 }
+
+/// The IP protocol of the packets that come and go here.
+const PROTOCOL: u8 = 112;
 
 /// IP protocol 112 over IPv4 or IPv6, untagged, for this host or for many.
 fn advertisement_filter() -> [SockFilter; 14] {

@@ -94,6 +94,13 @@ pub(in crate::host) fn ignore_outgoing(socket: &Socket) -> io::Result<()> {
     )
 }
 
+/// Lets a socket send and receive through the interface with this index only (Linux 5.1).
+pub(in crate::host) fn bind_to_interface(socket: &Socket, index: u32) -> io::Result<()> {
+    let index =
+        libc::c_int::try_from(index).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
+    set_option(socket, libc::SOL_SOCKET, libc::SO_BINDTOIFINDEX, &index)
+}
+
 /// Plain C structures that setsockopt(2) may read.
 trait OptionValue: Copy {}
 impl OptionValue for libc::c_int {}

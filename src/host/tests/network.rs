@@ -9,7 +9,7 @@ use carpd::host::kernel::announce::{gratuitous_arp, neighbour_advertisement};
 use carpd::host::kernel::netlink::{AddressOptions, HostEvent, Watch, index_of};
 use carpd::host::kernel::privilege::{Privileges, confine_engine};
 use carpd::host::kernel::readiness::Readiness;
-use carpd::host::kernel::socket::{Membership, PacketSocket};
+use carpd::host::kernel::socket::{Membership, Outgoing, PacketSocket};
 use carpd::host::{Host, LinuxHost, Options, Renewal};
 use carpd::proto::wire::multicast_mac;
 use carpd::types::VirtualAddress;
@@ -31,6 +31,11 @@ fn frame(header: &[u8], protocol_at: usize, protocol: u8, id: u8) -> Vec<u8> {
     frame[protocol_at] = protocol;
     frame[80] = id;
     frame
+}
+
+/// As it is sent.
+fn out(frame: Vec<u8>) -> Outgoing {
+    Outgoing::Frame(frame)
 }
 
 /// Waits until there may be a frame.
@@ -60,7 +65,7 @@ async fn passing(sender: &PacketSocket, receiver: &PacketSocket) {
     let mut buffer = [0; 2048];
     let arrives = timeout(PATIENCE, async {
         loop {
-            sender.send(&hello).unwrap();
+            sender.send(&out(hello.clone())).unwrap();
             // By then it has arrived or is lost.
             if timeout(Duration::from_millis(10), readable(receiver))
                 .await
@@ -90,15 +95,15 @@ fn only_advertisements_pass_the_filter() {
                     .unwrap();
                 passing(&sender, &receiver).await;
                 let (v4, v6) = ([0x08, 0, 0x45].as_slice(), [0x86, 0xdd, 0x60].as_slice());
-                sender.send(&frame(v4, 23, 6, 1)).unwrap();
-                sender.send(&frame(&[0x08, 0x06], 23, 112, 2)).unwrap();
+                sender.send(&out(frame(v4, 23, 6, 1))).unwrap();
+                sender.send(&out(frame(&[0x08, 0x06], 23, 112, 2))).unwrap();
                 // VLAN 7.
                 sender
-                    .send(&frame(&[0x81, 0, 0, 7, 0x08, 0, 0x45], 27, 112, 3))
+                    .send(&out(frame(&[0x81, 0, 0, 7, 0x08, 0, 0x45], 27, 112, 3)))
                     .unwrap();
-                sender.send(&frame(v6, 20, 58, 4)).unwrap();
-                sender.send(&frame(v4, 23, 112, 5)).unwrap();
-                sender.send(&frame(v6, 20, 112, 6)).unwrap();
+                sender.send(&out(frame(v6, 20, 58, 4))).unwrap();
+                sender.send(&out(frame(v4, 23, 112, 5))).unwrap();
+                sender.send(&out(frame(v6, 20, 112, 6))).unwrap();
                 assert_eq!((next_id(&receiver).await, next_id(&receiver).await), (5, 6));
                 let mut buffer = [0; 2048];
                 assert_eq!(
@@ -116,7 +121,7 @@ fn only_advertisements_pass_the_filter() {
                 // us.
                 let mut foreign = frame(v4, 23, 112, 12);
                 foreign[..6].copy_from_slice(&[2, 0, 0, 0, 0, 0x99]);
-                sender.send(&foreign).unwrap();
+                sender.send(&out(foreign)).unwrap();
                 assert!(
                     timeout(Duration::from_millis(10), readable(&receiver))
                         .await
@@ -127,7 +132,7 @@ fn only_advertisements_pass_the_filter() {
                 netlink.set_link_up(&dev("v0"), false).unwrap();
                 assert_eq!(
                     sender
-                        .send(&frame(v4, 23, 112, 7))
+                        .send(&out(frame(v4, 23, 112, 7)))
                         .unwrap_err()
                         .raw_os_error(),
                     Some(libc::ENETDOWN)
@@ -142,7 +147,7 @@ fn only_advertisements_pass_the_filter() {
                 delete_link(index("v0"));
                 assert_eq!(
                     sender
-                        .send(&frame(v4, 23, 112, 9))
+                        .send(&out(frame(v4, 23, 112, 9)))
                         .unwrap_err()
                         .raw_os_error(),
                     Some(libc::ENXIO)
@@ -151,8 +156,8 @@ fn only_advertisements_pass_the_filter() {
                 let sender = PacketSocket::open(index("v0")).unwrap();
                 let receiver = PacketSocket::open(index("v1")).unwrap();
                 passing(&sender, &receiver).await;
-                sender.send(&frame(v4, 23, 6, 10)).unwrap();
-                sender.send(&frame(v4, 23, 112, 11)).unwrap();
+                sender.send(&out(frame(v4, 23, 6, 10))).unwrap();
+                sender.send(&out(frame(v4, 23, 112, 11))).unwrap();
                 assert_eq!(next_id(&receiver).await, 11);
                 assert_eq!(
                     PacketSocket::open(4711).unwrap_err().source.raw_os_error(),
@@ -183,10 +188,10 @@ fn a_frame_of_every_vhid_in_both_families_finds_room() {
                 passing(&sender, &receiver).await;
                 for vhid in 1..=255 {
                     sender
-                        .send(&frame(&[0x08, 0, 0x45], 23, 112, vhid))
+                        .send(&out(frame(&[0x08, 0, 0x45], 23, 112, vhid)))
                         .unwrap();
                     sender
-                        .send(&frame(&[0x86, 0xdd, 0x60], 20, 112, vhid))
+                        .send(&out(frame(&[0x86, 0xdd, 0x60], 20, 112, vhid)))
                         .unwrap();
                 }
                 for vhid in 1..=255 {

@@ -28,9 +28,8 @@ impl Vhost {
     /// Checks every reason to refuse a packet, in the BSDs' order (docs/protocol.md, section 5),
     /// the most expensive check last.
     fn check(&self, packet: &Received<'_>) -> Result<Advertisement, Reject> {
-        if packet.ttl != 255 {
-            return Err(Reject::Ttl(packet.ttl));
-        }
+        let delivery = &self.settings.delivery;
+        delivery.admits(packet.src, packet.dst, packet.ttl)?;
         let ad = Advertisement::decode(packet.payload)?;
         if ad.vhid != self.settings.vhid.get() {
             return Err(Reject::Vhid(ad.vhid));

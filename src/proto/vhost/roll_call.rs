@@ -51,9 +51,8 @@ impl Vhost {
     }
 
     fn check_word(&self, said: &RollCall, packet: &Received<'_>) -> Result<(), Reject> {
-        if packet.ttl != 255 {
-            return Err(Reject::Ttl(packet.ttl));
-        }
+        let delivery = &self.settings.delivery;
+        delivery.admits(packet.src, packet.dst, packet.ttl)?;
         if said.vhid != self.settings.vhid.get() {
             return Err(Reject::Vhid(said.vhid));
         }

@@ -1,7 +1,5 @@
 //! The addresses that an interface sends from.
 
-use std::net::IpAddr;
-
 use tracing::{info, warn};
 
 use crate::engine::effects::foreign_addresses::When;
@@ -61,13 +59,9 @@ impl<E: Environment> Engine<E> {
         let Some(node) = self.nodes.get(member) else {
             return;
         };
-        let configured = [
-            node.spec.source_address.map(IpAddr::V4),
-            node.spec.source_address6.map(IpAddr::V6),
-        ];
         let was_nameless = node.machine.is_nameless();
-        for (family, configured) in Family::ALL.into_iter().zip(configured) {
-            let address = configured.or(sources.of(family));
+        let own = Family::ALL.map(|family| (family, sources.of_vhost(&node.spec, family)));
+        for (family, address) in own {
             self.handle(member, Input::OwnAddress { family, address }, now);
         }
         let Some(node) = self.nodes.get(member) else {

@@ -8,14 +8,82 @@ fn ip(text: &str) -> IpAddr {
 
 #[test]
 fn a_floating_address_is_never_a_source() {
-    let there = ["192.168.32.22", "192.168.32.32", "2001:db8::2", "fe80::2"].map(ip);
-    let sources = Sources::choose(there.into_iter(), &[ip("192.168.32.22")].into());
-    assert_eq!(sources.of(Family::V4), Some(ip("192.168.32.32")));
+    let there = [
+        "192.168.32.22",
+        "192.168.32.32",
+        "2001:db8::2",
+        "fe80::2",
+        "2001:db8::3",
+    ]
+    .map(ip);
+    let floating = [ip("192.168.32.22"), ip("2001:db8::2")].into();
+    let sources = Sources::choose(there.into_iter(), &floating);
+    let of = |more: &str, family| sources.of_vhost(&vhost(more), family);
+    let group = "addresses = [\"192.168.32.22/24\", \"2001:db8::2/64\"]";
+    assert_eq!(of(group, Family::V4), Some(ip("192.168.32.32")));
     assert_eq!(
-        sources.of(Family::V6),
+        of(group, Family::V6),
         Some(ip("fe80::2")),
         "link-local comes first"
     );
+    let near = format!("{group}\nunicast = [\"192.168.32.33\", \"fe80::9\"]");
+    assert_eq!(of(&near, Family::V6), Some(ip("fe80::2")));
+    let far = format!("{group}\nunicast = [\"192.168.32.33\", \"2001:db8:9::9\"]");
+    assert_eq!(
+        of(&far, Family::V6),
+        Some(ip("2001:db8::3")),
+        "a link-local address does not reach beyond the link"
+    );
+}
+
+/// Peers 1 to 3; the node itself is 2.
+#[test]
+fn unicast_goes_to_each_other_node_and_succeeds_if_one_can_be_reached() {
+    let spec = vhost(
+        "addresses = [\"10.0.0.22/24\"]\nunicast = [\"10.0.0.1\", \"10.0.0.2\", \"10.0.0.3\"]",
+    );
+    let wire = Shaky::default();
+    wire.0.borrow_mut().works = true;
+    let mut port = Interface::new(InterfaceId::FIRST, "eth0".parse().unwrap(), wire.clone());
+    port.add_member(VhostId::new(0), &spec);
+    port.set_link(Some(link()));
+    assert_eq!(wire.0.borrow().unicast, [Family::V4].into());
+    assert!(wire.0.borrow().joined.is_empty() && wire.0.borrow().to.is_empty());
+    let transmit = Transmit {
+        family: Family::V4,
+        kind: Kind::Advertisement,
+        payload: [7; wire::LEN],
+    };
+    assert!(
+        port.send(&spec, &transmit).is_err(),
+        "no address to send from"
+    );
+    port.set_sources(Sources::choose(
+        [ip("10.0.0.2")].into_iter(),
+        &HashSet::new(),
+    ));
+    let to = |outgoing: &Outgoing| match outgoing {
+        Outgoing::Packet { to, bytes } => {
+            let packet = wire::parse_packet(bytes).unwrap();
+            assert_eq!((packet.src, packet.dst), (ip("10.0.0.2"), *to));
+            assert_eq!((packet.ttl, packet.payload), (255, &[7; wire::LEN][..]));
+            *to
+        }
+        Outgoing::Frame(frame) => panic!("{frame:?}"),
+    };
+    let sent: Vec<IpAddr> = port
+        .outgoing(&spec, &transmit)
+        .unwrap()
+        .iter()
+        .map(to)
+        .collect();
+    assert_eq!(sent, [ip("10.0.0.1"), ip("10.0.0.3")]);
+    assert!(port.send(&spec, &transmit).unwrap().is_none());
+    wire.0.borrow_mut().unreachable.push(ip("10.0.0.1"));
+    let partly = port.send(&spec, &transmit).unwrap().unwrap();
+    assert!(partly.to_string().starts_with("to 10.0.0.1: "), "{partly}");
+    wire.0.borrow_mut().unreachable.push(ip("10.0.0.3"));
+    assert!(port.send(&spec, &transmit).is_err());
 }
 
 /// A wire that works or does not, and knows what was listened to.
@@ -26,17 +94,25 @@ struct Shaky(Rc<RefCell<Listened>>);
 struct Listened {
     works: bool,
     to: Vec<MacAddr>,
+    unicast: BTreeSet<Family>,
+    unreachable: Vec<IpAddr>,
     joined: Vec<IpAddr>,
 }
 
 impl Wire for Shaky {
-    type Socket = ();
+    type Socket = Self;
 
-    fn open(&self, _: InterfaceId, _: u32, groups: &[MacAddr]) -> Result<(), OpenError> {
+    fn open(
+        &self,
+        _: InterfaceId,
+        _: u32,
+        groups: &[MacAddr],
+        unicast: &BTreeSet<Family>,
+    ) -> Result<Self, OpenError> {
         let mut inner = self.0.borrow_mut();
-        inner.to = groups.to_vec();
+        (inner.to, inner.unicast) = (groups.to_vec(), unicast.clone());
         if inner.works {
-            Ok(())
+            Ok(self.clone())
         } else {
             Err(OpenError {
                 step: "open",
@@ -50,8 +126,14 @@ impl Wire for Shaky {
         None
     }
 
-    fn send((): &(), _: &[u8]) -> std::io::Result<()> {
-        Ok(())
+    fn send(socket: &Self, outgoing: &Outgoing) -> io::Result<()> {
+        let unreachable = &socket.0.borrow().unreachable;
+        match outgoing {
+            Outgoing::Packet { to, .. } if unreachable.contains(to) => {
+                Err(io::ErrorKind::NetworkUnreachable.into())
+            }
+            Outgoing::Packet { .. } | Outgoing::Frame(_) => Ok(()),
+        }
     }
 }
 
