@@ -7,7 +7,7 @@ use super::facts::{FactKind, Facts};
 use super::ir::{Action, Cond, Expr, RouteVerb, Run, Step, Visit, What, walk};
 use super::lower::Scope;
 use super::{Half, Settings};
-use crate::effect::{Grants, toml_string};
+use crate::effect::toml_string;
 use crate::types::is_treacherous;
 
 /// The table `[hook.NAME]` with its grants. What is to be filled in there becomes facts of the
@@ -26,14 +26,24 @@ pub(super) fn print(halves: &mut [(&'static str, &str, Half)], settings: &Settin
             },
         );
     }
-    needs.toml(settings)
+    let (toml, refused) = needs.toml(settings);
+    if let Some((_, _, half)) = halves.first_mut() {
+        for (value, what) in refused {
+            let (script, line) = needs.places.get(&value).cloned().unwrap_or_default();
+            half.facts.turn_to(&script);
+            let text =
+                format!("{what} cannot be granted as the script has it: the hook fails there");
+            half.facts.record(FactKind::Open, line, text);
+        }
+    }
+    toml
 }
 
 #[derive(Default)]
 struct Needs {
-    addr: BTreeSet<String>,
-    route: BTreeSet<String>,
-    rule: BTreeSet<String>,
+    addr: BTreeSet<Entry>,
+    route: BTreeSet<Entry>,
+    rule: BTreeSet<Entry>,
     link: BTreeMap<String, BTreeSet<&'static str>>,
     hostname: BTreeSet<String>,
     service: BTreeMap<String, BTreeSet<&'static str>>,
@@ -48,6 +58,8 @@ struct Needs {
     optional: BTreeSet<String>,
     /// What cannot be known before it runs.
     unknown: Vec<String>,
+    /// The script and the line that first has a value.
+    places: BTreeMap<String, (String, usize)>,
 }
 
 struct Collect<'a> {
@@ -72,7 +84,15 @@ impl Collect<'_> {
             let text = format!("{what} is known only when it runs: add it to the grants");
             self.facts.record(FactKind::Open, line, text);
         }
+        for value in &values.known {
+            self.place(line, value);
+        }
         values.known
+    }
+
+    fn place(&mut self, line: usize, value: &str) {
+        let place = (self.facts.script().to_owned(), line);
+        self.needs.places.entry(value.to_owned()).or_insert(place);
     }
 
     fn constant(&self, value: Option<&Expr>) -> Option<String> {
@@ -105,10 +125,11 @@ impl Collect<'_> {
             } else {
                 self.constant(dev)
             };
-            self.needs.addr.insert(table(&[
+            let entry = table(&[
                 ("cidr", Some(string(&text))),
                 ("dev", dev.map(|d| string(&d))),
-            ]));
+            ]);
+            self.needs.addr.insert((text, entry));
         }
     }
 
@@ -143,13 +164,13 @@ impl Collect<'_> {
             self.constant(option("table")),
         );
         for dst in self.texts(line, dst, "a route") {
-            let dst = dst.replace("0.0.0.0/0", "default");
-            self.needs.route.insert(table(&[
-                ("dst", Some(string(&dst))),
+            let entry = table(&[
+                ("dst", Some(string(&dst.replace("0.0.0.0/0", "default")))),
                 ("via", via.as_deref().map(string)),
                 ("dev", dev.as_deref().map(string)),
                 ("table", number.clone()),
-            ]));
+            ]);
+            self.needs.route.insert((dst, entry));
         }
     }
 
@@ -186,7 +207,8 @@ impl Collect<'_> {
         self.facts.record(kind, line, text);
     }
 
-    fn command(&mut self, run: &Run) {
+    fn command(&mut self, line: usize, run: &Run) {
+        self.place(line, &run.name);
         self.needs
             .command
             .insert(run.name.clone(), run.argv.clone());
@@ -219,9 +241,9 @@ impl Visit for Collect<'_> {
                     )
                 };
                 let (number, priority) = (option("table"), option("priority"));
-                self.needs
-                    .rule
-                    .insert(table(&[("table", number), ("priority", priority)]));
+                let entry = table(&[("table", number), ("priority", priority)]);
+                self.place(line, &entry);
+                self.needs.rule.insert((entry.clone(), entry));
             }
             Action::LinkUp { dev, .. } => {
                 for dev in self.texts(line, dev, "a device") {
@@ -262,7 +284,7 @@ impl Visit for Collect<'_> {
             ),
             Action::Remove(path) => self.file(line, path, &["remove"]),
             Action::Touch(path) => self.file(line, path, &["read", "write"]),
-            Action::Run(run) => self.command(run),
+            Action::Run(run) => self.command(line, run),
             Action::Resign => self.needs.resign = true,
             Action::Http { verb, url, .. } => {
                 for url in self.texts(line, url, "a URL") {
@@ -299,7 +321,7 @@ impl Visit for Collect<'_> {
                     self.needs.optional.insert(name.clone());
                 }
             }
-            Expr::Output(run) | Expr::Raw(run, _) => self.command(run),
+            Expr::Output(run) | Expr::Raw(run, _) => self.command(line, run),
             Expr::Content(path) => self.file(line, path, &["read"]),
             Expr::Call("sysctl.get", args) => {
                 for key in args {
@@ -319,10 +341,76 @@ impl Visit for Collect<'_> {
     }
 }
 
+/// An entry of a list of grants: the value of a script that it is for, and its text.
+type Entry = (String, String);
+
 impl Needs {
-    fn toml(&self, settings: &Settings) -> String {
+    /// The table, and what had to be left out of it, since it would not load.
+    fn toml(&self, settings: &Settings) -> (String, Vec<Entry>) {
         let name = &settings.name;
         let mut out = format!("[hook.{name}]\nsource = \"hooks/{name}.lua\"\n");
+        out += &self.outside(settings);
+        out += &format!(
+            "\n# All that the hook may do. Anything else is refused.\n[hook.{name}.grant]\n"
+        );
+        self.unknown
+            .iter()
+            .for_each(|text| out += &format!("# {text}\n"));
+        let mut refused = Vec::new();
+        for (key, entries) in self.tables() {
+            // What the scripts name so cannot be granted, and is refused.
+            let (entries, other): (Vec<Entry>, Vec<Entry>) = entries
+                .into_iter()
+                .partition(|(_, entry)| loads(&format!("{key} = [{entry}]")));
+            for (value, entry) in other {
+                out += &format!("# cannot be granted: {key} = [{entry}]\n");
+                refused.push((value, format!("{key} = [{entry}]")));
+            }
+            out += &match entries.as_slice() {
+                [] => String::new(),
+                [(_, one)] => format!("{key} = [{one}]\n"),
+                many => format!(
+                    "{key} = [\n{}]\n",
+                    many.iter()
+                        .map(|(_, entry)| format!("  {entry},\n"))
+                        .collect::<String>()
+                ),
+            };
+        }
+        let (names, other): (Vec<&String>, Vec<&String>) = self
+            .hostname
+            .iter()
+            .partition(|name| loads(&format!("hostname = [{}]", string(name))));
+        if !names.is_empty() {
+            let names = list(names.into_iter().map(|name| string(name)));
+            out += &format!("hostname = {names}\n");
+        }
+        for name in other {
+            out += &format!("# cannot be granted: hostname = [{}]\n", string(name));
+            refused.push((name.clone(), format!("hostname = [{}]", string(name))));
+        }
+        if self.read {
+            out += "read = true\n";
+        }
+        if self.resign {
+            out += "carp = [\"resign\"]\n";
+        }
+        for (name, argv) in &self.command {
+            let argv = list(argv.iter().map(|word| string(word)));
+            let line = format!("command.{name} = {{ argv = {argv} }}");
+            if loads(&line) {
+                out += &format!("{line}\n");
+            } else {
+                out += &format!("# cannot be granted: {line}\n");
+                refused.push((name.clone(), line));
+            }
+        }
+        (out, refused)
+    }
+
+    /// The hook's configuration, with what the scripts took from outside.
+    fn outside(&self, settings: &Settings) -> String {
+        let mut out = String::new();
         let known = |name: &String| settings.configured(name).map_or("", String::as_str);
         let entries = |names: &mut dyn Iterator<Item = &String>| {
             names
@@ -345,105 +433,41 @@ impl Needs {
             out +=
                 &format!("# There are defaults for these in the hook: config = {{ {optional} }}\n");
         }
-        out += &format!(
-            "\n# All that the hook may do. Anything else is refused.\n[hook.{name}.grant]\n"
-        );
-        self.unknown
-            .iter()
-            .for_each(|text| out += &format!("# {text}\n"));
-        let verbs = |set: &BTreeSet<&'static str>| Some(list(set.iter().map(|verb| string(verb))));
-        let tables: [(&str, Vec<String>); 8] = [
-            (
-                "http",
-                self.http
-                    .iter()
-                    .map(|(url, set)| table(&[("url", Some(string(url))), ("do", verbs(set))]))
-                    .collect(),
-            ),
+        out
+    }
+
+    /// The lists of tables.
+    fn tables(&self) -> [(&'static str, Vec<Entry>); 8] {
+        let entries = |name: &'static str, of: &BTreeMap<String, BTreeSet<&'static str>>| {
+            let entry = |(value, set): (&String, &BTreeSet<&'static str>)| {
+                let verbs = list(set.iter().map(|verb| string(verb)));
+                let fields = [(name, Some(string(value))), ("do", Some(verbs))];
+                (value.clone(), table(&fields))
+            };
+            of.iter().map(entry).collect()
+        };
+        let sysctl = |(key, values): (&String, &BTreeSet<String>)| {
+            let values =
+                (!values.is_empty()).then(|| list(values.iter().map(|value| string(value))));
+            let fields = [("key", Some(string(key))), ("values", values)];
+            (key.clone(), table(&fields))
+        };
+        [
+            ("http", entries("url", &self.http)),
             ("addr", self.addr.iter().cloned().collect()),
             ("route", self.route.iter().cloned().collect()),
             ("rule", self.rule.iter().cloned().collect()),
-            (
-                "link",
-                self.link
-                    .iter()
-                    .map(|(dev, set)| table(&[("dev", Some(string(dev))), ("do", verbs(set))]))
-                    .collect(),
-            ),
-            (
-                "service",
-                self.service
-                    .iter()
-                    .map(|(unit, set)| table(&[("unit", Some(string(unit))), ("do", verbs(set))]))
-                    .collect(),
-            ),
-            (
-                "sysctl",
-                self.sysctl
-                    .iter()
-                    .map(|(key, values)| {
-                        let values = (!values.is_empty())
-                            .then(|| list(values.iter().map(|value| string(value))));
-                        table(&[("key", Some(string(key))), ("values", values)])
-                    })
-                    .collect(),
-            ),
-            (
-                "file",
-                self.file
-                    .iter()
-                    .map(|(path, set)| table(&[("path", Some(string(path))), ("do", verbs(set))]))
-                    .collect(),
-            ),
-        ];
-        for (key, entries) in tables {
-            // What the scripts name so cannot be granted, and is refused.
-            let (entries, other): (Vec<String>, Vec<String>) = entries
-                .into_iter()
-                .partition(|entry| loads(&format!("{key} = [{entry}]")));
-            for entry in other {
-                out += &format!("# cannot be granted: {key} = [{entry}]\n");
-            }
-            out += &match entries.as_slice() {
-                [] => String::new(),
-                [one] => format!("{key} = [{one}]\n"),
-                many => format!(
-                    "{key} = [\n{}]\n",
-                    many.iter()
-                        .map(|entry| format!("  {entry},\n"))
-                        .collect::<String>()
-                ),
-            };
-        }
-        let named = |name: &&String| loads(&format!("hostname = [{}]", string(name)));
-        let names: Vec<&String> = self.hostname.iter().filter(named).collect();
-        if !names.is_empty() {
-            let names = list(names.into_iter().map(|name| string(name)));
-            out += &format!("hostname = {names}\n");
-        }
-        if self.read {
-            out += "read = true\n";
-        }
-        if self.resign {
-            out += "carp = [\"resign\"]\n";
-        }
-        for (name, argv) in &self.command {
-            let argv = list(argv.iter().map(|word| string(word)));
-            let line = format!("command.{name} = {{ argv = {argv} }}");
-            let sign = if loads(&line) {
-                ""
-            } else {
-                "# cannot be granted: "
-            };
-            out += &format!("{sign}{line}\n");
-        }
-        out
+            ("link", entries("dev", &self.link)),
+            ("service", entries("unit", &self.service)),
+            ("sysctl", self.sysctl.iter().map(sysctl).collect()),
+            ("file", entries("path", &self.file)),
+        ]
     }
 }
 
 /// Is this line one of `[hook.NAME.grant]`?
 fn loads(line: &str) -> bool {
-    toml::from_str::<Grants>(line).is_ok()
+    crate::config::parse_grants("grants", line).is_ok()
 }
 
 fn list(items: impl Iterator<Item = String>) -> String {

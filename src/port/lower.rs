@@ -1,6 +1,7 @@
 //! From the shell's tree to steps: commands and lists. What cannot be translated becomes a step
 //! that says so.
 
+mod arguments;
 mod builtin;
 mod calculate;
 mod comments;
@@ -20,8 +21,9 @@ mod values;
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 
+pub(crate) use self::arguments::settled;
 use self::scope::About;
-pub(crate) use self::scope::Scope;
+pub(crate) use self::scope::{Scope, Shell};
 use super::commands::{self, Arg, Done};
 use super::facts::{FactKind, Facts};
 use super::ir::{Action, Cond, Expr, Step, What};
@@ -103,7 +105,7 @@ impl<'a> Lower<'a> {
         shared: &'a mut Shared,
     ) -> (Vec<Step>, Scope, Facts) {
         let first = source.text.lines().next().unwrap_or_default();
-        let bash = first.starts_with("#!") && first.contains("bash");
+        let shell = Shell::of(first);
         let flags = first
             .split_whitespace()
             .skip(1)
@@ -111,10 +113,11 @@ impl<'a> Lower<'a> {
             .unwrap_or_default();
         let about = About {
             path,
-            bash,
+            shell,
             arguments,
         };
-        let script = source::inline(script, &about, settings);
+        let mut script = source::inline(script, &about, settings);
+        arguments::settle(&mut script.items);
         let plain = Settings {
             caller: Caller::Ucarp { whatever: false },
             interface: None,
@@ -562,17 +565,12 @@ impl<'a> Lower<'a> {
     }
 
     /// An action as a step: what fails is gone past, as in the script; after `set -e` it must work.
-    fn act(&mut self, action: Action) -> Step {
+    fn act(&self, action: Action) -> Step {
         let what = match action {
             Action::Log { .. } | Action::Sleep(_) | Action::Resign => What::Do(action),
             action if self.errexit => What::Must(Cond::Did(vec![action])),
-            action => match action {
-                Action::Run(run) => {
-                    self.differs("a program that fails is a warning in the log, and the hook goes on; write assert(run(...)) to let it fail");
-                    What::Try(Cond::Did(vec![Action::Run(run)]))
-                }
-                action => What::Do(action),
-            },
+            Action::Run(run) => What::Try(Cond::Did(vec![Action::Run(run)])),
+            action => What::Do(action),
         };
         self.step(what)
     }

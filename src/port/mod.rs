@@ -34,7 +34,7 @@ pub use sheet::{Seen, Sheet};
 pub use shell::SyntaxError;
 
 use facts::Facts;
-use ir::{Cond, Expr, Step, Visit, What};
+use ir::{Action, Cond, Expr, Step, Visit, What};
 use lower::{Lower, Scope, Shared};
 
 /// A script to port.
@@ -201,6 +201,7 @@ pub fn port(up: &Source, down: Option<&Source>, settings: &Settings) -> Result<P
     let mut facts: Vec<Fact> = Vec::new();
     for (_, _, mut half) in halves {
         record_todos(&half.steps, &mut half.facts);
+        goes_on(&half.steps, &mut half.facts);
         for fact in half.facts.into_all() {
             facts::add(&mut facts, fact);
         }
@@ -331,7 +332,7 @@ fn half(role: &Role<'_>, settings: &Settings, shared: &mut Shared) -> Result<Hal
     }
     let tree = shell::parse(&script.text).map_err(|error| refused(error.into()))?;
     if settings.caller == (Caller::Ucarp { whatever: false })
-        && let Some(line) = recognise::keepalived(&tree, &script.text)
+        && let Some(line) = recognise::keepalived(&lower::settled(&tree), &script.text)
     {
         return Err(refused(Refusal::Keepalived { line }));
     }
@@ -395,6 +396,31 @@ fn record_todos(steps: &[Step], facts: &mut Facts) {
     }
     ir::walk(steps, &mut Todos(facts));
 }
+
+/// Where the hook goes on after a failure, as the script did.
+fn goes_on(steps: &[Step], facts: &mut Facts) {
+    struct Calls<'a>(&'a mut Facts);
+    impl Visit for Calls<'_> {
+        fn step(&mut self, step: &Step) {
+            let tried = match &step.what {
+                What::Script(name, _) => {
+                    self.0.turn_to(name);
+                    false
+                }
+                What::Do(Action::Log { .. } | Action::Sleep(_) | Action::Resign) => false,
+                What::Do(_) | What::Try(Cond::Did(_) | Cond::Changed(_)) => true,
+                _ => false,
+            };
+            if tried {
+                self.0.record(FactKind::Different, step.line, GOES_ON);
+            }
+        }
+    }
+    ir::walk(steps, &mut Calls(facts));
+}
+
+/// What is said of calls that may fail.
+const GOES_ON: &str = "where the call fails, the hook goes on with a warning in the log, as the script did; without try it fails there";
 
 /// Drops variables that nothing reads any more: `IP=/sbin/ip` and its like. Values that do
 /// something stay.

@@ -144,7 +144,9 @@ fn names_do_not_hide_the_api() {
 fn nothing_goes_missing_in_silence() {
     for line in [
         "umask 077",
-        "set -- a b",
+        "set -- $(a)",
+        "set -- *",
+        "if true; then set -- a; fi",
         "cd /tmp",
         "x=1 service y start",
         "X=(1 2)",
@@ -433,4 +435,153 @@ fn only_what_the_state_decides_is_decided_beforehand() {
     assert!(!notify(text, "on_backup").contains("\"m\""), "{text}");
     let text = "f() { [ \"$S\" = MASTER ] && hostname m; }\nf\nS=$3\n";
     assert!(notify(text, "on_backup").contains("\"m\""), "{text}");
+}
+
+#[test]
+fn arguments_that_are_set_to_known_words_are_those_words() {
+    for (text, expected) in [
+        ("set -- a b\nlogger \"$2 $#\"", "log.info(\"b 2\")"),
+        (
+            "set -- a 'b  c'\nshift\nlogger \"$1$2\"",
+            "log.info(\"b  c\")",
+        ),
+        (
+            "set -- \"$2\" x\nlogger \"$1 ${1%.*}\"",
+            "log.info(vip .. \" \" .. (string.match(vip, \"^(.*)%.\") or vip))",
+        ),
+        (
+            "set -- httpd\nservice \"$@\" start",
+            "try(service.start, \"httpd\")",
+        ),
+        ("set -- a\nset -- \"$1\" b\nlogger $*", "log.info(\"a b\")"),
+        ("f() { logger \"$1\"; }\nset -- a\nf b", "log.info(a1)"),
+    ] {
+        let lines = body(&format!("{text}\n"));
+        assert!(
+            lines.iter().any(|line| line == expected),
+            "{text}: {lines:#?}"
+        );
+    }
+    for text in [
+        "set -- 'a b'\nlogger x; service $1 start",
+        "set -- a\nlogger ${1:-b}",
+        "set -- a\nif true; then shift; fi",
+        "set -- a\nlogger $(( $1 + 1 ))",
+        "set -- $3\nlogger $1",
+    ] {
+        assert!(!ported(&format!("{text}\n")).todos().is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn what_echo_writes_to_the_log_depends_on_the_shell() {
+    for (first, line, expected, guessed) in [
+        (
+            "#!/bin/bash",
+            "echo -e 'a\\tb'",
+            "log.info(\"a\\tb\")",
+            false,
+        ),
+        (
+            "#!/bin/bash",
+            "echo 'a\\tb'",
+            "log.info(\"a\\\\tb\")",
+            false,
+        ),
+        (
+            "#!/usr/bin/env bash",
+            "echo -e 'a\\tb'",
+            "log.info(\"a\\tb\")",
+            false,
+        ),
+        (
+            "#!/bin/dash",
+            "echo -e 'a\\tb'",
+            "log.info(\"-e a\\tb\")",
+            false,
+        ),
+        (
+            "#!/bin/dash -e",
+            "echo 'a\\tb'",
+            "log.info(\"a\\tb\")",
+            false,
+        ),
+        (
+            "#!/bin/busybox sh",
+            "echo -e 'a\\tb'",
+            "log.info(\"a\\tb\")",
+            false,
+        ),
+        ("#!/bin/sh", "echo -e 'a\\tb'", "log.info(\"a\\tb\")", true),
+        ("#!/bin/sh", "echo 'a\\tb'", "log.info(\"a\\tb\")", true),
+        ("#!/bin/sh", "echo -e a", "log.info(\"a\")", true),
+        ("# none", "echo -n a", "log.info(\"a\")", false),
+    ] {
+        let ported = ported(&format!("{first}\n{line}\n"));
+        assert!(
+            ported.lua.contains(expected),
+            "{first} {line}: {}",
+            ported.lua
+        );
+        assert_eq!(
+            ported.of(FactKind::Guessed).count(),
+            usize::from(guessed),
+            "{first} {line}"
+        );
+    }
+}
+
+#[test]
+fn what_would_not_load_is_left_out_of_the_grants_and_counted() {
+    for line in [
+        "hostname 'a b'",
+        "ip route add 300.1.1.1/24 via 10.0.0.1",
+        "ip addr add 300.1.1.1/24 dev eth1",
+        "service ../x start",
+        "ip rule add from 10.0.0.0/8 lookup 0 priority 10",
+        "/usr/bin/x ''\n/nowhere/../y",
+        "curl http://",
+    ] {
+        let ported = ported(&format!("true\n{line}\n"));
+        let table: toml::Table = ported.toml.parse().unwrap();
+        let grants = table["hook"]["failover"]["grant"].to_string();
+        let grants: toml::Table = format!("x = {grants}").parse().unwrap();
+        let text = toml::to_string(&grants["x"]).unwrap();
+        assert!(
+            crate::config::parse_grants("grants", &text).is_ok(),
+            "{line}: {text}"
+        );
+        let left_out = ported.toml.contains("cannot be granted");
+        let open = ported
+            .of(FactKind::Open)
+            .filter(|fact| fact.text.contains("cannot be granted"));
+        let lines: Vec<usize> = open.map(Fact::line).collect();
+        assert_eq!(!lines.is_empty(), left_out, "{line}: {}", ported.toml);
+        assert!(lines.iter().all(|line| *line > 1), "{line}: {lines:?}");
+    }
+    assert!(
+        ported("hostname 'a b'\n")
+            .toml
+            .contains("cannot be granted")
+    );
+}
+
+/// Told, and nothing to do.
+#[test]
+fn the_summary_names_the_calls_after_whose_failure_the_hook_goes_on() {
+    let ported = ported(
+        "hostname a\nlogger b\nip route replace default via 192.0.2.1\nif service x start; then :; fi\nfoo x\n",
+    );
+    let told: Vec<&Fact> = ported
+        .of(FactKind::Different)
+        .filter(|fact| fact.text.starts_with("where the call fails"))
+        .collect();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].lines, [1, 3, 5]);
+    assert!(
+        super::tests::ported("set -e\nhostname a\n")
+            .of(FactKind::Different)
+            .next()
+            .is_none()
+    );
 }

@@ -3,8 +3,10 @@
 //!
 //! The corpus is `port/same`: `up.sh`, `down.sh`, and where needed `setup` (run before), `xparam`,
 //! `config` (variables from outside), `grants` (what only the operator can know), `log` (lines that
-//! must reach the log). `port/todo` holds what cannot be ported: its lines are marked `# todo`.
+//! must reach the log), `http` (the port of a server that keeps what it is
+//! asked). `port/todo` holds what cannot be ported: its lines are marked `# todo`.
 
+mod api;
 mod generated;
 mod keepalived;
 
@@ -190,6 +192,9 @@ fn make_world(case: &Case, mode: &str) {
     for entry in fs::read_dir(&case.directory).unwrap() {
         let path = entry.unwrap().path();
         fs::copy(&path, Path::new(PLACE).join(path.file_name().unwrap())).unwrap();
+    }
+    if let Some(port) = case.file("http") {
+        api::serve(port.trim().parse().unwrap());
     }
     if let Some(setup) = case.file("setup") {
         fs::write("/run/setup", format!("mode={mode}\n{setup}")).unwrap();

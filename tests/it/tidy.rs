@@ -144,7 +144,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "programs",
         ],
     ),
-    ("port", &["types", "effect", "hooks"]),
+    ("port", &["types", "effect", "config", "hooks"]),
     (
         "testing",
         &[

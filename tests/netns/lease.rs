@@ -51,6 +51,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "lease::follows_the_timers_and_can_be_switched_off_and_on",
             reloads,
         ),
+        Case::new("lease::one_that_a_hook_adds_with_a_prefix_has_none", beside),
         Case::new(
             "lease::a_link_that_is_down_does_not_stop_the_clock",
             link_down,
@@ -394,4 +395,30 @@ fn link_down() -> Outcome {
     let gone = || Ok((!lab.host("a").facts()?.holds(address)).then_some(()));
     lab.until("the address to go without a carrier", GONE, gone)?;
     tree.signal_all(Signal::SIGKILL)
+}
+
+/// What `carpd port` says of a script that adds the virtual host's own address with a prefix
+/// length: it is there twice, and only the one that carpd holds goes by itself.
+fn beside() -> Outcome {
+    let hook = format!("function on_master() addr.add('{ADDRESS}/24') end");
+    let (lab, mut watch, mut a) = master(&Carpd::new("a").hook(&hook, ""))?;
+    let run = a.wait_ran("on_master", SOON)?;
+    assert_eq!(run.text("outcome"), "done", "{run:?}");
+    watch.hear(ADDRESS_OF_A, 3, SOON)?;
+    let mut found = shown(&lab, "a", ADDRESS)?;
+    found.sort_unstable();
+    assert!(
+        matches!(found[..], [(24, [None, None]), (32, [Some(_), Some(_)])]),
+        "{found:?}"
+    );
+    let tree = Tree::of(&lab, "a", &a)?;
+    tree.signal_all(Signal::SIGSTOP)?;
+    let alone = || {
+        let found = shown(&lab, "a", ADDRESS).unwrap_or_default();
+        Ok((found == [(24, [None, None])]).then_some(()))
+    };
+    lab.until("the leased one to go", GONE, alone)?;
+    tree.signal_all(Signal::SIGCONT)?;
+    a.stop()?;
+    lets_go(&lab, "a")
 }

@@ -12,7 +12,7 @@ mod system;
 mod test;
 
 pub(crate) use program::program;
-pub(crate) use system::{echo, logger, parameter, printf};
+pub(crate) use system::{Echo, echo, logger, parameter, printf};
 pub(crate) use test::condition;
 
 use super::ir::{Action, Cond, Expr};
@@ -102,7 +102,7 @@ pub(crate) fn translate(
         },
         "echo" => one(Action::Log {
             level: "info",
-            message: echo(args, false)?.0,
+            message: lower.echo(args, false)?.text,
         }),
         "printf" => one(Action::Log {
             level: "info",

@@ -1,5 +1,6 @@
 //! Host name, kernel parameters, messages, waiting.
 
+use super::super::lower::Shell;
 use super::{Arg, Done, Untranslated, joined, options, program};
 use crate::port::ir::{Action, Cond, Expr, LuaPart};
 use crate::port::lower::Lower;
@@ -233,21 +234,36 @@ fn priority(given: &str) -> &'static str {
     }
 }
 
-/// What `echo` writes without the end of line, and whether that follows. `dash`: some shells read
-/// backslashes in it, and some do not.
+/// What `echo` writes.
+#[derive(Debug)]
+pub(crate) struct Echo {
+    /// Without the end of line.
+    pub(crate) text: Expr,
+    /// Does an end of line follow?
+    pub(crate) newline: bool,
+    /// What it rests on that the script does not say.
+    pub(crate) guess: Option<&'static str>,
+}
+
+/// What `echo` writes in a script for this shell. `exact`: to the last byte, not for a log.
 ///
 /// # Errors
 /// A text that shells write in different ways.
-pub(crate) fn echo(args: &[Arg], dash: bool) -> Result<(Expr, bool), Untranslated> {
-    let count = args
-        .iter()
-        .take_while(|arg| matches!(arg.word(), "-n" | "-e" | "-ne" | "-en" | "-E"))
-        .count();
-    let (flags, words) = args.split_at(count);
+pub(crate) fn echo(args: &[Arg], shell: Shell, exact: bool) -> Result<Echo, Untranslated> {
+    let is_flag = |arg: &&Arg| match arg.word() {
+        "-n" => true,
+        "-e" | "-ne" | "-en" | "-E" => shell != Shell::Dash,
+        _ => false,
+    };
+    let (flags, words) = args.split_at(args.iter().take_while(is_flag).count());
     let newline = !flags.iter().any(|arg| arg.word().contains('n'));
     let escapes = flags.iter().any(|arg| arg.word().contains('e'));
-    if dash && flags.iter().any(|arg| arg.word() != "-n") {
-        return Err("echo with an option that only some shells have".into());
+    let mut guess = None;
+    if shell == Shell::Some && flags.iter().any(|arg| arg.word() != "-n") {
+        if exact {
+            return Err("echo with an option that only some shells have".into());
+        }
+        guess = Some("echo has an option that dash writes and other shells obey: it is obeyed");
     }
     let text = joined(words);
     let parts = match &text {
@@ -255,10 +271,21 @@ pub(crate) fn echo(args: &[Arg], dash: bool) -> Result<(Expr, bool), Untranslate
         one => vec![one.clone()],
     };
     let slash = |part: &Expr| matches!(part, Expr::Text(text) if text.contains('\\'));
-    if !parts.iter().any(slash) || !(dash || escapes) {
-        return Ok((text, newline));
+    let read = escapes || shell != Shell::Bash;
+    if !parts.iter().any(slash) || !read {
+        return Ok(Echo {
+            text,
+            newline,
+            guess,
+        });
     }
-    if dash {
+    if matches!(shell, Shell::Some | Shell::Other) && !escapes {
+        if exact {
+            return Err("echo with a backslash, which only some shells read".into());
+        }
+        guess = Some("echo has a backslash that dash reads and bash does not: it is read");
+    }
+    if exact && shell == Shell::Some {
         return Err("echo with a backslash, which only some shells read".into());
     }
     let read = |part: Expr| match part {
@@ -267,7 +294,11 @@ pub(crate) fn echo(args: &[Arg], dash: bool) -> Result<(Expr, bool), Untranslate
     };
     let parts: Option<Vec<Expr>> = parts.into_iter().map(read).collect();
     let parts = parts.ok_or("this escape of echo")?;
-    Ok((super::join(parts), newline))
+    Ok(Echo {
+        text: super::join(parts),
+        newline,
+        guess,
+    })
 }
 
 /// The escapes that echo and printf have in common.

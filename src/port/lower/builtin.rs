@@ -67,7 +67,7 @@ impl Lower<'_> {
                 .strip_prefix(['-', '+'])
                 .filter(|flags| !flags.is_empty() && *flags != "-")
             else {
-                return Err("it sets the script's arguments".into());
+                return Err("the script's arguments are set to what is known only when it runs, or in a block".into());
             };
             for flag in flags.chars() {
                 match flag {

@@ -112,7 +112,8 @@ impl Lower<'_> {
     }
 
     fn echo_into(&mut self, output: Output, args: &[Arg]) -> Lowered<Done> {
-        let (text, newline) = commands::echo(args, !self.scope.is_bash())?;
+        let exact = !self.is_to_log(&output);
+        let commands::Echo { text, newline, .. } = self.echo(args, exact)?;
         let loose = args
             .iter()
             .any(|arg| arg.split && !self.is_one_word(&arg.value));

@@ -40,10 +40,44 @@ pub(crate) struct Scope {
     pub(super) order: Order,
     /// The script's own path, its `$0`.
     pub(super) script: String,
-    /// Is it one for bash?
-    bash: bool,
+    /// What it is written for.
+    shell: Shell,
     /// What the script is called with.
     arguments: Vec<Expr>,
+}
+
+/// The shell that a script's first line names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Shell {
+    /// `sh`, or none: dash, bash or busybox, depending on the system.
+    #[default]
+    Some,
+    /// The one of Debian's `/bin/sh`, by its own name.
+    Dash,
+    /// bash.
+    Bash,
+    /// Another that is told by its name.
+    Other,
+}
+
+impl Shell {
+    /// By the script's first line.
+    pub(super) fn of(first: &str) -> Self {
+        let Some(line) = first.strip_prefix("#!") else {
+            return Self::Some;
+        };
+        let mut words = line.split_whitespace().map(|word| word.rsplit('/').next());
+        let named = words.find(|name| {
+            !name.is_some_and(|name| matches!(name, "env" | "busybox") || name.starts_with('-'))
+        });
+        match named.flatten() {
+            Some("dash") => Self::Dash,
+            Some("bash") => Self::Bash,
+            Some("sh") if line.contains("busybox") => Self::Other,
+            Some("ash" | "ksh" | "ksh93" | "mksh" | "zsh") => Self::Other,
+            _ => Self::Some,
+        }
+    }
 }
 
 /// What is known of a script besides its text.
@@ -51,8 +85,8 @@ pub(crate) struct Scope {
 pub(super) struct About<'a> {
     /// Its path.
     pub(super) path: &'a str,
-    /// Is it one for bash?
-    pub(super) bash: bool,
+    /// What it is written for.
+    pub(super) shell: Shell,
     /// What it is called with.
     pub(super) arguments: &'a [Expr],
 }
@@ -69,7 +103,7 @@ impl Scope {
     pub(super) fn of(script: &Script, about: &About<'_>) -> Self {
         let mut scope = Self {
             script: about.path.to_owned(),
-            bash: about.bash,
+            shell: about.shell,
             arguments: about.arguments.to_vec(),
             ..Self::default()
         };
@@ -299,8 +333,13 @@ impl Scope {
     }
 
     /// Is it a script for bash?
-    pub(super) const fn is_bash(&self) -> bool {
-        self.bash
+    pub(super) fn is_bash(&self) -> bool {
+        self.shell == Shell::Bash
+    }
+
+    /// What it is written for.
+    pub(crate) const fn shell(&self) -> Shell {
+        self.shell
     }
 
     /// The script's own path.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::super::Settings;
 use super::super::shell::{self, Command, Item, Kind, Piece, Script, Sourced, Word};
-use super::scope::{About, Scope};
+use super::scope::{About, Scope, Shell};
 use super::split;
 
 /// How many files are read for one script, and how large they may be.
@@ -16,7 +16,7 @@ const SIZE: u64 = 1 << 18;
 /// Puts what can be read of sourced files in their place.
 pub(super) fn inline(script: &Script, about: &About<'_>, settings: &Settings) -> Script {
     let (mut script, mut left) = (script.clone(), FILES);
-    if about.bash {
+    if about.shell == Shell::Bash {
         expand(&mut script.items);
     }
     // What one of them sets may name the next.

@@ -327,10 +327,7 @@ impl Lower<'_> {
                 Expr::Or(Box::new(found), Box::new(first()))
             }
             ("seq", 1..=3) => self.sequence(name, args)?,
-            ("echo", _) => {
-                let dash = !self.scope.is_bash();
-                commands::echo(args, dash)?.0
-            }
+            ("echo", _) => self.echo(args, true)?.text,
             ("printf", _) => commands::printf(args)?,
             ("sysctl", 2) if word(0) == "-n" => Expr::Call(
                 "sysctl.get",
@@ -338,6 +335,15 @@ impl Lower<'_> {
             ),
             _ => self.program_output(name, args)?,
         })
+    }
+
+    /// What `echo` writes; `exact`: not only for a log.
+    pub(crate) fn echo(&mut self, args: &[Arg], exact: bool) -> Lowered<commands::Echo> {
+        let echo = commands::echo(args, self.scope.shell(), exact)?;
+        if let Some(guess) = echo.guess {
+            self.guess(guess);
+        }
+        Ok(echo)
     }
 
     /// The content of a file, if a hook may read it as one.

@@ -4,6 +4,6 @@ touch /run/{a,b} # todo
 eval "X=1" # todo
 cd /srv # todo
 ( X=1; exit 2 ) # todo
-set -- a b # todo
+set -- $(cat /run/f) # todo
 IFS=: # todo
 umask 077 # todo

@@ -29,7 +29,7 @@ impl Value<'_> {
         }
     }
 
-    fn argument(self) -> Argument {
+    pub(super) fn argument(self) -> Argument {
         match self {
             Self::Known(argument) => argument,
             Self::Function(Target::Body(_)) => Argument::Function,
@@ -257,7 +257,8 @@ impl<'a> Parser<'a> {
 
     /// A name or something in brackets, with its fields and calls.
     pub(super) fn suffixed(&mut self) -> Option<Value<'a>> {
-        let line = self.line();
+        let (line, begin) = (self.line(), self.at);
+        let mut forward = None;
         let mut value = if self.take("(") {
             let inner = self.expression()?;
             self.expect(")")?;
@@ -269,10 +270,11 @@ impl<'a> Parser<'a> {
             }
         } else {
             let name = self.name()?;
+            forward = self.forward_of(&name);
             self.named(name, line)
         };
         loop {
-            let line = self.line();
+            let (line, at) = (self.line(), self.at);
             if self.take(".") {
                 let name = self.name()?;
                 value = self.member(value, name, line);
@@ -303,6 +305,13 @@ impl<'a> Parser<'a> {
                 )
             {
                 let given = self.arguments()?;
+                if at == begin + 3 {
+                    self.hidden(begin, line);
+                }
+                if let Some(forward) = forward.take().filter(|_| at == begin + 1) {
+                    self.forwarded(&forward, &given, line);
+                }
+                let given = given.into_iter().map(Value::argument).collect();
                 value = self.call(&value, given, line);
             } else {
                 self.mention(&value, line);
@@ -353,8 +362,9 @@ impl<'a> Parser<'a> {
     }
 
     fn named(&mut self, name: String, line: usize) -> Value<'a> {
-        if let Some(value) = self.local_value(&name) {
-            return value.clone();
+        if let Some(value) = self.local_value(&name).cloned() {
+            self.reads(&name, line);
+            return value;
         }
         if self.globals.contains(&name) {
             return if self.flow.is_some() {
@@ -367,7 +377,7 @@ impl<'a> Parser<'a> {
             return Value::Global(name);
         }
         if !calls::is_library(&name) {
-            self.find(line, api::unknown_global(&name));
+            self.find(line, self.nothing_called(&name));
         }
         match (&self.flow, name.as_str()) {
             (Some(flow), "config") => flow.config(),
@@ -410,19 +420,15 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn arguments(&mut self) -> Option<Vec<Argument>> {
+    fn arguments(&mut self) -> Option<Vec<Value<'a>>> {
         if !self.take("(") {
-            return self.simple().map(|value| vec![value.argument()]);
+            return self.simple().map(|value| vec![value]);
         }
         if self.take(")") {
             return Some(Vec::new());
         }
         let begin = self.at;
-        let mut all: Vec<Argument> = self
-            .expressions()?
-            .into_iter()
-            .map(Value::argument)
-            .collect();
+        let mut all = self.expressions()?;
         // A call as the last argument may give several values, or none.
         let last_is_call = self
             .tokens
@@ -430,9 +436,11 @@ impl<'a> Parser<'a> {
             .and_then(<[Token]>::last)
             .is_some_and(|t| t.kind == Kind::Symbol(")"));
         if last_is_call
-            && let Some(last) = all.last_mut().filter(|last| **last == Argument::Unknown)
+            && let Some(last) = all
+                .last_mut()
+                .filter(|last| (*last).clone().argument() == Argument::Unknown)
         {
-            *last = Argument::Many;
+            *last = Value::Known(Argument::Many);
         }
         self.expect(")")?;
         Some(all)

@@ -269,6 +269,26 @@ impl<'a> Tracker<'a> {
         self.call(line, function, vec![Argument::Many]);
     }
 
+    /// A function of the API that may just have been handed on is called with these arguments;
+    /// whether its failure matters is up to whoever calls it.
+    pub(super) fn passed_on(
+        &mut self,
+        line: usize,
+        function: &'static Function,
+        given: Vec<Argument>,
+    ) {
+        let handed = |call: &mut Call| {
+            call.given == [Argument::Many] && std::ptr::eq(call.function, function)
+        };
+        if let Some(body) = self.body() {
+            body.calls.pop_if(handed);
+        }
+        let before = self.sure();
+        self.set_sure(before.min(Sure::Maybe));
+        self.call(line, function, given);
+        self.set_sure(before);
+    }
+
     /// A function of the script is called, or with `Sure::Maybe` only named.
     pub(super) fn uses(&mut self, target: Target, sure: Sure) {
         let sure = self.sure().min(sure);

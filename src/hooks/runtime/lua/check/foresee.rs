@@ -54,7 +54,7 @@ pub fn foresee(files: &[(&str, &[u8])], used: &Use<'_>) -> Vec<Foreseen> {
         found.extend(
             mistakes
                 .into_iter()
-                .map(|Finding { line, message }| (at, line, message, true)),
+                .map(|finding: Finding| (at, finding.line, finding.message, finding.certain)),
         );
         assigned.extend(changed);
         understood.push((at, tokens));

@@ -379,3 +379,41 @@ fn hostile_texts_end_in_time_and_memory() {
         said(&source);
     }
 }
+
+/// Also where a function stands between the hook and the API.
+#[test]
+fn what_is_called_by_another_function_is_seen_with_its_arguments() {
+    let try_ = "local function try(call, ...) local worked = pcall(call, ...) return worked end ";
+    for (source, expected) in [
+        (
+            "function on_master() pcall(service.start, 'postgres') end",
+            Some("?1: not granted: service"),
+        ),
+        (
+            "function on_master() try(service.start, 'postgres') end",
+            Some("?1: not granted: service"),
+        ),
+        (
+            "function on_master() try(service.start, config.other) end",
+            Some("?1: not granted: service"),
+        ),
+        (
+            "function on_master() try(link.set_up, 'eth1') end",
+            Some("?1: not granted: link"),
+        ),
+        (
+            "function health() try(service.start, 'httpd') return true end",
+            Some("?1: service.start: health is read-only"),
+        ),
+        (
+            "function on_master() try(service.start, 'httpd') pcall(hostname.set, 'nodevir2') end",
+            None,
+        ),
+    ] {
+        begins(&format!("{try_}{source}"), expected.as_slice());
+    }
+    begins(
+        "local function run(name, holes) return pcall(command.run, name, holes) end function on_master() run('demote', {}) end",
+        &["?1: not granted: "],
+    );
+}

@@ -12,10 +12,12 @@ mod calls;
 mod expressions;
 mod flow;
 mod foresee;
+mod forward;
 mod lexer;
 mod parser;
 mod required;
 mod rights;
+mod scope;
 mod types;
 
 #[cfg(test)]
@@ -36,6 +38,8 @@ pub struct Finding {
     pub line: usize,
     /// What is wrong, and what was meant perhaps.
     pub message: String,
+    /// It goes wrong where it is reached; else it may be meant.
+    pub certain: bool,
 }
 
 /// The globals that these scripts set: a hook and its modules share them.
@@ -47,7 +51,7 @@ pub fn globals<'a>(sources: impl Iterator<Item = &'a [u8]>) -> BTreeSet<String> 
         .collect()
 }
 
-/// What is certainly wrong in a script that compiles, in the order of its lines; `globals` are
+/// What is wrong in a script that compiles, in the order of its lines; `globals` are
 /// defined elsewhere. `None` if this reader does not understand it: Luau does, so nothing can be
 /// said.
 #[must_use]

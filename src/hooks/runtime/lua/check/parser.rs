@@ -7,11 +7,16 @@ use serde_json::Value as Json;
 use super::Finding;
 use super::calls::Argument;
 use super::flow::{Sure, Target, Tracker};
+use super::forward::Forward;
 use super::lexer::{Kind, Token};
+use super::scope::{Local, Origin};
 
 /// How deep expressions and blocks may nest: far more than people write, and little of a thread's
 /// stack.
 pub(super) const DEPTH_MAX: usize = 100;
+
+/// The operators of assignments.
+const ASSIGNS: [&str; 9] = ["=", "+=", "-=", "*=", "/=", "//=", "%=", "^=", "..="];
 
 /// Reads a script. `None` if it is not understood.
 pub(super) fn read(tokens: &[Token], elsewhere: &BTreeSet<String>) -> Option<Vec<Finding>> {
@@ -20,6 +25,15 @@ pub(super) fn read(tokens: &[Token], elsewhere: &BTreeSet<String>) -> Option<Vec
 
 /// Every global that the script sets somewhere.
 pub(super) fn defined(tokens: &[Token]) -> BTreeSet<String> {
+    let mut parser = Parser::knowing(tokens, BTreeSet::new(), None);
+    match parser.block() {
+        Some(()) if parser.at == tokens.len() => parser.defined,
+        _ => perhaps_defined(tokens),
+    }
+}
+
+/// The same of a script that is not understood: more rather than fewer.
+fn perhaps_defined(tokens: &[Token]) -> BTreeSet<String> {
     let name = |token: Option<&Token>| match token {
         Some(Token {
             kind: Kind::Name(name),
@@ -66,12 +80,20 @@ pub(super) enum Value<'a> {
 pub(super) struct Parser<'a> {
     pub(super) tokens: &'a [Token],
     pub(super) at: usize,
-    scopes: Vec<BTreeMap<String, Value<'a>>>,
+    pub(super) scopes: Vec<BTreeMap<String, Local<'a>>>,
+    /// How many functions are around the reader's place.
+    pub(super) functions: usize,
+    /// Locals whose scope has ended, and the lines that declared them.
+    pub(super) ended: BTreeMap<String, usize>,
+    /// Global functions that pass their arguments on.
+    pub(super) forwards: BTreeMap<String, Forward>,
+    /// Globals that the script sets.
+    defined: BTreeSet<String>,
     pub(super) globals: BTreeSet<String>,
     pub(super) findings: Vec<Finding>,
     pub(super) depth: usize,
     /// Names that get another value than the one that they were declared with.
-    assigned: BTreeSet<String>,
+    pub(super) assigned: BTreeSet<String>,
     /// Of a reader that follows what runs; it finds no other mistakes.
     pub(super) flow: Option<Tracker<'a>>,
 }
@@ -80,11 +102,19 @@ impl<'a> Parser<'a> {
     fn new(tokens: &'a [Token], elsewhere: &BTreeSet<String>, flow: Option<Tracker<'a>>) -> Self {
         let mut globals = defined(tokens);
         globals.extend(elsewhere.iter().cloned());
-        let scopes = vec![BTreeMap::new()];
+        Self::knowing(tokens, globals, flow)
+    }
+
+    /// With all globals that there are.
+    fn knowing(tokens: &'a [Token], globals: BTreeSet<String>, flow: Option<Tracker<'a>>) -> Self {
         Self {
             tokens,
             at: 0,
-            scopes,
+            scopes: vec![BTreeMap::new()],
+            functions: 0,
+            ended: BTreeMap::new(),
+            forwards: BTreeMap::new(),
+            defined: BTreeSet::new(),
             globals,
             findings: Vec::new(),
             depth: 0,
@@ -153,32 +183,22 @@ impl<'a> Parser<'a> {
     }
 
     pub(super) fn find(&mut self, line: usize, message: String) {
+        self.report(line, message, true);
+    }
+
+    /// It may be meant, but hardly is.
+    pub(super) fn doubt(&mut self, line: usize, message: String) {
+        self.report(line, message, false);
+    }
+
+    fn report(&mut self, line: usize, message: String, certain: bool) {
         if self.flow.is_none() {
-            self.findings.push(Finding { line, message });
+            self.findings.push(Finding {
+                line,
+                message,
+                certain,
+            });
         }
-    }
-
-    fn declare(&mut self, name: String, value: Value<'a>) {
-        let value = match value {
-            _ if self
-                .flow
-                .as_ref()
-                .is_none_or(|flow| !flow.is_constant(&name)) =>
-            {
-                Value::Unknown
-            }
-            Value::Known(Argument::Table { .. }) => Value::Namespace,
-            Value::Known(Argument::Many) => Value::Unknown,
-            value => value,
-        };
-        if let Some(scope) = self.scopes.last_mut() {
-            scope.insert(name, value);
-        }
-    }
-
-    /// What a local of this name is; `None` if there is none.
-    pub(super) fn local_value(&self, name: &str) -> Option<&Value<'a>> {
-        self.scopes.iter().rev().find_map(|scope| scope.get(name))
     }
 
     /// Within its own scope, and not too deep.
@@ -189,7 +209,7 @@ impl<'a> Parser<'a> {
         }
         self.scopes.push(BTreeMap::new());
         let result = inner(self);
-        self.scopes.pop();
+        self.end_scope();
         self.depth -= 1;
         result
     }
@@ -310,18 +330,28 @@ impl<'a> Parser<'a> {
     fn local(&mut self) -> Option<()> {
         self.at += 1;
         if self.take("function") {
+            let line = self.line();
             let name = self.name()?;
             let body = self.flow.as_mut().map(Tracker::new_body);
             // It may call itself.
-            self.declare(
-                name,
-                body.map_or(Value::Unknown, |body| Value::Function(Target::Body(body))),
-            );
-            return self.function_body(body).map(drop);
+            let value = body.map_or(Value::Unknown, |body| Value::Function(Target::Body(body)));
+            self.declare(name.clone(), value, line, Origin::Local);
+            let begin = self.at;
+            self.function_body(body)?;
+            let forward = self.forward(begin);
+            if let Some(local) = self
+                .scopes
+                .last_mut()
+                .and_then(|scope| scope.get_mut(&name))
+            {
+                local.forward = forward;
+            }
+            return Some(());
         }
         let mut names = Vec::new();
         loop {
-            names.push(self.name()?);
+            let line = self.line();
+            names.push((self.name()?, line));
             if self.take(":") {
                 self.type_()?;
             }
@@ -335,8 +365,9 @@ impl<'a> Parser<'a> {
             Vec::new()
         }
         .into_iter();
-        for name in names {
-            self.declare(name, values.next().unwrap_or(Value::Unknown));
+        for (name, line) in names {
+            let value = values.next().unwrap_or(Value::Unknown);
+            self.declare(name, value, line, Origin::Local);
         }
         Some(())
     }
@@ -364,6 +395,7 @@ impl<'a> Parser<'a> {
 
     fn repetition(&mut self) -> Option<()> {
         self.at += 1;
+        let line = self.line();
         let mut names = Vec::new();
         loop {
             names.push(self.name()?);
@@ -381,7 +413,7 @@ impl<'a> Parser<'a> {
         self.expect("do")?;
         let body = |parser: &mut Self| {
             for name in names {
-                parser.declare(name, Value::Unknown);
+                parser.declare(name, Value::Unknown, line, Origin::Loop);
             }
             parser.block()
         };
@@ -394,8 +426,7 @@ impl<'a> Parser<'a> {
         while self.take(",") {
             targets.push(self.target()?);
         }
-        let assigns = ["=", "+=", "-=", "*=", "/=", "//=", "%=", "^=", "..="];
-        if assigns.iter().any(|symbol| self.take(symbol)) {
+        if ASSIGNS.iter().any(|symbol| self.take(symbol)) {
             let mut values = self.expressions()?.into_iter();
             for target in targets {
                 let value = values.next().unwrap_or(Value::Unknown);
@@ -409,7 +440,12 @@ impl<'a> Parser<'a> {
     /// global defines it, so here it is not asked for.
     fn target(&mut self) -> Option<(Option<String>, bool)> {
         let begin = self.at;
-        self.suffixed()?;
+        if self.is_only_set() {
+            // That is no reading of it.
+            self.at += 1;
+        } else {
+            self.suffixed()?;
+        }
         let last = self
             .at
             .checked_sub(1)
@@ -424,12 +460,28 @@ impl<'a> Parser<'a> {
         Some((name, self.at == begin + 1))
     }
 
+    /// Is the name here the whole target of an assignment?
+    fn is_only_set(&self) -> bool {
+        let next = self.tokens.get(self.at + 1).map(|token| &token.kind);
+        matches!(self.kind(), Some(Kind::Name(_)))
+            && matches!(next, Some(Kind::Symbol(symbol)) if *symbol == "," || ASSIGNS.contains(symbol))
+    }
+
     fn assign(&mut self, (name, plain): (Option<String>, bool), value: &Value<'a>) {
         let Some(name) = name else { return };
         if plain {
-            self.assigned.insert(name.clone());
+            self.set(&name);
         }
         self.keep(name, plain, value);
+    }
+
+    /// A variable gets another value.
+    fn set(&mut self, name: &str) {
+        match self.local_mut(name) {
+            Some(local) => local.after_loop = None,
+            None => _ = self.defined.insert(name.to_owned()),
+        }
+        self.assigned.insert(name.to_owned());
     }
 
     /// A value is put under a name, as a global or in a table.
@@ -448,9 +500,18 @@ impl<'a> Parser<'a> {
             plain = false;
         }
         if plain && self.local_value(&name).is_some() {
-            self.assigned.insert(name.clone());
+            self.set(&name);
+        } else if plain {
+            self.defined.insert(name.clone());
         }
+        let begin = self.at;
         let function = self.function_body(None)?;
+        if plain
+            && self.local_value(&name).is_none()
+            && let Some(forward) = self.forward(begin)
+        {
+            self.forwards.insert(name.clone(), forward);
+        }
         self.keep(name, plain, &function);
         Some(())
     }
@@ -515,12 +576,15 @@ impl<'a> Parser<'a> {
             flow.enter(body);
             body
         });
+        let line = self.line();
+        self.functions += 1;
         self.within(|parser| {
             for name in names {
-                parser.declare(name, Value::Unknown);
+                parser.declare(name, Value::Unknown, line, Origin::Parameter);
             }
             parser.block()
         })?;
+        self.functions -= 1;
         self.flow.iter_mut().for_each(Tracker::leave);
         self.expect("end")?;
         Some(body.map_or(Value::Known(Argument::Function), |body| {

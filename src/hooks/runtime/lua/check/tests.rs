@@ -144,3 +144,140 @@ fn hostile_texts_end() {
     assert_eq!(check(types.as_bytes(), &BTreeSet::new()), None);
     assert_eq!(check(&[0xff, 0xfe], &BTreeSet::new()), None);
 }
+
+/// What a script does that a person who moves a shell script over writes, and that dies or does
+/// something else when it runs.
+#[test]
+fn names_that_are_nothing_or_another_variable_are_found() {
+    for (source, expected) in [
+        ("local Y = Y", "1: there is no Y"),
+        (
+            "function on_master()\n local VIP = VIP or 'x'\n log.info(VIP) end",
+            "2: there is no VIP",
+        ),
+        (
+            "local wait = function() wait() end wait()",
+            "1: there is no wait",
+        ),
+        (
+            "function f(a, b) end function g() f(c, 'd') end",
+            "1: there is no c",
+        ),
+        (
+            "for i = 1, 3 do log.info(tostring(i)) end\nlog.info(tostring(i))",
+            "2: there is no i here: that of line 1 ends with its block",
+        ),
+        (
+            "for _, unit in {'a'} do log.info(unit) end\nservice.start(unit)",
+            "2: there is no unit here: that of line 1",
+        ),
+        (
+            "if 1 < 2 then\nlocal ip = '192.0.2.1' log.info(ip)\nend\nlog.info(ip)",
+            "4: there is no ip here: that of line 2",
+        ),
+        (
+            "local ip = ''\nif config.a then\nlocal ip = '192.0.2.1'\nend\nlog.info(ip)",
+            "3: nothing reads this ip, and it hides that of line 1: leave out \"local\"",
+        ),
+        (
+            "local n = 0\nwhile n < 3 do\nlocal n = n + 1\nend",
+            "3: nothing reads this n",
+        ),
+        (
+            "local unit = 'x'\nfor _, unit in {'a'} do log.info(unit) end\nlog.info(unit)",
+            "3: this is the unit of line 1: that of the loop of line 2 ended with the loop",
+        ),
+        (
+            "local hostname = 'x'\nhostname.set(hostname)",
+            "2: hostname.set: hostname is the variable of line 1 here, and not the API's",
+        ),
+        (
+            "local hostname = config.name\nhostname.set(hostname)",
+            "2: hostname.set: hostname is the variable of line 1",
+        ),
+        (
+            "for _, service in {'a'} do\nservice.start(service)\nend",
+            "2: service.start: service is the variable of line 1",
+        ),
+        (
+            "local function go(route)\nroute.delete(route)\nend go()",
+            "2: route.delete: route is the variable of line 2",
+        ),
+    ] {
+        let said = said(source);
+        assert!(
+            said.len() == 1 && said[0].starts_with(expected),
+            "{source}\nis said to be {said:#?}\nand not {expected}"
+        );
+    }
+    for source in [
+        "local ip = ''\nif config.a then\nlocal ip = '192.0.2.1' log.info(ip)\nend\nlog.info(ip)",
+        "local unit = 'x'\nlog.info(unit)\nfor _, unit in {'a'} do log.info(unit) end\nunit = 'y'\nlog.info(unit)",
+        "local x = 1 local x = 2 log.info(tostring(x))",
+        "local ok, _ = true, 1 do local _ = ok end",
+        "local function a() local n = 1 end local n = 2 local function b() local n = 3 end a() b() log.info(tostring(n))",
+        "local route = helper().route function helper() end route.replace('default')",
+        "n, m = 1, 2 log.info(tostring(n + m))",
+        "function helper() return helper() end",
+        "local function fail() return fail() end fail()",
+    ] {
+        assert_eq!(said(source), Vec::<String>::new(), "{source}");
+    }
+}
+
+#[test]
+fn calls_through_functions_that_pass_their_arguments_on_are_seen() {
+    let try_ = "local function try(call, ...)\nlocal worked, problem = pcall(call, ...)\nreturn worked end\n";
+    let run = "local function run(name, holes) return pcall(command.run, name, holes) end local function go(name, holes) return run(name, holes) end\n";
+    for (head, call, expected) in [
+        (
+            "",
+            "pcall(addr.add)",
+            "addr.add: argument 1 (cidr) is missing",
+        ),
+        ("", "pcall(announce, 5)", "announce: argument 1"),
+        (
+            "",
+            "xpcall(service.start, print, 'httpd', { waitms = 1 })",
+            "service.start has no option \"waitms\"",
+        ),
+        (
+            try_,
+            "if try(route.replace, 'default', { via = 'x' }) then end",
+            "route.replace: option via must be an address",
+        ),
+        (
+            try_,
+            "try(addr.add)",
+            "addr.add: argument 1 (cidr) is missing",
+        ),
+        (
+            "function try(call, ...) return call(...) end\n",
+            "try(addr.add)",
+            "addr.add: argument 1",
+        ),
+        (run, "go(5)", "command.run: argument 1"),
+    ] {
+        let said = said(&format!("{head}function on_master() {call} end"));
+        assert!(
+            said.len() == 1 && said[0].contains(expected),
+            "{call}: {said:#?}"
+        );
+    }
+    for (head, call) in [
+        (try_, "try(addr.add, ...)"),
+        (try_, "try(config.f, 'x')"),
+        (run, "go('a')"),
+        (
+            "local function log_all(path) path = path or '/x' file.read(path) end\n",
+            "log_all()",
+        ),
+        (
+            "local function later(call, ...) local all = {...} return call(table.unpack(all)) end\n",
+            "later(addr.add)",
+        ),
+    ] {
+        let said = said(&format!("{head}function on_master(...) {call} end"));
+        assert_eq!(said, Vec::<String>::new(), "{call}");
+    }
+}
