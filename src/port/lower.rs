@@ -168,10 +168,17 @@ impl<'a> Lower<'a> {
     /// Variables whose first value comes from outside.
     fn begin(&self) -> Vec<Step> {
         let names = self.scope.order().at_begin();
+        let reads = |line: &str, name: &str| {
+            line.contains(&format!("${name}")) || line.contains(&format!("${{{name}"))
+        };
         names
             .into_iter()
             .map(|name| Step {
-                line: 0,
+                line: self
+                    .source
+                    .lines()
+                    .position(|line| reads(line, name))
+                    .map_or(0, |index| index + 1),
                 what: What::Assign(name.clone(), Expr::Outside(name.clone())),
             })
             .collect()
@@ -299,7 +306,16 @@ impl<'a> Lower<'a> {
         if !and && is_no_op(last) {
             return Ok(vec![self.step(What::Try(cond))]);
         }
-        let body = self.pipeline(last)?;
+        let mut body = self.pipeline(last)?;
+        if let [
+            Step {
+                what: What::Block(inner),
+                ..
+            },
+        ] = body.as_mut_slice()
+        {
+            body = std::mem::take(inner);
+        }
         let cond = if *and { cond } else { cond.not() };
         Ok(vec![self.step(What::If(vec![(cond, body)], Vec::new()))])
     }
@@ -525,6 +541,10 @@ impl<'a> Lower<'a> {
                 return Err("a function with variables or a file of its own".into());
             }
             let args = self.function_arguments(&name, args)?;
+            let open = self.scope.function(&name).is_some_and(|f| f.ends_open);
+            if self.errexit && open {
+                self.guess(format!("set -e also ends the script where {name} ends with the failed first part of A && B; the hook goes on"));
+            }
             return Ok(vec![self.step(What::Call(name, args))]);
         }
         if let Some(steps) = self.builtin(&name, &args, words, command)? {

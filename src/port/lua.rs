@@ -185,6 +185,9 @@ impl Printer<'_> {
             return false;
         };
         let before = self.half.steps.get(..at).unwrap_or_default();
+        if used::sets(before, name) {
+            return false;
+        }
         let mut earlier = Used::default();
         walk(before, &mut earlier);
         let value = self.half.steps.get(at).map(std::slice::from_ref);
@@ -265,6 +268,10 @@ impl Printer<'_> {
                     self.expr(value)
                 };
                 let name = self.names.of(name);
+                let text = match value {
+                    Expr::Outside(_) => text.trim_start_matches('(').trim_end_matches(')'),
+                    _ => &text,
+                };
                 self.line(&format!("{local}{name} = {text}"));
             }
             What::Local(names) => {

@@ -585,3 +585,35 @@ fn the_summary_names_the_calls_after_whose_failure_the_hook_goes_on() {
             .is_none()
     );
 }
+
+/// Shells that end where a hook would go on, and words that only seem to be the same.
+#[test]
+fn what_cannot_be_told_exactly_is_told_as_that() {
+    let open = "set -e\nall() { for x in a b; do service $x start && logger \"$x\"; done; }\nall\nhostname b\n";
+    assert!(
+        ported(open)
+            .of(FactKind::Guessed)
+            .any(|fact| fact.line() == 3)
+    );
+    for text in [
+        "if ip addr show dev $1 | grep -qw 192.168.32; then :; fi\n",
+        "if ip addr show dev $1 | grep -qw \"$X\"; then :; fi\n",
+        "if cat /run/x | grep -qw y; then :; fi\n",
+        "cat /run/x | grep -w y | logger\n",
+    ] {
+        assert!(!ported(text).todos().is_empty(), "{text}");
+    }
+    assert!(
+        ported("M=$(cat /sys/class/net/$1/mtu)\nlogger \"$M\"\n")
+            .toml
+            .contains("bin/cat")
+    );
+    let outside = ported("true\nif [ -f /run/x ]; then A=\"$A b\"; fi\nlogger \"$A\"\n");
+    assert_eq!(
+        outside
+            .of(FactKind::Open)
+            .map(Fact::line)
+            .collect::<Vec<_>>(),
+        [2]
+    );
+}

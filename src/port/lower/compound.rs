@@ -455,10 +455,13 @@ pub(super) fn split_assignment(word: &Word) -> Option<(String, Word)> {
         return None;
     };
     let (name, value) = text.split_once('=')?;
-    let mut pieces = vec![Piece::Text {
-        text: value.to_owned(),
-        quoted: false,
-    }];
+    let mut pieces = Vec::new();
+    if !value.is_empty() || rest.is_empty() {
+        pieces.push(Piece::Text {
+            text: value.to_owned(),
+            quoted: false,
+        });
+    }
     pieces.extend(rest.iter().cloned());
     Some((name.to_owned(), Word(pieces)))
 }

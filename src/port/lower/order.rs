@@ -139,7 +139,8 @@ impl<'a> Walk<'a> {
                     branches.push(self.branch(body, state));
                 }
                 branches.push(self.branch(otherwise, state));
-                Self::join(state, ended(arms, otherwise, branches));
+                let bodies = arms.iter().map(|(_, body)| body.as_slice());
+                Self::join(state, ended(bodies.chain([otherwise.as_slice()]), branches));
             }
             Kind::For { name, words, body } => {
                 for word in words.iter().flatten() {
@@ -169,7 +170,7 @@ impl<'a> Walk<'a> {
             }
             Kind::Case { word, arms } => {
                 self.word(word, state);
-                let mut branches: Vec<State> = arms
+                let branches = arms
                     .iter()
                     .map(|(patterns, body)| {
                         for word in patterns {
@@ -178,6 +179,7 @@ impl<'a> Walk<'a> {
                         self.branch(body, state)
                     })
                     .collect();
+                let mut branches = ended(arms.iter().map(|(_, body)| body.as_slice()), branches);
                 let all = arms
                     .iter()
                     .any(|(patterns, _)| patterns.iter().any(|word| word.is("*")));
@@ -299,9 +301,8 @@ impl<'a> Walk<'a> {
 }
 
 /// Without the branches that end the script: nothing follows them.
-fn ended(arms: &[(Vec<Item>, Vec<Item>)], otherwise: &[Item], branches: Vec<State>) -> Vec<State> {
-    let bodies = arms.iter().map(|(_, body)| body.as_slice());
-    let going = bodies.chain([otherwise]).map(|body| !ends(body));
+fn ended<'a>(bodies: impl Iterator<Item = &'a [Item]>, branches: Vec<State>) -> Vec<State> {
+    let going = bodies.map(|body| !ends(body));
     let kept: Vec<State> = branches
         .iter()
         .zip(going)

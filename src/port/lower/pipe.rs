@@ -10,6 +10,8 @@ struct Pattern {
     value: Expr,
     plain: bool,
     invert: bool,
+    /// Only whole words.
+    word: bool,
 }
 
 impl Lower<'_> {
@@ -70,7 +72,8 @@ impl Lower<'_> {
         }
         let (pattern, _) = self
             .grep(&words)?
-            .ok_or("a pipe that does not end with grep")?;
+            .filter(|(pattern, _)| !pattern.word)
+            .ok_or("a pipe that does not end with a plain grep")?;
         let text = self.piped_text(before)?;
         Ok(Cond::Call(
             "has_line",
@@ -141,6 +144,9 @@ impl Lower<'_> {
         let name = words.first().and_then(Word::literal).unwrap_or_default();
         let base = name.rsplit('/').next().unwrap_or_default().to_owned();
         if let Some((pattern, first)) = self.grep(words)? {
+            if pattern.word {
+                return Err("grep -w".into());
+            }
             let found = grep(text, pattern);
             return Ok(if first { head(found, "head", 1) } else { found });
         }
@@ -181,7 +187,7 @@ impl Lower<'_> {
             return Ok(None);
         }
         let (mut extended, mut plain) = (base == "egrep", base == "fgrep");
-        let (mut invert, mut first) = (false, false);
+        let (mut invert, mut first, mut whole) = (false, false, false);
         let mut rest = words.iter().skip(1);
         let mut pattern = None;
         while let Some(word) = rest.next() {
@@ -194,6 +200,9 @@ impl Lower<'_> {
                 }
                 Some("-F" | "-qF" | "-Fq" | "--fixed-strings") if pattern.is_none() => plain = true,
                 Some("-m1") if pattern.is_none() => first = true,
+                Some("-w" | "-qw" | "-wq" | "-Fqw" | "-qwF" | "-qFw") if pattern.is_none() => {
+                    whole = true;
+                }
                 Some("-e" | "--") if pattern.is_none() => {
                     pattern = Some(rest.next().ok_or("grep without a pattern")?);
                 }
@@ -237,6 +246,7 @@ impl Lower<'_> {
             value,
             plain,
             invert,
+            word: whole,
         };
         Ok(Some((pattern, first)))
     }
@@ -309,12 +319,27 @@ impl Lower<'_> {
         if !fits {
             return Ok(None);
         }
+        let value = match &value {
+            _ if !pattern.word => value,
+            // A part of an address may be whole words of a line, too.
+            _ if !self.is_address(&value) => return Ok(None),
+            _ => commands::join(vec![Expr::Text(" ".into()), value, Expr::Text("/".into())]),
+        };
         let cond = Cond::HasAddress(dev, value);
         Ok(Some(if pattern.invert {
             return Ok(None);
         } else {
             cond
         }))
+    }
+
+    /// Is it a whole address, whatever the virtual host?
+    fn is_address(&self, value: &Expr) -> bool {
+        *value == Expr::Vip
+            || self.values(value).is_some_and(|all| {
+                all.iter()
+                    .all(|text| text.parse::<std::net::IpAddr>().is_ok())
+            })
     }
 
     /// A program's output as one value, if it is a program.
@@ -392,6 +417,7 @@ fn tr(text: Expr, args: &[&str]) -> Option<Expr> {
     let one = |set: &str| match set {
         "\\n" => Some('\n'),
         "\\t" => Some('\t'),
+        "\\r" => Some('\r'),
         set => {
             let mut chars = set.chars();
             chars
@@ -470,6 +496,7 @@ fn awk(text: Expr, args: &[&str]) -> Option<Expr> {
                 value,
                 plain: false,
                 invert: false,
+                word: false,
             },
         )
     } else {

@@ -15,6 +15,8 @@ pub(crate) struct Function {
     pub(crate) params: usize,
     /// Does it look at all of them, or at their number?
     pub(crate) all: bool,
+    /// May it end with the failure of something that `set -e` goes past?
+    pub(crate) ends_open: bool,
     /// Names that it declares as its own.
     pub(crate) locals: Vec<String>,
 }
@@ -148,7 +150,7 @@ impl Scope {
                 }
             }
             Kind::Function { name, body } => {
-                self.functions.entry(name.clone()).or_default();
+                self.functions.entry(name.clone()).or_default().ends_open = ends_open(body);
                 self.collect(
                     body,
                     &mut Place {
@@ -403,6 +405,30 @@ impl Scope {
                 reads.is_some_and(|reads| reads.contains(local)) && !other.locals.contains(local)
             })
         })
+    }
+}
+
+/// Does a list end with `A && B`, of which A may fail, or with `! A`?
+fn ends_open(items: &[Item]) -> bool {
+    let Some(item) = items.last() else {
+        return false;
+    };
+    if let Some((and, _)) = item.rest.last() {
+        return *and;
+    }
+    match item.first.commands.as_slice() {
+        _ if item.first.negated => true,
+        [command] => match &command.kind {
+            Kind::If { arms, otherwise } => {
+                let mut bodies = arms.iter().map(|(_, body)| body);
+                bodies.any(|body| ends_open(body)) || ends_open(otherwise)
+            }
+            Kind::While { body, .. } | Kind::For { body, .. } => ends_open(body),
+            Kind::Case { arms, .. } => arms.iter().any(|(_, body)| ends_open(body)),
+            Kind::Block { items, .. } => ends_open(items),
+            _ => false,
+        },
+        _ => false,
     }
 }
 

@@ -33,7 +33,13 @@ impl Lower<'_> {
             return Err("a pattern of file names".into());
         }
         let all = |piece: &Piece| matches!(piece, Piece::Param { name, op: None, .. } if matches!(name.as_str(), "@" | "*"));
-        if word.0.iter().any(all) {
+        // "from $*": within quotes it is one text.
+        let joined = |piece: &Piece| {
+            !all(piece)
+                || matches!(piece, Piece::Param { name, quoted: true, .. } if name == "*" || self.joins)
+        };
+        let is_text = word.0.len() > 1 && word.0.iter().all(joined);
+        if word.0.iter().any(all) && !is_text {
             return match word.0.as_slice() {
                 [Piece::Param { name, quoted, .. }] if self.joins || (name == "*" && *quoted) => {
                     Ok(vec![self.arg(self.all_joined())])

@@ -64,6 +64,10 @@ impl Lower<'_> {
             },
             "#" => self.count()?,
             "@" | "*" => self.all_joined(),
+            "$" if self.logging => {
+                self.differs("the number of the process is left out");
+                Expr::Text(String::new())
+            }
             "$" | "!" | "-" | "_" | "PPID" | "RANDOM" | "SECONDS" | "LINENO" | "PWD" | "OLDPWD"
             | "IFS" | "PATH" | "BASH_REMATCH" | "BASH_SOURCE" | "FUNCNAME" | "PIPESTATUS"
             | "REPLY" => {
@@ -192,7 +196,13 @@ impl Lower<'_> {
             return Ok(Expr::Text(part));
         }
         Ok(match op {
-            ":-" => Expr::Call("default", vec![self.parameter(name)?, self.word(word)?]),
+            ":-" => match self.parameter(name)? {
+                value @ (Expr::Dev | Expr::Vip) => value,
+                Expr::Given(words) if words.iter().all(|word| !word.is_empty()) => {
+                    Expr::Given(words)
+                }
+                value => Expr::Call("default", vec![value, self.word(word)?]),
+            },
             "-" => self.unless_set(name, word)?,
             ":=" | "=" => self.set_default(name, op, word)?,
             ":+" | "+" => {
@@ -351,10 +361,8 @@ impl Lower<'_> {
         match self.fixed(&path) {
             Some(text) if !text.starts_with('/') => Err(format!("{text} is no absolute path")),
             // Files of the kernel are read by a program.
-            Some(text)
-                if ["/proc/", "/sys/", "/dev/"]
-                    .iter()
-                    .any(|at| text.starts_with(at)) =>
+            text if text.as_deref().is_some_and(is_of_the_kernel)
+                || matches!(&path, Expr::Join(parts) if matches!(parts.first(), Some(Expr::Text(text)) if is_of_the_kernel(text))) =>
             {
                 let arg = self.arg(path);
                 Ok(Expr::Output(commands::program(self, "cat", &[arg])?))
@@ -379,6 +387,12 @@ impl Lower<'_> {
         let all: Vec<String> = (from..=to).step_by(step).map(|n| n.to_string()).collect();
         Ok(Expr::Text(all.join("\n")))
     }
+}
+
+fn is_of_the_kernel(path: &str) -> bool {
+    ["/proc/", "/sys/", "/dev/"]
+        .iter()
+        .any(|at| path.starts_with(at))
 }
 
 /// The text, or the hook fails.

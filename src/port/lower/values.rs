@@ -119,7 +119,10 @@ impl Scope {
             let known = values.complete && values.known.iter().all(|text| is_word(text));
             let own = matches!(possible.word.0.as_slice(), [Piece::Param { name, op: None, .. }]
                 if possible.function.is_none() && name.parse::<usize>().is_ok_and(|n| matches!(self.argument(n + possible.shifted), Some(Expr::Dev | Expr::Vip))));
-            possible.split || known || own
+            // Blanks in what comes from elsewhere are refused wherever it is used.
+            let default = matches!(possible.word.0.as_slice(), [Piece::Param { op: Some((op, word)), .. }]
+                if op == ":-" && word.literal().is_some_and(|word| is_word(&word)));
+            possible.split || known || own || default
         })
     }
 

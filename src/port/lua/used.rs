@@ -27,6 +27,19 @@ impl Visit for Used {
     }
 }
 
+/// Do these steps give the variable a value, in whatever is within them?
+pub(super) fn sets(steps: &[Step], name: &str) -> bool {
+    struct Sets<'a>(&'a str, bool);
+    impl Visit for Sets<'_> {
+        fn step(&mut self, step: &Step) {
+            self.1 |= matches!(&step.what, What::Assign(n, _) | What::For(n, ..) if n == self.0);
+        }
+    }
+    let mut sets = Sets(name, false);
+    walk(steps, &mut sets);
+    sets.1
+}
+
 /// Variables of the whole entry point.
 #[derive(Debug, Default)]
 pub(super) struct Declared {

@@ -1,9 +1,10 @@
 //! Luau's expressions: what they call, and what they are as far as that can be told.
 
 use super::calls::{self, Argument};
-use super::flow::{self, Sure, Target};
+use super::flow::{self, Sure};
 use super::lexer::{Kind, Token};
-use super::parser::{DEPTH_MAX, Parser, Value};
+use super::parser::{DEPTH_MAX, Parser};
+use super::value::{Target, Value};
 use crate::hooks::contract::api;
 
 /// The longest text that is put together from others.

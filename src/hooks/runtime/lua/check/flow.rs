@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value as Json;
 
 use super::calls::Argument;
-use super::parser::Value;
+use super::value::{Target, Value};
 use crate::hooks::contract::api::{Function, nearest};
 
 /// How sure it is that something runs when the function around it is called.
@@ -18,18 +18,6 @@ pub(super) enum Sure {
     Maybe,
     /// It does, unless something before it fails.
     Certain,
-}
-
-/// How a function of the script is called.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Target {
-    /// This very one.
-    Body(usize),
-    /// Whatever the script has under this global name.
-    Global(String),
-    /// Whatever has this name as a field: of a table that is known to be a mere namespace, or of
-    /// something unknown.
-    Field { name: String, of_namespace: bool },
 }
 
 /// A call of a function of the API.

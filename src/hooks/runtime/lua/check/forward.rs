@@ -2,27 +2,9 @@
 
 use super::calls::{self, Argument};
 use super::lexer::Kind;
-use super::parser::{Parser, Value};
+use super::parser::Parser;
+use super::value::{Callee, Forward, Value};
 use crate::hooks::contract::api;
-
-/// What a function calls with its arguments.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Callee {
-    /// Its argument at this index, from 0.
-    Argument(usize),
-    /// A function of the API.
-    Api(String, String),
-}
-
-/// How a function passes its arguments on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Forward {
-    callee: Callee,
-    /// The index of the first argument that is passed on, from 0.
-    from: usize,
-    /// How many it passes on at least, `nil` if they are not given.
-    least: usize,
-}
 
 impl Forward {
     /// Of a function that every script has.

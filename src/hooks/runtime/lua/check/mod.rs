@@ -19,6 +19,7 @@ mod required;
 mod rights;
 mod scope;
 mod types;
+mod value;
 
 #[cfg(test)]
 mod foresee_tests;

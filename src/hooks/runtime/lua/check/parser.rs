@@ -2,14 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value as Json;
-
 use super::Finding;
 use super::calls::Argument;
-use super::flow::{Sure, Target, Tracker};
-use super::forward::Forward;
+use super::flow::{Sure, Tracker};
 use super::lexer::{Kind, Token};
-use super::scope::{Local, Origin};
+use super::value::{Forward, Local, Origin, Target, Value};
 
 /// How deep expressions and blocks may nest: far more than people write, and little of a thread's
 /// stack.
@@ -55,26 +52,6 @@ fn perhaps_defined(tokens: &[Token]) -> BTreeSet<String> {
         found.extend(name(Some(token)).filter(|_| sets && !is_field));
     }
     found
-}
-
-/// What an expression is, if that is known. What stands below `Known` is only told apart by a
-/// reader that follows what runs.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Value<'a> {
-    Unknown,
-    /// A global's name.
-    Global(String),
-    /// A function of the API, or what would be one.
-    Member(String, String),
-    Known(Argument),
-    /// A table of the hook's configuration, and how the script calls it.
-    Config(&'a Json, String),
-    /// A function of the script.
-    Function(Target),
-    /// A table of functions: a module, or one that the script makes.
-    Namespace,
-    /// `require` itself.
-    Require,
 }
 
 pub(super) struct Parser<'a> {

@@ -1,37 +1,10 @@
 //! The locals of a script: what is known of each, and names that mean another one than it seems.
 
 use super::calls::Argument;
-use super::forward::Forward;
 use super::lexer::Kind;
-use super::parser::{Parser, Value};
+use super::parser::Parser;
+use super::value::{Forward, Local, Origin, Value};
 use crate::hooks::contract::api;
-
-/// Where a local comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
-    Local,
-    Loop,
-    Parameter,
-}
-
-/// A local variable.
-#[derive(Debug)]
-pub(super) struct Local<'a> {
-    pub(super) value: Value<'a>,
-    line: usize,
-    origin: Origin,
-    /// How many functions are around it.
-    functions: usize,
-    /// It was declared as text, a number or a boolean.
-    is_plain: bool,
-    is_read: bool,
-    /// The line of another local of the function that cannot be reached while this one is there.
-    hides: Option<usize>,
-    /// A loop whose variable has this name has ended since this one was set.
-    pub(super) after_loop: Option<usize>,
-    /// What it does with its arguments, if it is a function that passes them on.
-    pub(super) forward: Option<Forward>,
-}
 
 impl<'a> Parser<'a> {
     pub(super) fn declare(&mut self, name: String, value: Value<'a>, line: usize, origin: Origin) {

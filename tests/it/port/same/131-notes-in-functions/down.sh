@@ -1,0 +1,3 @@
+#!/bin/sh
+service httpd stop
+rm -f /run/world/notes
