@@ -315,6 +315,20 @@ impl Hook {
             ..plain
         }
     }
+
+    /// The same hook with its code in another file; a relative path is below the directory of the
+    /// configuration file.
+    #[must_use]
+    pub fn from_file(&self, config: &Path, file: &Path) -> Self {
+        let source = file.display().to_string();
+        let language = language(&source, &(0..0), &mut Findings::default());
+        Self {
+            path: config.parent().unwrap_or(Path::new("")).join(file),
+            language: language.unwrap_or(self.language),
+            source,
+            ..self.clone()
+        }
+    }
 }
 
 /// Whatever is referred to is there.

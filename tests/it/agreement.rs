@@ -176,6 +176,9 @@ impl Hook {
     }
 }
 
+/// The versions that a hook becomes, by what is added to the name of its file.
+const VERSIONS: [&str; 2] = ["", "-2"];
+
 /// Something that happens to the first node or to what it hears, so long after what was before.
 #[derive(Debug, Clone)]
 enum Step {
@@ -185,6 +188,12 @@ enum Step {
     /// An operator's order.
     Resigns,
     Service(&'static str, Becomes),
+    /// A hook is edited, and reloaded.
+    Edited(&'static str, &'static str),
+    /// The first node loses its power.
+    Crashes,
+    /// It boots.
+    Boots,
     /// The last one, for the first node.
     Stops,
 }
@@ -207,6 +216,9 @@ impl Step {
             Self::OtherResigns => "n2 resigns".to_owned(),
             Self::Resigns => "n1 resigns".to_owned(),
             Self::Stops => "n1 stops".to_owned(),
+            Self::Edited(hook, version) => format!("n1 hook {hook} becomes {hook}{version}.lua"),
+            Self::Crashes => "n1 dies".to_owned(),
+            Self::Boots => "n1 returns".to_owned(),
             Self::Service(unit, becomes) => {
                 let becomes = match becomes {
                     Becomes::Dead => "dies".to_owned(),
@@ -238,6 +250,10 @@ fn step() -> impl Strategy<Value = (u64, Step)> {
         1 => Just(Step::OtherResigns),
         1 => Just(Step::Resigns),
         4 => (unit, becomes).prop_map(|(unit, becomes)| Step::Service(unit, becomes)),
+        3 => (prop_oneof![Just("a"), Just("b")], prop::sample::select(&VERSIONS[..]))
+            .prop_map(|(hook, version)| Step::Edited(hook, version)),
+        1 => Just(Step::Crashes),
+        2 => Just(Step::Boots),
     ];
     (prop_oneof![1..800_u64, 1..9000_u64], step)
 }
@@ -246,6 +262,8 @@ fn step() -> impl Strategy<Value = (u64, Step)> {
 #[derive(Debug, Clone)]
 struct History {
     hooks: [Hook; 2],
+    /// What they become when they are edited.
+    edited: [Hook; 2],
     /// The hooks of each virtual host.
     vhosts: Vec<Vec<&'static str>>,
     steps: Vec<(u64, Step)>,
@@ -261,12 +279,14 @@ fn history() -> impl Strategy<Value = History> {
     ];
     (
         [hook(any_op), hook(any_op)],
+        [hook(any_op), hook(any_op)],
         prop::collection::vec(list, 1..3),
         prop::collection::vec(step(), 2..14),
         prop::bool::weighted(0.3),
     )
-        .prop_map(|(hooks, vhosts, steps, stops)| History {
+        .prop_map(|(hooks, edited, vhosts, steps, stops)| History {
             hooks,
+            edited,
             vhosts,
             steps,
             stops,
@@ -301,20 +321,27 @@ impl History {
         };
         let mut first =
             vhosts(|hooks, skew| format!("advskew = {skew}\npreempt = false\nhooks = {hooks:?}\n"));
-        for (name, hook) in self.named() {
-            write(&format!("{name}.lua"), &hook.code("/run"));
+        for (name, hook, edited) in self.named() {
+            for (version, hook) in VERSIONS.iter().zip([hook, edited]) {
+                write(&format!("{name}{version}.lua"), &hook.code("/run"));
+            }
             first += &hook.toml(name, "/run");
         }
         write("n1.toml", &first);
         write("n2.toml", &vhosts(|_, _| "preempt = true\n".to_owned()));
     }
 
-    /// The hooks that are used.
-    fn named(&self) -> impl Iterator<Item = (&'static str, &Hook)> {
-        ["a", "b"]
-            .into_iter()
-            .zip(&self.hooks)
-            .filter(|(name, _)| self.vhosts.iter().any(|hooks| hooks.contains(name)))
+    /// The hooks that are used, and what they become.
+    fn named(&self) -> impl Iterator<Item = (&'static str, &Hook, &Hook)> {
+        let versions = self.hooks.iter().zip(&self.edited);
+        let named = ["a", "b"].into_iter().zip(versions);
+        named
+            .filter(|(name, _)| self.uses(name))
+            .map(|(name, (hook, edited))| (name, hook, edited))
+    }
+
+    fn uses(&self, hook: &str) -> bool {
+        self.vhosts.iter().any(|hooks| hooks.contains(&hook))
     }
 
     /// Each step with its time in ms. What the other node is ordered to do, the first hears for all
@@ -326,7 +353,11 @@ impl History {
             (at, step.clone())
         });
         let mut steps: Vec<_> = timed
-            .filter(|(_, step)| !matches!(step, Step::OtherResigns) || self.vhosts.len() == 1)
+            .filter(|(_, step)| match step {
+                Step::OtherResigns => self.vhosts.len() == 1,
+                Step::Edited(hook, _) => self.uses(hook),
+                _ => true,
+            })
             .collect();
         if self.stops {
             steps.push((at + 777, Step::Stops));
@@ -415,6 +446,13 @@ impl Observer for Nobody {}
 
 /// The machine on which the rehearsal plays the first node.
 fn machine() -> SimHost {
+    let off = SimHost::new();
+    off.others_are_well();
+    booted(&off)
+}
+
+/// The same after a boot.
+fn booted(off: &SimHost) -> SimHost {
     let link = Link {
         name: eth0(),
         altnames: Vec::new(),
@@ -426,8 +464,6 @@ fn machine() -> SimHost {
         ethernet: true,
     };
     let own: VirtualAddress = "192.168.32.1/24".parse().unwrap();
-    let off = SimHost::new();
-    off.others_are_well();
     off.booted("n1", &[link], &[(eth0(), own)])
 }
 
@@ -438,17 +474,29 @@ fn eth0() -> IfName {
 /// The first node as a host of a test.
 struct Played {
     scripted: Scripted,
+    /// Every version of each hook.
+    versions: BTreeMap<(Name, &'static str), LoadedHook>,
+    /// What was done before the last boot.
+    before: Vec<Done>,
     at: u64,
 }
 
 impl Played {
     async fn start(directory: &Path, keeper: &Client) -> Self {
         let config = Config::load(&directory.join("n1.toml")).unwrap().config;
-        let mut hooks = BTreeMap::new();
+        let mut versions = BTreeMap::new();
         for (name, spec) in &config.hooks {
-            hooks.insert(name.clone(), load(name, spec, keeper).await);
+            for version in VERSIONS {
+                let file = format!("{name}{version}.lua");
+                let spec = spec.from_file(&directory.join("n1.toml"), Path::new(&file));
+                let hook = load(name, &spec, keeper).await;
+                versions.insert((name.clone(), version), hook);
+            }
         }
-        let loaded = hooks.iter().map(|(name, hook)| (name.clone(), hook));
+        let first = versions
+            .iter()
+            .filter(|((_, version), _)| version.is_empty());
+        let loaded = first.map(|((name, _), hook)| (name.clone(), hook));
         let scripted = Scripted::start(
             "n1",
             config.clone(),
@@ -459,6 +507,8 @@ impl Played {
         );
         Self {
             scripted: scripted.await,
+            versions,
+            before: Vec::new(),
             at: 0,
         }
     }
@@ -490,6 +540,18 @@ impl Played {
                     Becomes::Well => host.starting(unit, None),
                 }
             }
+            Cue::Step(Step::Edited(hook, version)) => {
+                let hook: Name = hook.parse().unwrap();
+                let version = &self.versions[&(hook.clone(), *version)];
+                self.scripted.edit(&hook, version).await.unwrap();
+            }
+            Cue::Step(Step::Crashes) => self.scripted.power_off().await.unwrap(),
+            Cue::Step(Step::Boots) if !self.scripted.is_on() => {
+                self.before = self.done();
+                let host = booted(self.scripted.host());
+                self.scripted.power_on(host).await.unwrap();
+            }
+            Cue::Step(Step::Boots) => {}
             Cue::Step(Step::Stops) => self.scripted.stop().await.unwrap(),
             Cue::Step(Step::Resigns) => self.scripted.hand_over("rehearsed").await.unwrap(),
             Cue::Step(Step::OtherDies | Step::OtherReturns | Step::OtherResigns) => {}
@@ -532,15 +594,16 @@ impl Played {
 
     fn done(&self) -> Vec<Done> {
         let deeds = self.scripted.host().trace().into_iter();
-        deeds
+        let before = self.before.iter().cloned();
+        let now = deeds
             .filter(|deed| deed.outcome != Ok(Outcome::Unchanged))
             .map(|deed: Deed| {
                 let start = Timestamp::ZERO + Duration::from_secs(1);
                 let at = u64::try_from(deed.at.since(start).as_micros()).unwrap();
                 let (effect, text) = (deed.effect.to_string(), deed.to_string());
                 done(at, effect, text, deed.outcome.is_ok())
-            })
-            .collect()
+            });
+        before.chain(now).collect()
     }
 }
 
@@ -633,6 +696,7 @@ fn a_rehearsal_and_a_host_of_a_test_do_the_same_whatever_happens() {
         let now: BTreeMap<String, Value> = host
             .trace()
             .into_iter()
+            .filter(|deed| deed.outcome.is_ok())
             .filter_map(|deed| deed.change)
             .filter(|(resource, ..)| !foreign(resource))
             .map(|(resource, ..)| (resource.to_string(), host.value(&resource)))

@@ -645,6 +645,55 @@ fn outages_can_fail_a_build_and_mistakes_are_told() {
     );
 }
 
+#[test]
+fn an_edited_hook_is_reloaded_and_survives_a_boot() {
+    let play = |first: &str, events: &[&str]| -> Vec<u64> {
+        let directory = place_with(first, "", &[("node2", 0), ("node3", 50)]);
+        fs::write(directory.path().join("new.lua"), HOOK).unwrap();
+        let events = events.iter().flat_map(|event| ["-e", event]);
+        let args = ["node2.toml", "node3.toml", "--end", "90s"].into_iter();
+        let timeline = json(directory.path(), &args.chain(events).collect::<Vec<_>>());
+        let marks = marks(&timeline, 0).into_iter();
+        let named = marks.filter(|(_, text)| text.contains("-> vir-node2"));
+        named.map(|(at, _)| at).collect()
+    };
+    let edit = |at: &str| format!("{at} node2 hook failover becomes new.lua");
+    // A healthy master does not run the new version, but the next one does.
+    let idle = "function on_master() end\n";
+    let set = play(idle, &[&edit("5s"), "10s node2 dies", "40s node2 returns"]);
+    assert!(matches!(set[..], [at] if at > 40_000), "{set:?}");
+    // What failed is tried again at once.
+    let broken = "function on_master() error('broken') end\n";
+    let set = play(broken, &[&edit("20s")]);
+    assert!(
+        matches!(set[..], [at] if (20_000..30_000).contains(&at)),
+        "{set:?}"
+    );
+    // A frozen daemon learns of it when it continues, one that is off when it boots.
+    let set = play(broken, &["20s node2 freezes for 20s", &edit("25s")]);
+    assert!(matches!(set[..], [at] if at > 40_000), "{set:?}");
+    let set = play(idle, &["20s node2 dies", &edit("25s"), "40s node2 returns"]);
+    assert!(matches!(set[..], [at] if at > 40_000), "{set:?}");
+    // What the scenario wants to go wrong still does.
+    let set = play(idle, &["0s node2 hook failover fails", &edit("1ms")]);
+    assert_eq!(set, [] as [u64; 0]);
+}
+
+#[test]
+fn a_version_that_cannot_be_loaded_ends_a_rehearsal_before_it_begins() {
+    let directory = place(&[("node2", 0)]);
+    fs::write(directory.path().join("bad.lua"), "function (\n").unwrap();
+    for file in ["bad.lua", "none.lua"] {
+        let event = format!("10s node2 hook failover becomes {file}");
+        let ran = carpd(directory.path(), &["rehearse", "node2.toml", "-e", &event]);
+        assert!(
+            ran.code != 0 && ran.stdout.is_empty() && ran.stderr.contains(file),
+            "{}",
+            ran.stderr
+        );
+    }
+}
+
 /// The names of the elements of a text that is well-formed XML as far as it goes.
 fn elements(xml: &str) -> Vec<String> {
     let (mut open, mut all) = (Vec::new(), Vec::new());

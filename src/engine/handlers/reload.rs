@@ -4,9 +4,9 @@
 //! changes nothing. Its result arrives as one event, and is put to use in one turn of the loop,
 //! which cannot fail.
 
+mod hooks;
 mod vhosts;
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use tokio::sync::oneshot;
@@ -14,17 +14,13 @@ use tracing::{error, info, warn};
 
 use crate::config::{self, Config};
 use crate::engine::command::{Held, ReloadReport};
-use crate::engine::reload::load::signatures;
 use crate::engine::reload::moves::Moves;
 use crate::engine::reload::prepare::Job;
 use crate::engine::reload::prepared::{Prepared, Scope, Wanted};
 use crate::engine::runs::helper_rights::terms;
-use crate::engine::runs::pool::Pool;
 use crate::engine::state::Engine;
-use crate::hooks::EntryPoint;
 use crate::host::clock;
 use crate::keeper::PREPARING_EVERY;
-use crate::proto::{self, Gate};
 use crate::types::{Name, Timestamp, shown};
 
 /// Prepares a reload, and tells the keeper regularly that it is still in progress: loading and
@@ -219,83 +215,6 @@ impl Engine {
             for problem in &report.warnings {
                 warn!(problem, "The reload may cause problems");
             }
-        }
-    }
-
-    /// Activates all new versions together; runs that have started finish in the old version.
-    fn swap_hooks(
-        &mut self,
-        pools: BTreeMap<Name, Rc<Pool>>,
-        changes: &mut Vec<String>,
-        now: Timestamp,
-    ) {
-        for (name, pool) in &pools {
-            changes.push(format!(
-                "hook {name}: new version {}",
-                crate::engine::reload::generations::short(pool.digest())
-            ));
-            self.hooks.take(Rc::clone(pool));
-            self.keep(name);
-            let warm = Rc::clone(pool);
-            tokio::task::spawn_local(async move { warm.warm_all().await });
-        }
-        if !pools.is_empty() {
-            self.rewire(now);
-            let swapped: Vec<Name> = pools.into_keys().collect();
-            drop(self.forgive(&swapped, now));
-        }
-    }
-
-    /// Saves the active version, to be used at the next start if the file has an error then.
-    pub(super) fn keep(&self, name: &Name) {
-        if let Some(pool) = self.hooks.current(name)
-            && let Some(original) = pool.original()
-        {
-            self.shared
-                .persist
-                .kept
-                .keep(original, signatures(pool), clock::wall_ms());
-        }
-    }
-
-    /// Gives every queue the active pools.
-    pub(in crate::engine) fn rewire(&mut self, now: Timestamp) {
-        for (index, node) in self.nodes.iter_mut() {
-            let pools: Vec<_> = node
-                .spec
-                .hooks
-                .iter()
-                .filter_map(|name| self.hooks.current(name).cloned())
-                .collect();
-            node.checks.follow(&pools, now);
-            node.queue.set_hooks(pools);
-            let gate = if node.queue.defines(EntryPoint::BeforeMaster) {
-                Gate::Ask
-            } else {
-                Gate::Free
-            };
-            if node.machine.settings().gate != gate {
-                let settings = proto::Settings {
-                    gate,
-                    ..node.machine.settings().clone()
-                };
-                self.shared
-                    .journal
-                    .borrow_mut()
-                    .reconfigured(now, index.number(), &settings);
-                node.machine.reconfigure(settings, now);
-            }
-        }
-        for index in self.numbers() {
-            // A demotion may have disappeared together with its hook.
-            if self
-                .nodes
-                .get(index)
-                .is_some_and(|node| node.machine.demotion() != node.demotion())
-            {
-                self.demote(index, now);
-            }
-            self.flush(index, now);
         }
     }
 

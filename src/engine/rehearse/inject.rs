@@ -89,6 +89,11 @@ impl Simulation {
                     pool.set_trouble(trouble);
                 }
             }
+            NodeEvent::HookEdited(name, file) => {
+                if let Some(version) = self.versions.get(&(number, name, file)) {
+                    machine.edit(version, now);
+                }
+            }
             NodeEvent::Service(name, event) => {
                 service(&machine.host, &name, event);
                 if event == ServiceEvent::Dies {
@@ -199,7 +204,7 @@ fn check(event: &Event, machines: &[SimMachine]) -> Result<(), String> {
                         "{name} has no virtual host on an interface {interface}"
                     ))
                 }
-                NodeEvent::Hook(hook, _)
+                NodeEvent::Hook(hook, _) | NodeEvent::HookEdited(hook, _)
                     if !machine
                         .node
                         .config

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::parse_duration;
@@ -63,6 +64,9 @@ pub enum NodeEvent {
     Accepts(IpAddr),
     /// A hook, from now on.
     Hook(String, Trouble),
+    /// A hook is replaced by the version in this file, and its daemon reloads it. A relative path
+    /// is below the directory of the node's configuration.
+    HookEdited(String, PathBuf),
     /// A service.
     Service(String, ServiceEvent),
 }
@@ -111,7 +115,7 @@ pub const GRAMMAR: &str = "TIME EVENT, where EVENT is one of
   NODE dies | stops | returns | freezes for TIME | resigns | loses N%
   NODE [INTERFACE] link down | up | flaps [N times]
   NODE refuses | accepts ADDRESS
-  NODE hook NAME fails | hangs | works
+  NODE hook NAME fails | hangs | works | becomes FILE
   NODE service NAME runs | dies | fails | hangs | works | takes TIME
   loss N%
   partition NODE... / NODE... [/ ...]
@@ -280,6 +284,9 @@ fn node_event(words: &[&str]) -> Result<NodeEvent, String> {
         ["loses", share] => NodeEvent::Loses(percent(share)?),
         ["link", rest @ ..] => NodeEvent::Link(None, link(rest)?),
         ["hook", name, trouble] => NodeEvent::Hook((*name).to_owned(), self::trouble(trouble)?),
+        ["hook", name, "becomes", file] => {
+            NodeEvent::HookEdited((*name).to_owned(), PathBuf::from(file))
+        }
         ["service", name, rest @ ..] => NodeEvent::Service((*name).to_owned(), service(rest)?),
         [interface, "link", rest @ ..] => {
             NodeEvent::Link(Some((*interface).to_owned()), link(rest)?)
@@ -325,7 +332,7 @@ fn trouble(word: &str) -> Result<Trouble, String> {
         "hangs" => Ok(Trouble::Hangs),
         "works" => Ok(Trouble::Works),
         _ => Err(format!(
-            "{word:?} is not something that a hook does: fails, hangs, works"
+            "{word:?} is not something that a hook does: fails, hangs, works, becomes FILE"
         )),
     }
 }
@@ -411,6 +418,7 @@ impl fmt::Display for NodeEvent {
                 };
                 write!(f, "hook {name} {word}")
             }
+            Self::HookEdited(name, file) => write!(f, "hook {name} becomes {}", file.display()),
             Self::Service(name, event) => match event {
                 ServiceEvent::Dies => write!(f, "service {name} dies"),
                 ServiceEvent::Runs => write!(f, "service {name} runs"),
@@ -443,6 +451,7 @@ mod tests {
             "node3 eth0 link down",
             "node3 link up",
             "node2 hook failover hangs",
+            "node2 hook failover becomes new/failover.lua",
             "node2 service httpd takes 3s",
             "node2 service httpd dies",
             "node2 service httpd runs",

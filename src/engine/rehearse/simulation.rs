@@ -2,18 +2,20 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::inject::script_of;
 use super::lan::{Lan, Plug};
 use super::record::Record;
-use super::scenario::{Event, Scenario};
+use super::scenario::{Event, NodeEvent, Scenario};
 use super::{MarkKind, NodeConfig, Shown, Timeline, own};
-use crate::config::Kind;
+use crate::config::{self, Kind};
 use crate::engine::reload::artifact::{Artifact, TrustPolicy};
 use crate::engine::report::HealthStatus;
 use crate::engine::runs::outcome::HookOutcome;
-use crate::engine::runs::pool::load_pool;
+use crate::engine::runs::pool::{Pool, load_pool};
 use crate::engine::sim::{
     Down, Endless, PATIENCE, Settling, SimMachine, Turn, Turns, settle, wake,
 };
@@ -23,7 +25,7 @@ use crate::host::clock::{self, Virtual};
 use crate::keeper::Client;
 use crate::proto::sim::Luck;
 use crate::resolve::Access;
-use crate::types::{State, Timestamp, VirtualAddress};
+use crate::types::{Name, State, Timestamp, VirtualAddress};
 
 /// Why there was no rehearsal.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +36,7 @@ pub enum RehearseError {
         /// Whose.
         node: String,
         /// Its name.
-        hook: crate::types::Name,
+        hook: Name,
         /// Why.
         source: LoadError,
     },
@@ -83,6 +85,8 @@ pub(super) struct Simulation {
     pub(super) machines: Vec<SimMachine>,
     pub(super) lan: Lan,
     script: VecDeque<(Timestamp, Event)>,
+    /// The versions that hooks of the nodes become.
+    pub(super) versions: Versions,
     pub(super) record: Record,
     /// Name and addresses of every virtual host, with the nodes and their numbers for it.
     vhosts: Vec<Shared>,
@@ -91,6 +95,9 @@ pub(super) struct Simulation {
     /// Something has happened since the last look that may change who serves.
     moved: bool,
 }
+
+/// Versions of hooks, by the number of the node, the hook and the file.
+type Versions = BTreeMap<(usize, String, PathBuf), Rc<Pool>>;
 
 struct Shared {
     addresses: Vec<VirtualAddress>,
@@ -116,18 +123,7 @@ impl Simulation {
                 .iter()
                 .filter(|(_, hook)| with_hooks && hook.kind == Kind::Module);
             for (name, hook) in hooks {
-                let failed = |source| RehearseError::Hook {
-                    node: node.name.clone(),
-                    hook: name.clone(),
-                    source,
-                };
-                let material =
-                    Artifact::read(&TrustPolicy::of(&node.config, &Access::own()), name, hook)
-                        .map_err(failed)?;
-                let pool = load_pool(&node.config, name, hook, material, &keeper)
-                    .await
-                    .map_err(failed)?;
-                pools.insert(name.clone(), pool);
+                pools.insert(name.clone(), load(&node, name, hook, &keeper).await?);
             }
             record.add_node(
                 &node.name,
@@ -145,6 +141,7 @@ impl Simulation {
             machines.push(machine);
         }
         let script = script_of(scenario, &machines, start)?;
+        let versions = versions(&script, &machines, &keeper).await?;
         let lan = Lan::new(plugs(&machines), Luck::new(scenario.seed));
         let vhosts = shared_vhosts(&machines, &mut record);
         // From here on nothing may use the real clock.
@@ -161,6 +158,7 @@ impl Simulation {
             machines,
             lan,
             script,
+            versions,
             record,
             vhosts,
             patience,
@@ -438,6 +436,56 @@ fn tell(turn: &mut Turn<'_>, outcome: HookOutcome) -> Option<(String, bool)> {
             None
         }
     }
+}
+
+/// Loads a hook of a node.
+async fn load(
+    node: &NodeConfig,
+    name: &Name,
+    hook: &config::Hook,
+    keeper: &Client,
+) -> Result<Rc<Pool>, RehearseError> {
+    let failed = |source| RehearseError::Hook {
+        node: node.name.clone(),
+        hook: name.clone(),
+        source,
+    };
+    let trust = TrustPolicy::of(&node.config, &Access::own());
+    let artifact = Artifact::read(&trust, name, hook).map_err(failed)?;
+    let loading = load_pool(&node.config, name, hook, artifact, keeper);
+    loading.await.map_err(failed)
+}
+
+/// Loads what hooks become later: what cannot be used must show before anything is played. Hooks
+/// that are not run have no other versions either.
+async fn versions(
+    script: &VecDeque<(Timestamp, Event)>,
+    machines: &[SimMachine],
+    keeper: &Client,
+) -> Result<Versions, RehearseError> {
+    let mut versions = Versions::new();
+    for (_, event) in script {
+        let Event::Node(node, NodeEvent::HookEdited(hook, file)) = event else {
+            continue;
+        };
+        let named = |machine: &&SimMachine| machine.node.name == *node;
+        let machine = machines.iter().zip(0..).find(|(machine, _)| named(machine));
+        let Some((machine, number)) = machine else {
+            continue;
+        };
+        let hooks = machine.pools.keys();
+        let Some(name) = hooks.into_iter().find(|name| name.as_str() == hook) else {
+            continue;
+        };
+        let key = (number, hook.clone(), file.clone());
+        if let Some(spec) = machine.node.config.hooks.get(name)
+            && !versions.contains_key(&key)
+        {
+            let spec = spec.from_file(&machine.node.path, file);
+            versions.insert(key, load(&machine.node, name, &spec, keeper).await?);
+        }
+    }
+    Ok(versions)
 }
 
 fn plugs(machines: &[SimMachine]) -> Vec<Plug> {

@@ -273,6 +273,11 @@ impl Pool {
         self.trouble.set(trouble);
     }
 
+    /// What goes wrong with every run.
+    pub(in crate::engine) const fn trouble(&self) -> Option<Trouble> {
+        self.trouble.get()
+    }
+
     /// The hook's name.
     pub(in crate::engine) const fn name(&self) -> &Name {
         &self.name

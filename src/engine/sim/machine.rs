@@ -1,6 +1,6 @@
 //! One simulated machine: an engine, its host, and what the engine needs to be run.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
@@ -49,6 +49,8 @@ pub(in super::super) enum Down {
 pub(in super::super) struct SimMachine {
     pub(in super::super) node: NodeConfig,
     pub(in super::super) pools: BTreeMap<Name, Rc<Pool>>,
+    /// Hooks whose new version its engine does not have yet.
+    edited: BTreeSet<Name>,
     pub(in super::super) links: Vec<Link>,
     own: Vec<(IfName, VirtualAddress)>,
     keeper: Client,
@@ -138,6 +140,7 @@ impl SimMachine {
         Self {
             node,
             pools,
+            edited: BTreeSet::new(),
             links,
             own,
             keeper,
@@ -162,6 +165,7 @@ impl SimMachine {
         Self {
             node,
             pools,
+            edited: BTreeSet::new(),
             links: Vec::new(),
             own: Vec::new(),
             keeper,
@@ -193,6 +197,7 @@ impl SimMachine {
         observer: Option<Rc<dyn Observer>>,
     ) {
         self.wire = SimWire::default();
+        self.edited.clear();
         let (sender, outcomes) = mpsc::unbounded_channel();
         let shared = Shared::in_memory(self.host.clone(), sender);
         if let Some(observer) = observer {
@@ -247,6 +252,31 @@ impl SimMachine {
         self.stirred = true;
         self.down = None;
         self.frozen = None;
+    }
+
+    /// A hook is another version from now on, as after a reload. A frozen daemon sees it when it
+    /// continues, and one that is down when it starts.
+    pub(in super::super) fn edit(&mut self, version: &Rc<Pool>, now: Timestamp) {
+        let name = version.name().clone();
+        let replaced = self.pools.insert(name.clone(), Rc::clone(version));
+        if let Some(replaced) = replaced {
+            version.set_trouble(replaced.trouble());
+        }
+        self.edited.insert(name);
+        self.reload(now);
+    }
+
+    fn reload(&mut self, now: Timestamp) {
+        if self.frozen.is_some() || self.engine.is_none() {
+            return;
+        }
+        let edited = std::mem::take(&mut self.edited).into_iter();
+        let versions: BTreeMap<_, _> = edited
+            .filter_map(|name| Some((name.clone(), Rc::clone(self.pools.get(&name)?))))
+            .collect();
+        if let Some(mut turn) = self.turn().filter(|_| !versions.is_empty()) {
+            turn.swap_hooks(versions, &mut Vec::new(), now);
+        }
     }
 
     /// Loses its power.
@@ -432,6 +462,7 @@ impl SimMachine {
             }
         }
         self.timers();
+        self.reload(now);
     }
 
     /// When its engine wants to be woken.

@@ -222,6 +222,12 @@ impl Scripted {
         &self.machine.host
     }
 
+    /// Does its daemon run?
+    #[must_use]
+    pub const fn is_on(&self) -> bool {
+        self.machine.engine().is_some()
+    }
+
     /// The time since it was made.
     #[must_use]
     pub fn now(&self) -> Duration {
@@ -365,6 +371,46 @@ impl Scripted {
         self.go_on(clock, true).await?;
         let answers = self.health.iter().filter(|(hook, _)| of_it(hook));
         Ok(answers.map(|(_, answer)| answer.clone()).collect())
+    }
+
+    /// A hook is another version from now on, as after a reload. What it is doing at the time it
+    /// finishes in the version before.
+    ///
+    /// # Errors
+    /// A hook works on, and does not end.
+    pub async fn edit(&mut self, hook: &Name, version: &LoadedHook) -> Result<(), String> {
+        let clock = self.resume()?;
+        if let Some(spec) = self.machine.node.config.hooks.get(hook) {
+            let version = version.pool.twin(spec.clone());
+            self.machine.edit(&version, clock::now());
+        }
+        self.go_on(clock, false).await
+    }
+
+    /// The machine loses its power: nothing is undone, and nobody is told.
+    ///
+    /// # Errors
+    /// What happened before has not finished.
+    pub async fn power_off(&mut self) -> Result<(), String> {
+        let clock = self.resume()?;
+        self.machine.switch_off();
+        self.go_on(clock, false).await
+    }
+
+    /// The machine boots, with this host, unless it is on already. Nothing has become of its
+    /// virtual hosts.
+    ///
+    /// # Errors
+    /// What happened before has not finished.
+    pub async fn power_on(&mut self, host: SimHost) -> Result<(), String> {
+        let clock = self.resume()?;
+        if self.machine.engine().is_none() {
+            self.machine.host = host;
+            self.boot().await;
+        }
+        // Not before it is told what becomes of them, as at the start.
+        self.clock = Some(clock.pause());
+        Ok(())
     }
 
     /// Lets time pass.
