@@ -111,9 +111,11 @@ impl LinuxHost {
     /// # Errors
     /// [`HostError`] if the runtime cannot watch the socket.
     pub fn set_helper(&self, stream: UnixStream, duty: Duty) -> Result<(), HostError> {
-        let client = HelperClient::new(stream, duty).map_err(|err| HostError {
-            message: format!("taking the helper's socket: {err}"),
-            errno: err.raw_os_error(),
+        let client = HelperClient::new(stream, duty).map_err(|err| {
+            HostError::with(
+                format!("taking the helper's socket: {err}"),
+                err.raw_os_error(),
+            )
         })?;
         self.use_helper(client);
         Ok(())
@@ -149,10 +151,10 @@ impl LinuxHost {
         let http_workers = self.http_workers.borrow().clone();
         match http_workers {
             Some(http_workers) => http_workers.send(request, limit).await,
-            None => Err(HostError {
-                message: "no HTTP workers are available here".to_owned(),
-                errno: Some(libc::ENOSYS),
-            }),
+            None => Err(HostError::errno(
+                "no HTTP workers are available here",
+                libc::ENOSYS,
+            )),
         }
     }
 
@@ -197,10 +199,10 @@ impl LinuxHost {
                     || err.to_string(),
                     |n| nix::errno::Errno::from_raw(n).desc().to_owned(),
                 );
-                HostError {
-                    message: format!("announcing {} on {dev}: {said}", address.ip),
-                    errno: err.raw_os_error(),
-                }
+                HostError::with(
+                    format!("announcing {} on {dev}: {said}", address.ip),
+                    err.raw_os_error(),
+                )
             })
     }
 
@@ -253,10 +255,10 @@ impl LinuxHost {
 }
 
 fn not_for_the_host(effect: &Effect) -> HostError {
-    HostError {
-        message: format!("{effect} is not an effect on the host"),
-        errno: Some(libc::EINVAL),
-    }
+    HostError::errno(
+        format!("{effect} is not an effect on the host"),
+        libc::EINVAL,
+    )
 }
 
 impl Host for LinuxHost {
@@ -269,10 +271,10 @@ impl Host for LinuxHost {
                 .map(|()| Reply::Outcome(Outcome::Changed));
         }
         let refused = || {
-            Err(HostError {
-                message: format!("{effect} may take long"),
-                errno: Some(libc::EINVAL),
-            })
+            Err(HostError::errno(
+                format!("{effect} may take long"),
+                libc::EINVAL,
+            ))
         };
         self.kernel(effect)
             .unwrap_or_else(refused)
@@ -389,13 +391,13 @@ impl Host for LinuxHost {
                 .await
                 {
                     Ok(result) => result.map(Reply::Outcome),
-                    Err(_) => Err(HostError {
-                        message: format!(
+                    Err(_) => Err(HostError::errno(
+                        format!(
                             "{effect} did not finish within {:.1} s",
                             limit.as_secs_f64()
                         ),
-                        errno: Some(libc::ETIMEDOUT),
-                    }),
+                        libc::ETIMEDOUT,
+                    )),
                 }
             }
             Effect::HostnameSet { name } => {
@@ -502,10 +504,10 @@ impl Host for LinuxHost {
                 self.send_out(request, limit).await?
             }
             Query::CarpState => {
-                return Err(HostError {
-                    message: "only the engine knows the state".to_owned(),
-                    errno: Some(libc::EINVAL),
-                });
+                return Err(HostError::errno(
+                    "only the engine knows the state",
+                    libc::EINVAL,
+                ));
             }
         })
     }
@@ -540,10 +542,7 @@ impl Host for LinuxHost {
                 }
                 UnitState::Unknown => {
                     let message = format!("it cannot be determined whether {unit} runs");
-                    return Err(HostError {
-                        message,
-                        errno: None,
-                    });
+                    return Err(HostError::new(message));
                 }
             },
             Resource::Sysctl { key } => Value::Text(self.parameter(key, limit).await?),

@@ -50,6 +50,35 @@ pub struct HostError {
     pub errno: Option<i32>,
 }
 
+impl HostError {
+    /// There was no error number.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Self::with(message, None)
+    }
+
+    /// This is the error number.
+    #[must_use]
+    pub fn errno(message: impl Into<String>, errno: i32) -> Self {
+        Self::with(message, Some(errno))
+    }
+
+    /// This is the error number, if there was one.
+    #[must_use]
+    pub fn with(message: impl Into<String>, errno: Option<i32>) -> Self {
+        Self {
+            message: message.into(),
+            errno,
+        }
+    }
+
+    /// Is this the error number?
+    #[must_use]
+    pub fn is(&self, errno: i32) -> bool {
+        self.errno == Some(errno)
+    }
+}
+
 /// Is what is there all that was wanted? A route says less than the kernel tells of it: its device
 /// follows from its gateway, its metric may be the default. Blanks in a kernel parameter do not
 /// matter.

@@ -122,10 +122,10 @@ impl<H: Host> RecordingHost<H> {
             && !holds(&before, &after)
         {
             // As the kernel says it: what is there stays.
-            return Err(HostError {
-                message: format!("adding the route {route}: File exists"),
-                errno: Some(libc::EEXIST),
-            });
+            return Err(HostError::errno(
+                format!("adding the route {route}: File exists"),
+                libc::EEXIST,
+            ));
         }
         let restarts = matches!(
             effect,
@@ -299,10 +299,8 @@ fn asked(query: &Query) -> Option<Resource> {
 
 impl<H: Host> Host for RecordingHost<H> {
     fn perform_now(&self, granted: &Granted) -> Result<Reply, HostError> {
-        let may_wait = || HostError {
-            message: format!("{} may take long", granted.effect()),
-            errno: Some(libc::EINVAL),
-        };
+        let may_wait =
+            || HostError::errno(format!("{} may take long", granted.effect()), libc::EINVAL);
         match granted.effect() {
             Effect::AddressAdd { .. }
             | Effect::AddressDelete { .. }
@@ -405,10 +403,7 @@ impl<H: Host> Host for RecordingHost<H> {
     async fn perform(&self, granted: &Granted, limit: Duration) -> Result<Reply, HostError> {
         if let Effect::Demote { .. } | Effect::Resign { .. } = granted.effect() {
             let message = format!("{} is not an effect on the host", granted.effect());
-            return Err(HostError {
-                message,
-                errno: Some(libc::EINVAL),
-            });
+            return Err(HostError::errno(message, libc::EINVAL));
         }
         self.record(granted, limit).await
     }

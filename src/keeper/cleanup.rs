@@ -93,10 +93,7 @@ mod tests {
         let tried = std::cell::Cell::new(0);
         let first_is_refused = |_: &FailSafe, address: VirtualAddress| {
             tried.set(tried.get() + 1);
-            let refusal = HostError {
-                message: "the kernel did not answer".into(),
-                errno: None,
-            };
+            let refusal = HostError::new("the kernel did not answer");
             if address.ip.to_string() == "10.0.0.1" {
                 Err(refusal)
             } else {
@@ -123,10 +120,7 @@ mod tests {
         let done = std::cell::RefCell::new(Vec::new());
         let remove = |_: &FailSafe, address: VirtualAddress| {
             done.borrow_mut().push(address.ip.to_string());
-            let refusal = HostError {
-                message: "the kernel did not answer".into(),
-                errno: None,
-            };
+            let refusal = HostError::new("the kernel did not answer");
             if address.ip.to_string() == "10.0.0.3" {
                 Err(refusal)
             } else {

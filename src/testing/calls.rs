@@ -562,10 +562,7 @@ fn arrange(node: &Node, call: Arrangement, mut arguments: Arguments) -> Answered
             let message = arguments
                 .optional_text("message")?
                 .unwrap_or_else(|| "the test lets it fail".to_owned());
-            let error = HostError {
-                message,
-                errno: None,
-            };
+            let error = HostError::new(message);
             (effect, Happens::Fails(error))
         }
         Arrangement::Slow => (

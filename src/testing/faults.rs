@@ -56,12 +56,7 @@ impl Fault {
 
 /// Every fault of these effects.
 fn faults(effects: &[String]) -> Vec<Fault> {
-    let fails = || {
-        Happens::Fails(HostError {
-            message: "a fault of the test".to_owned(),
-            errno: None,
-        })
-    };
+    let fails = || Happens::Fails(HostError::new("a fault of the test"));
     let mut all = Vec::new();
     for (at, effect) in effects.iter().enumerate() {
         let before = effects

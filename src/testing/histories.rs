@@ -205,10 +205,7 @@ fn trouble(random: &mut Random, effects: &[String]) -> Option<Step> {
         0 => Happens::Hangs,
         1 => Happens::Takes(Duration::from_millis(random.below(20_000))),
         2 => Happens::Kills,
-        _ => Happens::Fails(HostError {
-            message: "a fault of the test".to_owned(),
-            errno: None,
-        }),
+        _ => Happens::Fails(HostError::new("a fault of the test")),
     };
     let (after, times) = (
         u32::try_from(random.below(3)).ok()?,

@@ -474,10 +474,9 @@ impl UnitSpec {
         for (verb, does) in [("start", &table.start), ("stop", &table.stop)] {
             let Some(does) = does else { continue };
             let happens = match does.as_str() {
-                "fails" => Happens::Fails(HostError {
-                    message: format!("{unit}.service failed to {verb}"),
-                    errno: None,
-                }),
+                "fails" => {
+                    Happens::Fails(HostError::new(format!("{unit}.service failed to {verb}")))
+                }
                 "hangs" => Happens::Hangs,
                 other => Happens::Takes(
                     time(&Json::from(other))

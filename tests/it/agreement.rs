@@ -608,10 +608,9 @@ impl Played {
 }
 
 fn failing(unit: &str) -> Happens {
-    Happens::Fails(HostError {
-        message: format!("{unit} is failed, as the rehearsal demands"),
-        errno: None,
-    })
+    Happens::Fails(HostError::new(format!(
+        "{unit} is failed, as the rehearsal demands"
+    )))
 }
 
 /// What was changed; of what failed, only what was tried: the reason is each way's own.

@@ -168,10 +168,7 @@ impl<'a> MortalHost<'a> {
         if refused || self.failing.contains(&number) {
             // Refused outright, or failed in a way that says nothing of what was done.
             let errno = number.is_multiple_of(2).then_some(libc::EINVAL);
-            return Err(HostError {
-                message: "it does not want to".into(),
-                errno,
-            });
+            return Err(HostError::with("it does not want to", errno));
         }
         let reply = self
             .inner

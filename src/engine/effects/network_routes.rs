@@ -88,7 +88,7 @@ impl<H: Host> Executor<H> {
         match self.host().perform_now(&Granted::by_daemon(effect)) {
             // Then something else decides how the network is reached, also after the address is
             // gone.
-            Err(error) if error.errno == Some(libc::EEXIST) => {
+            Err(error) if error.is(libc::EEXIST) => {
                 warn!(vhost = %owner.vhost, %resource, %error, "Left alone a route that someone else created");
                 self.ledger_mut().settle(owner, &resource);
                 Ok(())

@@ -142,10 +142,7 @@ fn service(host: &SimHost, unit: &str, event: ServiceEvent) {
         ServiceEvent::Takes(length) => host.starting(unit, Some(&Happens::Takes(length))),
         ServiceEvent::Fails => {
             let message = format!("{unit} is failed, as the rehearsal demands");
-            let error = HostError {
-                message,
-                errno: None,
-            };
+            let error = HostError::new(message);
             host.starting(unit, Some(&Happens::Fails(error)));
         }
     }

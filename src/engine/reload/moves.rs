@@ -17,9 +17,8 @@ pub(in crate::engine) fn same_on_the_wire(a: &config::Vhost, b: &config::Vhost) 
 /// The interfaces of a configuration that do not exist now.
 pub(in crate::engine) fn missing_interfaces(config: &Config) -> BTreeSet<IfName> {
     let all: BTreeSet<&IfName> = config.vhosts.iter().map(|vhost| &vhost.interface).collect();
-    let missing = |dev: &&&IfName| {
-        netlink::index_of(dev).is_err_and(|error| error.errno == Some(libc::ENODEV))
-    };
+    let missing =
+        |dev: &&&IfName| netlink::index_of(dev).is_err_and(|error| error.is(libc::ENODEV));
     all.iter()
         .filter(missing)
         .map(|dev| (*dev).clone())

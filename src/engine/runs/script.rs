@@ -77,10 +77,8 @@ impl Script {
         if let Some(helper) = there.filter(|helper| helper.client.is_alive()) {
             return Ok(helper);
         }
-        let failed = |error: std::io::Error| HostError {
-            message: error.to_string(),
-            errno: error.raw_os_error(),
-        };
+        let failed =
+            |error: std::io::Error| HostError::with(error.to_string(), error.raw_os_error());
         let (id, stream) = self.keeper.spawn(Role::Helper).await.map_err(failed)?;
         let client = HelperClient::new(stream, Duty::Commands).map_err(failed)?;
         let helper = Rc::new(Helper {

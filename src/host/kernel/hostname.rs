@@ -31,10 +31,7 @@ pub fn set(name: &str) -> Result<Outcome, HostError> {
         let message = format!(
             "{name:?} is not a host name: 1 to {LONGEST} letters, digits, '-', '.' and '_'"
         );
-        return Err(HostError {
-            message,
-            errno: Some(libc::EINVAL),
-        });
+        return Err(HostError::errno(message, libc::EINVAL));
     }
     if current()? == name {
         return Ok(Outcome::Unchanged);
@@ -50,8 +47,5 @@ fn failed(doing: &str, errno: Errno) -> HostError {
     } else {
         ""
     };
-    HostError {
-        message: format!("{doing}: {}{hint}", errno.desc()),
-        errno: Some(errno as i32),
-    }
+    HostError::errno(format!("{doing}: {}{hint}", errno.desc()), errno as i32)
 }

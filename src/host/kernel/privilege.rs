@@ -78,10 +78,7 @@ impl Privileges {
             "carpd needs {}: run it as root, or with AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW in its systemd unit",
             missing.join(" and ")
         );
-        Err(HostError {
-            message,
-            errno: Some(libc::EPERM),
-        })
+        Err(HostError::errno(message, libc::EPERM))
     }
 }
 
@@ -205,16 +202,15 @@ fn confine(keep: &[Capability]) -> Result<(), HostError> {
     caps::set(None, CapSet::Inheritable, &CapsHashSet::new()).map_err(failed)?;
     caps::set(None, CapSet::Effective, &keep).map_err(failed)?;
     caps::set(None, CapSet::Permitted, &keep).map_err(failed)?;
-    nix::sys::prctl::set_no_new_privs().map_err(|errno| HostError {
-        message: format!("setting no_new_privs: {}", errno.desc()),
-        errno: Some(errno as i32),
+    nix::sys::prctl::set_no_new_privs().map_err(|errno| {
+        HostError::errno(
+            format!("setting no_new_privs: {}", errno.desc()),
+            errno as i32,
+        )
     })
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn failed(err: caps::errors::CapsError) -> HostError {
-    HostError {
-        message: format!("changing capabilities: {err}"),
-        errno: None,
-    }
+    HostError::new(format!("changing capabilities: {err}"))
 }

@@ -15,9 +15,11 @@ impl LinuxHost {
         limit: Duration,
     ) -> Result<HelperReply, HostError> {
         self.await_helper(limit).await;
-        let helper = self.helper().ok_or_else(|| HostError {
-            message: "this needs the helper process, and none is running".to_owned(),
-            errno: Some(libc::EPIPE),
+        let helper = self.helper().ok_or_else(|| {
+            HostError::errno(
+                "this needs the helper process, and none is running",
+                libc::EPIPE,
+            )
         })?;
         helper.call(op, limit).await
     }
@@ -164,17 +166,13 @@ impl LinuxHost {
 }
 
 pub(super) fn unexpected(reply: &HelperReply) -> HostError {
-    HostError {
-        message: format!("the helper process gave an answer of the wrong kind: {reply:?}"),
-        errno: None,
-    }
+    HostError::new(format!(
+        "the helper process gave an answer of the wrong kind: {reply:?}"
+    ))
 }
 
 fn no_services() -> HostError {
     let message =
         "no service manager was found: neither systemd, nor OpenRC, nor /etc/init.d".to_owned();
-    HostError {
-        message,
-        errno: Some(libc::ENOSYS),
-    }
+    HostError::errno(message, libc::ENOSYS)
 }

@@ -31,9 +31,11 @@ impl LinuxHost {
         if self.patient {
             return read(&reader);
         }
-        let late = |_| HostError {
-            message: "other reads of the kernel's tables have not finished in time".to_owned(),
-            errno: Some(libc::ETIMEDOUT),
+        let late = |_| {
+            HostError::errno(
+                "other reads of the kernel's tables have not finished in time",
+                libc::ETIMEDOUT,
+            )
         };
         let place = timeout(limit, Arc::clone(&self.readers).acquire_owned())
             .await
@@ -44,10 +46,9 @@ impl LinuxHost {
             drop(place);
             done
         });
-        thread.await.map_err(|err| HostError {
-            message: err.to_string(),
-            errno: None,
-        })?
+        thread
+            .await
+            .map_err(|err| HostError::new(err.to_string()))?
     }
 
     async fn routes_at(
@@ -87,7 +88,7 @@ impl LinuxHost {
         limit: Duration,
     ) -> Result<Outcome, HostError> {
         match self.netlink.add_route(route) {
-            Err(error) if error.errno == Some(libc::EEXIST) => {
+            Err(error) if error.is(libc::EEXIST) => {
                 let there = self.routes_at(route, limit).await?;
                 if there.iter().any(|there| is_our(there, route)) {
                     Ok(Outcome::Unchanged)

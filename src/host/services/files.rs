@@ -32,17 +32,14 @@ fn failed(doing: &str, path: &Path, err: &io::Error) -> HostError {
         || err.to_string(),
         |n| nix::errno::Errno::from_raw(n).desc().to_owned(),
     );
-    HostError {
-        message: format!("{doing} {}: {said}", path.display()),
-        errno: err.raw_os_error(),
-    }
+    HostError::with(
+        format!("{doing} {}: {said}", path.display()),
+        err.raw_os_error(),
+    )
 }
 
 fn refused(message: String) -> HostError {
-    HostError {
-        message,
-        errno: Some(libc::EINVAL),
-    }
+    HostError::errno(message, libc::EINVAL)
 }
 
 /// The place that a hook was granted: judged, and held open.
@@ -55,10 +52,7 @@ fn place(doing: &str, path: &Path) -> Result<Place, HostError> {
         } else {
             refusal.to_string()
         };
-        HostError {
-            message: format!("{doing} {}: {message}", path.display()),
-            errno,
-        }
+        HostError::with(format!("{doing} {}: {message}", path.display()), errno)
     })
 }
 

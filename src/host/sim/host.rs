@@ -25,10 +25,10 @@ impl Host for SimHost {
             | Effect::CommandRun { .. }
             | Effect::HttpSend(_)
             | Effect::Demote { .. }
-            | Effect::Resign { .. } => Err(HostError {
-                message: format!("{} may take long", granted.effect()),
-                errno: Some(libc::EINVAL),
-            }),
+            | Effect::Resign { .. } => Err(HostError::errno(
+                format!("{} may take long", granted.effect()),
+                libc::EINVAL,
+            )),
             Effect::AddressAdd { .. }
             | Effect::AddressDelete { .. }
             | Effect::Announce { .. }
@@ -135,10 +135,10 @@ impl Host for SimHost {
             }
             Some(Happens::Takes(_) | Happens::Hangs) => {
                 clock::sleep(limit).await;
-                HostError {
-                    message: format!("{effect} did not finish within {limit:?}{RAISE_TIMEOUT}"),
-                    errno: Some(libc::ETIMEDOUT),
-                }
+                HostError::errno(
+                    format!("{effect} did not finish within {limit:?}{RAISE_TIMEOUT}"),
+                    libc::ETIMEDOUT,
+                )
             }
             Some(Happens::Fails(error)) => error,
         };
@@ -211,16 +211,16 @@ impl Host for SimHost {
                 Reply::Took(Duration::from_millis(1))
             }
             Query::TcpConnect { endpoint, .. } => {
-                return Err(HostError {
-                    message: format!("refused: {endpoint}"),
-                    errno: Some(libc::ECONNREFUSED),
-                });
+                return Err(HostError::errno(
+                    format!("refused: {endpoint}"),
+                    libc::ECONNREFUSED,
+                ));
             }
             Query::CarpState => {
-                return Err(HostError {
-                    message: "only the engine knows the state".to_owned(),
-                    errno: Some(libc::EINVAL),
-                });
+                return Err(HostError::errno(
+                    "only the engine knows the state",
+                    libc::EINVAL,
+                ));
             }
         })
     }
@@ -259,7 +259,7 @@ impl SimHost {
 
     /// What a kernel or a service manager would say no to, in their words.
     pub(super) fn refuse(&self, effect: &Effect) -> Result<(), HostError> {
-        let no = |message: String, errno| Err(HostError { message, errno });
+        let no = |message: String, errno| Err(HostError::with(message, errno));
         match effect {
             Effect::AddressAdd { dev, .. }
             | Effect::Announce { dev, .. }

@@ -126,22 +126,16 @@ impl SimHost {
     /// The `n`-th effect from the first ever, counted from 1, fails with this message.
     #[must_use]
     pub fn failing_nth(self, n: u64, message: &str) -> Self {
-        self.0.failing.borrow_mut().insert(
-            n,
-            HostError {
-                message: message.to_owned(),
-                errno: None,
-            },
-        );
+        self.0
+            .failing
+            .borrow_mut()
+            .insert(n, HostError::new(message.to_owned()));
         self
     }
 
     /// The next effect fails with this message.
     pub fn fail_next(&self, message: &str) {
-        let error = HostError {
-            message: message.to_owned(),
-            errno: None,
-        };
+        let error = HostError::new(message.to_owned());
         self.0
             .failing
             .borrow_mut()

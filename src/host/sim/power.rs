@@ -21,10 +21,7 @@ pub(super) struct Power {
 }
 
 pub(super) fn no_power() -> HostError {
-    HostError {
-        message: "the machine is off".to_owned(),
-        errno: Some(libc::EIO),
-    }
+    HostError::errno("the machine is off", libc::EIO)
 }
 
 impl SimHost {

@@ -487,9 +487,7 @@ fn leases_are_renewed_together() {
                 [3, 70, 199]
             );
             assert!(
-                refused
-                    .iter()
-                    .all(|(_, error)| error.errno == Some(libc::ENODEV)),
+                refused.iter().all(|(_, error)| error.is(libc::ENODEV)),
                 "{refused:?}"
             );
             // Renewed to a second they end by themselves, and that is heard; nothing before it was.

@@ -115,19 +115,16 @@ fn run(order: Order, told: &Told) -> Report {
             "the sandbox is incomplete: {}; see `sandbox` in [daemon]",
             lacking.join("; ")
         );
-        return Err(HostError {
-            message,
-            errno: Some(libc::EPERM),
-        });
+        return Err(HostError::errno(message, libc::EPERM));
     }
     let addresses = look_up(&endpoint)?;
     if let Err(why) = sandbox::no_more_names()
         && confined
     {
-        return Err(HostError {
-            message: format!("the sandbox is incomplete: seccomp: {why}"),
-            errno: Some(libc::EPERM),
-        });
+        return Err(HostError::errno(
+            format!("the sandbox is incomplete: seccomp: {why}"),
+            libc::EPERM,
+        ));
     }
     go(&request, &addresses, &trust, limit)
 }

@@ -258,10 +258,8 @@ async fn synced(written: Written) -> Result<(), HostError> {
     if !written.needs_sync() {
         return Ok(());
     }
-    let failed = |message: String, errno| HostError {
-        message: format!("syncing the ledger: {message}"),
-        errno,
-    };
+    let failed =
+        |message: String, errno| HostError::with(format!("syncing the ledger: {message}"), errno);
     match tokio::task::spawn_blocking(|| written.sync()).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(err)) => Err(failed(err.to_string(), err.raw_os_error())),

@@ -132,7 +132,7 @@ impl<E: Environment> Engine<E> {
                     self.lead_again(member, address);
                 }
                 // The interface has gone, and its own event is on the way.
-                Err(error) if error.errno == Some(libc::ENODEV) => {
+                Err(error) if error.is(libc::ENODEV) => {
                     warn!(%vhost, %address, %error, "Could not restore an address");
                 }
                 Err(error) => {

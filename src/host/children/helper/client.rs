@@ -52,10 +52,7 @@ fn locked(pending: &Mutex<Pending>) -> MutexGuard<'_, Pending> {
 }
 
 fn gone(why: &str) -> HostError {
-    HostError {
-        message: format!("the helper process is gone: {why}"),
-        errno: Some(libc::EPIPE),
-    }
+    HostError::errno(format!("the helper process is gone: {why}"), libc::EPIPE)
 }
 
 impl HelperClient {
@@ -133,26 +130,24 @@ impl HelperClient {
         } else {
             &self.others
         };
-        let late = |_| HostError {
-            message: format!(
-                "the helper process was too busy for {:.1} s",
-                limit.as_secs_f64()
-            ),
-            errno: Some(libc::ETIMEDOUT),
+        let late = |_| {
+            HostError::errno(
+                format!(
+                    "the helper process was too busy for {:.1} s",
+                    limit.as_secs_f64()
+                ),
+                libc::ETIMEDOUT,
+            )
         };
         let _place = timeout(limit, places.acquire()).await.map_err(late)?;
         let (answer, id) = self.enter()?;
         let entry = Entry { client: self, id };
         let request = frame::encode(&ToHelper::Request { id, limit, op }, MESSAGE_LIMIT);
-        let request = request.map_err(|err| HostError {
-            message: err.to_string(),
-            errno: Some(libc::EMSGSIZE),
-        })?;
+        let request = request.map_err(|err| HostError::errno(err.to_string(), libc::EMSGSIZE))?;
         self.out.try_send(request).map_err(|err| match err {
-            TrySendError::Full(_) => HostError {
-                message: "the helper process does not listen".to_owned(),
-                errno: Some(libc::EAGAIN),
-            },
+            TrySendError::Full(_) => {
+                HostError::errno("the helper process does not listen", libc::EAGAIN)
+            }
             TrySendError::Closed(_) => gone("its socket is closed"),
         })?;
         let answered = timeout(limit.saturating_add(ANSWER_MARGIN), answer).await;
@@ -165,13 +160,13 @@ impl HelperClient {
                     .as_deref()
                     .unwrap_or("its socket is closed"),
             )),
-            Err(_) => Err(HostError {
-                message: format!(
+            Err(_) => Err(HostError::errno(
+                format!(
                     "the helper process did not answer for {:.1} s",
                     limit.as_secs_f64()
                 ),
-                errno: Some(libc::ETIMEDOUT),
-            }),
+                libc::ETIMEDOUT,
+            )),
         }
     }
 

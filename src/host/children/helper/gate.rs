@@ -319,8 +319,5 @@ fn refused(op: &HelperOp) -> HostError {
     };
     let message =
         format!("the helper process refuses {what}: in its configuration no hook is granted this");
-    HostError {
-        message,
-        errno: Some(libc::EPERM),
-    }
+    HostError::errno(message, libc::EPERM)
 }

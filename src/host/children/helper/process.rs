@@ -191,10 +191,7 @@ fn cannot_take(retired: bool) -> HostError {
     } else {
         ("too many requests", libc::EAGAIN)
     };
-    HostError {
-        message: message.to_owned(),
-        errno: Some(errno),
-    }
+    HostError::errno(message.to_owned(), errno)
 }
 
 /// On a separate task, so that a partly received message is not lost when something else happens.
@@ -399,10 +396,7 @@ impl AtWork {
 }
 
 fn given_up(unit: &str) -> HostError {
-    HostError {
-        message: format!("{unit}: cancelled"),
-        errno: Some(libc::ECANCELED),
-    }
+    HostError::errno(format!("{unit}: cancelled"), libc::ECANCELED)
 }
 
 /// The state as stored in the ledger; an error if it cannot be determined.
@@ -412,10 +406,7 @@ fn running(state: UnitState) -> Result<Value, HostError> {
         UnitState::Inactive | UnitState::Deactivating | UnitState::Failed => {
             Ok(Value::Running(false))
         }
-        UnitState::Unknown => Err(HostError {
-            message: "it cannot be determined whether it runs".to_owned(),
-            errno: None,
-        }),
+        UnitState::Unknown => Err(HostError::new("it cannot be determined whether it runs")),
     }
 }
 
@@ -466,17 +457,14 @@ async fn blocking<T: Send + 'static>(
     };
     match timeout(limit, tokio::task::spawn_blocking(work)).await {
         Ok(Ok(result)) => result,
-        Ok(Err(err)) => Err(HostError {
-            message: err.to_string(),
-            errno: None,
-        }),
-        Err(_) => Err(HostError {
-            message: format!(
+        Ok(Err(err)) => Err(HostError::new(err.to_string())),
+        Err(_) => Err(HostError::errno(
+            format!(
                 "the file system did not respond for {:.1} s",
                 limit.as_secs_f64()
             ),
-            errno: Some(libc::ETIMEDOUT),
-        }),
+            libc::ETIMEDOUT,
+        )),
     }
 }
 

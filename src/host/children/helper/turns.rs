@@ -25,10 +25,7 @@ impl Turns {
         limit: Duration,
         cancelled: impl Future<Output = ()>,
     ) -> Result<OwnedMutexGuard<()>, HostError> {
-        let given_up = |why: &str, errno| HostError {
-            message: format!("{name}: {why}"),
-            errno: Some(errno),
-        };
+        let given_up = |why: &str, errno| HostError::errno(format!("{name}: {why}"), errno);
         tokio::select! {
             biased;
             () = cancelled => Err(given_up("cancelled before it started", libc::ECANCELED)),

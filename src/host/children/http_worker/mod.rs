@@ -251,9 +251,6 @@ impl Trouble {
     /// The error that a hook gets to see.
     #[must_use]
     pub fn error(self, endpoint: &crate::effect::Endpoint, why: &str) -> HostError {
-        HostError {
-            message: format!("{}: {endpoint}: {why}", self.word()),
-            errno: Some(self.errno()),
-        }
+        HostError::errno(format!("{}: {endpoint}: {why}", self.word()), self.errno())
     }
 }

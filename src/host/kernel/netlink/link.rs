@@ -34,9 +34,8 @@ const PLACE_OF_FORWARDING: usize = 0;
 /// # Errors
 /// [`HostError`] that names the interface if there is none of that name.
 pub fn index_of(dev: &IfName) -> Result<u32, HostError> {
-    existing_index(dev)?.ok_or_else(|| HostError {
-        message: format!("there is no interface {dev}"),
-        errno: Some(Errno::ENODEV as i32),
+    existing_index(dev)?.ok_or_else(|| {
+        HostError::errno(format!("there is no interface {dev}"), Errno::ENODEV as i32)
     })
 }
 
@@ -118,9 +117,8 @@ impl Netlink {
         let found = answers
             .iter()
             .find_map(|message| Some((link_of(message)?, forwards_ipv6(message))));
-        found.ok_or_else(|| HostError {
-            message: format!("the kernel's answer about {dev} is not readable"),
-            errno: None,
+        found.ok_or_else(|| {
+            HostError::new(format!("the kernel's answer about {dev} is not readable"))
         })
     }
 

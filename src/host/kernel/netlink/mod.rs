@@ -100,10 +100,7 @@ impl Refusal {
         let words = self
             .words
             .map_or_else(String::new, |words| format!(": {words}"));
-        HostError {
-            message: format!("{what}: {said}{words}{hint}"),
-            errno: Some(self.errno as i32),
-        }
+        HostError::errno(format!("{what}: {said}{words}{hint}"), self.errno as i32)
     }
 }
 

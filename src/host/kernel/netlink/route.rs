@@ -101,9 +101,11 @@ impl Netlink {
     /// # Errors
     /// [`HostError`] with the kernel's words.
     pub fn restore_route(&self, found: &FoundRoute) -> Result<Outcome, HostError> {
-        let mut message = RouteMessage::parse(&found.form).map_err(|err| HostError {
-            message: format!("restoring the route {found}: its record cannot be read: {err}"),
-            errno: Some(libc::EINVAL),
+        let mut message = RouteMessage::parse(&found.form).map_err(|err| {
+            HostError::errno(
+                format!("restoring the route {found}: its record cannot be read: {err}"),
+                libc::EINVAL,
+            )
         })?;
         if let Some(dev) = &found.route.dev {
             // A device that was made anew has another number.
@@ -398,19 +400,19 @@ fn message(route: &Route) -> Result<RouteMessage, HostError> {
         }
         Some(IpAddr::V6(via)) => attributes.push(RouteAttribute::Via(RouteVia::Inet6(via))),
         Some(IpAddr::V4(_)) => {
-            return Err(HostError {
-                message: format!("the route {route} has an IPv4 gateway for IPv6"),
-                errno: Some(libc::EINVAL),
-            });
+            return Err(HostError::errno(
+                format!("the route {route} has an IPv4 gateway for IPv6"),
+                libc::EINVAL,
+            ));
         }
         None => {}
     }
     // The kernel ignores what does not have the length of its own family's addresses.
     if route.src.is_some_and(|src| Family::of(src) != family) {
-        return Err(HostError {
-            message: format!("the route {route} has a source address of the other family"),
-            errno: Some(libc::EINVAL),
-        });
+        return Err(HostError::errno(
+            format!("the route {route} has a source address of the other family"),
+            libc::EINVAL,
+        ));
     }
     if let Some(dev) = &route.dev {
         attributes.push(RouteAttribute::Oif(super::index_of(dev)?));

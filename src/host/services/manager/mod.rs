@@ -71,9 +71,9 @@ fn checked(unit: &str) -> Result<&str, HostError> {
     if fits {
         Ok(unit)
     } else {
-        Err(HostError {
-            message: format!("{unit:?} is not the name of a service"),
-            errno: Some(libc::EINVAL),
-        })
+        Err(HostError::errno(
+            format!("{unit:?} is not the name of a service"),
+            libc::EINVAL,
+        ))
     }
 }

@@ -26,10 +26,7 @@ impl Script {
                 "there is no service {name}: {} does not exist",
                 script.display()
             );
-            return Err(HostError {
-                message,
-                errno: Some(libc::ENOENT),
-            });
+            return Err(HostError::errno(message, libc::ENOENT));
         }
         Ok(Self { backend, name })
     }
@@ -110,10 +107,7 @@ pub(in crate::host) async fn perform(
                 script.name,
                 spawn::said(&output)
             );
-            Err(HostError {
-                message,
-                errno: None,
-            })
+            Err(HostError::new(message))
         }
     }
 }

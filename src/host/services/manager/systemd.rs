@@ -103,10 +103,10 @@ impl Systemd {
             let connection = self.connected().await?;
             let before = self.settle(states(&connection, &unit).await).await?;
             match (verb, before.as_ref().map(States::state)) {
-                (_, None) => Err(HostError {
-                    message: format!("there is no unit {unit}"),
-                    errno: Some(libc::ENOENT),
-                }),
+                (_, None) => Err(HostError::errno(
+                    format!("there is no unit {unit}"),
+                    libc::ENOENT,
+                )),
                 (ServiceVerb::Start, Some(UnitState::Active))
                 | (ServiceVerb::Stop, Some(UnitState::Inactive | UnitState::Failed)) => Ok(None),
                 (_, Some(_)) => {
@@ -133,10 +133,8 @@ impl Systemd {
             Some(address) => zbus::connection::Builder::address(address.as_str()),
             None => zbus::connection::Builder::system(),
         };
-        let failed = |said: String| HostError {
-            message: format!("could not reach systemd over D-Bus: {said}"),
-            errno: None,
-        };
+        let failed =
+            |said: String| HostError::new(format!("could not reach systemd over D-Bus: {said}"));
         let built = timeout(QUESTION, builder.build()).await;
         let connection = built
             .map_err(|_| failed("no answer".to_owned()))?
@@ -159,10 +157,7 @@ impl Systemd {
                 if !matches!(err, zbus::Error::MethodError(..) | zbus::Error::FDO(_)) {
                     *self.connection.lock().await = None;
                 }
-                Err(HostError {
-                    message: format!("systemd: {}", words(&err)),
-                    errno: None,
-                })
+                Err(HostError::new(format!("systemd: {}", words(&err))))
             }
         }
     }
@@ -173,10 +168,7 @@ fn silent(what: &str, unit: &str, limit: Duration) -> HostError {
         "systemd did not answer to {what} {unit} within {:.1} s",
         limit.as_secs_f64()
     );
-    HostError {
-        message,
-        errno: Some(libc::ETIMEDOUT),
-    }
+    HostError::errno(message, libc::ETIMEDOUT)
 }
 
 /// What systemd said, without D-Bus's own names where it used words.
@@ -331,7 +323,7 @@ impl Job {
             self.verb.as_str(),
             self.unit
         );
-        HostError { message, errno }
+        HostError::with(message, errno)
     }
 
     async fn cancel(mut self) {
