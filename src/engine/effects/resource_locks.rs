@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use crate::effect::Resource;
 use crate::engine::runs::run_limits::{RunLimits, RunPermit};
+use crate::host::clock;
 
 /// Who has which resource: one place for each.
 #[derive(Debug, Default)]
@@ -16,14 +17,24 @@ pub(in crate::engine) struct ResourceLocks {
 impl ResourceLocks {
     /// Waits until nobody else has it. Whoever waited longest comes first; the turn ends when it is
     /// dropped.
+    ///
+    /// In virtual time those who ask at the same time get it in the order of their virtual hosts,
+    /// not in that in which their processes happened to ask.
     pub(in crate::engine) async fn lock(&self, resource: &Resource) -> RunPermit {
+        clock::turn().await;
         let turn = {
             let mut taken = self.taken.borrow_mut();
             taken.retain(|_, turn| turn.taken() > 0);
             let turn = taken.entry(resource.clone());
             Rc::clone(turn.or_insert_with(|| Rc::new(RunLimits::new(1, 0))))
         };
-        turn.take(false).await
+        let is_free = turn.taken() == 0;
+        let permit = turn.take(false).await;
+        if !is_free {
+            // Whoever had it is still at work.
+            clock::turn().await;
+        }
+        permit
     }
 }
 

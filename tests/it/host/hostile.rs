@@ -74,8 +74,10 @@ async fn call(client: &HelperClient, op: HelperOp) -> Result<HelperReply, HostEr
 async fn refused(client: &HelperClient, op: HelperOp) {
     let shown = format!("{op:?}");
     match call(client, op).await {
-        Err(HostError::errno(message, libc::EPERM))
-            if message.starts_with("the helper process refuses ") => {}
+        Err(HostError {
+            errno: Some(libc::EPERM),
+            message,
+        }) if message.starts_with("the helper process refuses ") => {}
         other => panic!("{shown}: {other:?}"),
     }
 }
