@@ -73,6 +73,8 @@ pub(crate) struct Lower<'a> {
     nesting: usize,
     /// How deep in loops.
     loops: usize,
+    /// How many words of the command at hand may be empty, or one of several.
+    choices: usize,
     /// Does `$?` stand for a command that was remembered, and is its number known?
     remembered: Option<bool>,
     /// Is the status of the list at hand the function's?
@@ -142,6 +144,7 @@ impl<'a> Lower<'a> {
             nounset: first.starts_with("#!") && flags.contains('u'),
             nesting: 0,
             loops: 0,
+            choices: 0,
             remembered: None,
             tail: false,
             before: None,
@@ -379,7 +382,7 @@ impl<'a> Lower<'a> {
                             },
                             ..command.clone()
                         };
-                        let one = self.command_condition(&one)?;
+                        let one = self.choosing(|lower| lower.command_condition(&one))?;
                         cond = match when {
                             None => one,
                             Some(when) => Cond::Or(
@@ -512,7 +515,7 @@ impl<'a> Lower<'a> {
         let (mut arms, mut otherwise) = (Vec::new(), Vec::new());
         for (when, words) in choices {
             // It may have another word that is split.
-            let steps = self.simple_command(command, assigns, &words)?;
+            let steps = self.choosing(|lower| lower.simple_command(command, assigns, &words))?;
             match when {
                 Some(when) => arms.push((when, steps)),
                 None => otherwise = steps,

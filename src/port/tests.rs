@@ -617,3 +617,20 @@ fn what_cannot_be_told_exactly_is_told_as_that() {
         [2]
     );
 }
+
+/// Debian's own `if-up.d/ucarp` took for ever: each look at a value that is appended to itself took
+/// seven others, and each word that may be empty doubled the command.
+#[test]
+fn words_that_may_be_much_take_no_time() {
+    let mut text = "X=\n".to_owned();
+    for n in 0..12 {
+        text += &format!("if [ -n \"$A{n}\" ]; then X=\"$X -k $A{n}\"; fi\n");
+    }
+    let all: String = (0..12).map(|n| format!(" -a $A{n}")).collect();
+    text += &format!(
+        "/usr/bin/tool{all} $X\nif /usr/bin/tool{all}; then :; fi\nfor x in $X; do service $x start; done\n"
+    );
+    let ported = ported(&text);
+    assert!(ported.lua.len() < 1 << 16, "{}", ported.lua.len());
+    assert!(!ported.todos().is_empty());
+}

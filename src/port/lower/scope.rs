@@ -1,5 +1,6 @@
 //! What the variables and functions of a script are, found before it is translated.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
 use super::super::ir::Expr;
@@ -46,6 +47,8 @@ pub(crate) struct Scope {
     shell: Shell,
     /// What the script is called with.
     arguments: Vec<Expr>,
+    /// How many variables may still be looked up for the value at hand.
+    pub(super) lookups: Cell<usize>,
 }
 
 /// The shell that a script's first line names.

@@ -9,6 +9,9 @@ use super::{Lower, Lowered};
 /// How many cases one command may become.
 const CASES: usize = 4;
 
+/// How many words of one command may be empty, or one of several: it stands once for each case.
+const CHOICES: usize = 4;
+
 /// A case, and the words that the command then has; the last one has no condition.
 type Choice = (Option<Cond>, Vec<Word>);
 
@@ -125,6 +128,17 @@ impl Lower<'_> {
             return Ok(Some(choices.collect()));
         }
         Ok(None)
+    }
+
+    /// One of the cases of a command, which may have others in it.
+    pub(super) fn choosing<T>(&mut self, one: impl FnOnce(&mut Self) -> Lowered<T>) -> Lowered<T> {
+        if self.choices == CHOICES {
+            return Err("too many words without quotes that may be empty".into());
+        }
+        self.choices += 1;
+        let result = one(self);
+        self.choices -= 1;
+        result
     }
 
     fn cases(&mut self, word: &Word, first: bool) -> Lowered<Option<Vec<Choice>>> {

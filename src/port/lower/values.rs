@@ -12,6 +12,9 @@ const VALUES: usize = 64;
 /// How far variables may depend on each other.
 const DEPTH: usize = 12;
 
+/// How many variables are looked up for one value, each as often as it is read.
+const LOOKUPS: usize = 200;
+
 /// The texts that a value may be.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Values {
@@ -175,6 +178,13 @@ impl Scope {
     }
 
     fn variable(&self, name: &str, settings: &Settings, depth: usize) -> Values {
+        if depth == 0 {
+            self.lookups.set(LOOKUPS);
+        }
+        let Some(left) = self.lookups.get().checked_sub(1) else {
+            return Values::unknown();
+        };
+        self.lookups.set(left);
         let Some(possible) = self.assigned.get(name).filter(|_| depth < DEPTH) else {
             return Values::unknown();
         };
@@ -230,6 +240,9 @@ impl Scope {
         settings: &Settings,
         depth: usize,
     ) -> Values {
+        if depth == 0 {
+            self.lookups.set(LOOKUPS);
+        }
         let piece_values = |piece: &Piece| match piece {
             Piece::Text { text, .. } => Values::one(text),
             Piece::Param { name, op, .. } => {
