@@ -32,6 +32,7 @@ pub fn differences(old: &Vhost, new: &Vhost) -> Vec<&'static str> {
     differing!(Vhost, old, new; {
         addresses: vhost::ADDRESSES,
         key: vhost::PASSWORD_FILE,
+        overlap: vhost::OVERLAP,
         advbase: vhost::ADVBASE,
         advskew: vhost::ADVSKEW,
         preempt: vhost::PREEMPT,

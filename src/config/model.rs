@@ -140,6 +140,8 @@ pub struct Vhost {
     pub lease: Leases,
     /// `nomcast`, `mcast-group`, `mcast-group6`: where advertisements go.
     pub destination: Destination,
+    /// `overlap`: how long the previous password and addresses count after a reload, up to 24 h.
+    pub overlap: Duration,
     /// `unicast`: the own addresses of the other nodes, to which advertisements are sent instead of
     /// to a group. Empty: multicast.
     pub unicast: Vec<IpAddr>,

@@ -113,6 +113,7 @@ fn finish(
         at_stop: AtStop::default(),
         lease: table.get(&key::LEASE, out),
         manage_addresses: table.get(&key::MANAGE_ADDRESSES, out),
+        overlap: table.get(&key::OVERLAP, out),
         destination: destination(table, out),
         min_ttl,
         unicast,

@@ -81,6 +81,9 @@ pub struct VhostStatus {
     /// The nodes that it advertises to, if not to a multicast group.
     #[serde(default)]
     pub unicast: Vec<IpAddr>,
+    /// The password or the addresses from before a reload still count for this many milliseconds.
+    #[serde(default)]
+    pub overlap_ends_in_ms: Option<u64>,
     /// Its state.
     pub state: State,
     /// Milliseconds since 1970 when it changed last.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::proto::{
     Cause, Delivery, FamilyTimers, Gate, Input, Ipv6Checksum, Key, Kind, LinkLocal, Output, Peers,
-    Preempt, Reason, Received, Reject, Settings, TieBreak, Transition, wire,
+    Preempt, Previous, Reason, Received, Reject, Settings, TieBreak, Transition, wire,
 };
 use crate::types::{
     AdvBase, AdvSkew, Demotion, Family, IfName, MacAddr, Name, State, Timestamp, Vhid,
@@ -346,6 +346,16 @@ pub struct SettingsRecord {
     pub openbsd_lladdr: Option<MacAddr>,
     pub gate: Gate,
     pub delivery: Delivery,
+    pub previous: Option<PreviousRecord>,
+}
+
+/// [`Previous`] without the key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviousRecord {
+    /// The virtual addresses.
+    pub addresses: Vec<VirtualAddress>,
+    /// From then on they do not count any more.
+    pub until: Timestamp,
 }
 
 macro_rules! same_fields {
@@ -353,16 +363,25 @@ macro_rules! same_fields {
         impl From<&Settings> for SettingsRecord {
             fn from(settings: &Settings) -> Self {
                 // No `..`: a new setting must not compile until it stands here.
-                let Settings { key: _, $($field),* } = settings.clone();
-                Self { $($field),* }
+                let Settings { key: _, previous, $($field),* } = settings.clone();
+                let previous = previous.map(|previous| PreviousRecord {
+                    addresses: previous.addresses,
+                    until: previous.until,
+                });
+                Self { previous, $($field),* }
             }
         }
 
         impl SettingsRecord {
             /// The settings again, with this key.
             pub(super) fn with_key(&self, key: Key) -> Settings {
-                let Self { $($field),* } = self.clone();
-                Settings { key, $($field),* }
+                let Self { previous, $($field),* } = self.clone();
+                let previous = previous.map(|previous| Previous {
+                    key: key.clone(),
+                    addresses: previous.addresses,
+                    until: previous.until,
+                });
+                Settings { key, previous, $($field),* }
             }
         }
     };

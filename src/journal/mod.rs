@@ -25,7 +25,7 @@ use nix::fcntl::OFlag;
 use tracing::warn;
 
 pub use cause::DaemonCause;
-pub use entry::{Entry, InputRecord, Note, OutputRecord, SettingsRecord};
+pub use entry::{Entry, InputRecord, Note, OutputRecord, PreviousRecord, SettingsRecord};
 pub use read::{Contents, read};
 pub use replay::{Difference, Replayed, replay};
 pub use why::{Story, stories};

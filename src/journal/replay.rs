@@ -216,7 +216,8 @@ impl Player {
 
     /// A packet's payload, signed with our key unless it was refused for its digest then.
     fn payload(&self, input: &InputRecord, recorded: &[OutputRecord]) -> Vec<u8> {
-        let InputRecord::Packet { payload, .. } = input else {
+        let (InputRecord::Packet { payload, .. } | InputRecord::Framed { payload, .. }) = input
+        else {
             return Vec::new();
         };
         let refused = recorded

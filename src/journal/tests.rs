@@ -1,5 +1,6 @@
 use super::*;
 use crate::proto::{Cause, Key, Vhost, wire};
+use crate::types::MacAddr;
 use crate::types::{AdvBase, AdvSkew, Demotion, Family, Page, State, Vhid};
 
 fn settings(advskew: u8) -> Settings {
@@ -91,11 +92,11 @@ fn life(journal: &mut Journal, seed: u64, until_ms: u64) {
             ..ad
         }
     });
-    let mut packet = |payload: &[u8]| {
+    let mut packet = |payload: &[u8], mac| {
         let received = wire::Received {
             src: "10.0.0.2".parse().unwrap(),
             dst: "224.0.0.18".parse().unwrap(),
-            mac: None,
+            mac,
             ttl: 255,
             payload,
         };
@@ -105,8 +106,8 @@ fn life(journal: &mut Journal, seed: u64, until_ms: u64) {
         digest: [1; 20],
         ..ad
     });
-    packet(&forged);
-    packet(&good);
+    packet(&forged, None);
+    packet(&good, Some(MacAddr([2, 0, 0, 0, 0, 2])));
     feed(
         journal,
         &mut machine,

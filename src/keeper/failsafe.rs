@@ -21,9 +21,9 @@ use crate::types::{IfName, Timestamp, VirtualAddress};
 
 /// Name of the memory file, as `/proc` shows it.
 pub const FILE_NAME: &str = "carpd-failsafe";
-/// Bytes of half a slot: room for as many addresses as a virtual host may have, and for both
+/// Bytes of half a slot: room for as many addresses as a virtual host may have, and for all
 /// bow-outs. Only what is written uses memory.
-const HALF: u64 = 16 << 10;
+const HALF: u64 = 32 << 10;
 /// Bytes before and after the content: a sequence number, a length, the sequence number again.
 const FRAME: usize = 8 + 4 + 8;
 /// The slot of the heartbeat.
@@ -325,6 +325,14 @@ mod tests {
         };
         let of = |count| FailSafe {
             addresses: longest(count).iter().map(|a| a.parse().unwrap()).collect(),
+            // To 32 peers, as signed before a reload as well.
+            bow_outs: vec![
+                Outgoing::Packet {
+                    to: "2001:db8::1".parse().unwrap(),
+                    bytes: vec![7; 76],
+                };
+                64
+            ],
             ..entry(&[])
         };
         writer
@@ -334,6 +342,6 @@ mod tests {
             Reader::new(theirs).entries(),
             [of(VirtualAddress::MAX_OF_A_VHOST)]
         );
-        assert!(writer.write(0, &of(1000)).is_err());
+        assert!(writer.write(0, &of(2000)).is_err());
     }
 }

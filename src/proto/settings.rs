@@ -1,13 +1,14 @@
 //! The protocol settings of one virtual host, chosen by the operator.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::auth::Key;
 use super::stats::Reject;
 use super::timer;
-use crate::types::{AdvBase, AdvSkew, Family, MacAddr, Vhid, VirtualAddress};
+use crate::types::{AdvBase, AdvSkew, Family, MacAddr, Timestamp, Vhid, VirtualAddress};
 
 /// Whether a backup may preempt a master that is worse than itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -156,6 +157,18 @@ impl Delivery {
     }
 }
 
+/// The key and the addresses before a change, which not all nodes know of yet. Until a time
+/// everything is also accepted, and also sent, as it was signed with them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Previous {
+    /// The shared key.
+    pub key: Key,
+    /// The virtual addresses.
+    pub addresses: Vec<VirtualAddress>,
+    /// From then on they do not count any more.
+    pub until: Timestamp,
+}
+
 /// All settings of one virtual host's state machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -199,6 +212,8 @@ pub struct Settings {
     pub gate: Gate,
     /// How advertisements reach the other nodes.
     pub delivery: Delivery,
+    /// What is signed with besides `key` and `addresses`.
+    pub previous: Option<Previous>,
 }
 
 impl Settings {
@@ -228,6 +243,32 @@ impl Settings {
             openbsd_lladdr: None,
             gate: Gate::default(),
             delivery: Delivery::default(),
+            previous: None,
+        }
+    }
+
+    /// These settings after others, some of whose peers may not have them yet: if the key or the
+    /// addresses differ, those of the others stay in use for `overlap` from `now`.
+    #[must_use]
+    pub fn following(self, old: &Self, overlap: Duration, now: Timestamp) -> Self {
+        let signs_alike = self.key == old.key && self.addresses == old.addresses;
+        let previous = if signs_alike {
+            old.previous.clone()
+        } else {
+            Some(Previous {
+                key: old.key.clone(),
+                addresses: old.addresses.clone(),
+                until: now + overlap,
+            })
+        };
+        // Shortened by the configuration, it ends sooner.
+        let shortened = previous.map(|previous| Previous {
+            until: previous.until.min(now + overlap),
+            ..previous
+        });
+        Self {
+            previous: shortened.filter(|previous| now < previous.until),
+            ..self
         }
     }
 

@@ -25,6 +25,7 @@ mod leftovers;
 mod measure;
 mod odd;
 mod orders;
+mod overlap;
 mod own;
 mod peers;
 mod reload;
@@ -110,6 +111,7 @@ fn main() -> ExitCode {
         peers::cases(),
         split::cases(),
         unicast::cases(),
+        overlap::cases(),
         reload::cases(),
         told::cases(),
         group::cases(),

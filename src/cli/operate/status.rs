@@ -195,6 +195,13 @@ fn vhost_text(vhost: &VhostStatus, page: &mut Page) {
         let peers: Vec<String> = vhost.unicast.iter().map(ToString::to_string).collect();
         writeln!(page, "  unicast to {}", peers.join(" "));
     }
+    if let Some(left) = vhost.overlap_ends_in_ms {
+        writeln!(
+            page,
+            "  the password or the addresses from before the last reload count for {} s more",
+            left.div_ceil(1000)
+        );
+    }
     for Elsewhere { address, interface } in &vhost.elsewhere {
         writeln!(
             page,

@@ -106,6 +106,7 @@ impl Options {
                 group: self.group,
                 group6: Settings::IPV6_GROUP,
             },
+            overlap: Duration::ZERO,
             unicast: Vec::new(),
             min_ttl: u8::MAX,
             source_mac: SourceMac::Ucarp,

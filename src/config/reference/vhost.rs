@@ -1,12 +1,15 @@
 //! `[[vhost]]`.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use super::{Defaulted, Key, Section, defaulted, optional, required};
 use crate::config::choice::{
     FamilyTimers, Ipv6Checksum, Leases, LinkLocal, Peers, SourceMac, TieBreak,
 };
-use crate::config::form::{Address, Boolean, Integer, Items, ListOf, OneOf, Parsed, TableOf, Text};
+use crate::config::form::{
+    Address, Boolean, Integer, Items, ListOf, OneOf, Parsed, Period, TableOf, Text,
+};
 use crate::types::{IfName, MacAddr, Name, VirtualAddress};
 
 pub(in crate::config) static NAME: Key<Parsed<Name>> = required(
@@ -46,6 +49,17 @@ pub(in crate::config) static PASSWORD_FILE: Key<Text> = optional(
     "the password is in `credential`",
     "\"/etc/carpd/web.pass\"",
     "A file whose first line is the password: 1 to 19 bytes, used unchanged. It is refused if its group or others have any access to it. A relative path is relative to the directory of this file.",
+);
+
+pub(in crate::config) static OVERLAP: Defaulted<Period> = defaulted(
+    "overlap",
+    Period {
+        min: Duration::ZERO,
+        max: Duration::from_hours(24),
+        also: "",
+    },
+    || Duration::from_hours(1),
+    "After a reload that changed the password or the list of addresses, how long advertisements with the previous ones are still accepted, and sent as well, so that the nodes can be reloaded one after the other without two masters. A restart does not keep the previous ones. Use `0s` if the old password has become known to others, and reload all nodes at once.",
 );
 
 pub(in crate::config) static CREDENTIAL: Key<Text> = optional(
@@ -276,6 +290,7 @@ pub(in crate::config) static SECTION: Section = Section {
         &ADDRESSES,
         &PASSWORD_FILE,
         &CREDENTIAL,
+        &OVERLAP,
         &ADVBASE,
         &ADVSKEW,
         &PREEMPT,

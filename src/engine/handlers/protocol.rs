@@ -90,6 +90,25 @@ impl<E: Environment> Engine<E> {
         self.follow_up(now);
     }
 
+    /// Gives a protocol machine other settings. What it wants is done before its next input, so that
+    /// a replay of the journal finds both in the same order.
+    pub(in crate::engine) fn reconfigure(
+        &mut self,
+        index: VhostId,
+        settings: proto::Settings,
+        now: Timestamp,
+    ) {
+        let Some(node) = self.nodes.get_mut(index) else {
+            return;
+        };
+        self.shared
+            .journal
+            .borrow_mut()
+            .reconfigured(now, index.number(), &settings);
+        node.machine.reconfigure(settings, now);
+        self.flush(index, now);
+    }
+
     fn follow_up(&mut self, now: Timestamp) {
         while let Some((index, input)) = self.follow_ups.pop_front() {
             self.feed(index, input, now);

@@ -10,7 +10,7 @@ use crate::engine::report::{HeardStatus, HookStatus, Status, VhostStatus};
 use crate::engine::state::Engine;
 use crate::engine::vhost::node::{Gate, Node};
 use crate::host::clock;
-use crate::proto::Cause;
+use crate::proto::{self, Cause};
 use crate::types::{Name, State, Timestamp};
 
 impl<E: Environment> Engine<E> {
@@ -139,6 +139,7 @@ fn vhost<H>(
         seq: last.map_or(0, |last| last.seq),
         holding,
         unicast: spec.unicast.clone(),
+        overlap_ends_in_ms: overlap_left(machine, now),
         foreign: node.foreign.clone(),
         elsewhere: node.elsewhere.clone(),
         demotion: machine.demotion().get(),
@@ -195,6 +196,12 @@ fn condition<H>(node: &Node<H>, holding: bool, obstacle: Option<&str>) -> String
     let demotion = machine.demotion().get();
     parts.extend((demotion > 0).then(|| format!("demoted by {demotion}")));
     parts.join(", ")
+}
+
+/// For how long the previous password and addresses still count.
+fn overlap_left(machine: &proto::Vhost, now: Timestamp) -> Option<u64> {
+    let previous = machine.settings().previous.as_ref()?;
+    (now < previous.until).then(|| millis(previous.until.since(now)))
 }
 
 fn counters(stats: &crate::proto::Stats) -> BTreeMap<String, u64> {

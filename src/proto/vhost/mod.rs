@@ -5,6 +5,7 @@ mod pace;
 mod receive;
 mod roll_call;
 mod send;
+mod signature;
 mod silence;
 
 #[cfg(test)]
@@ -17,6 +18,7 @@ use std::time::Duration;
 pub use io::{Heard, Input, Kind, Output, Transmit};
 use pace::Pace;
 use send::{Counter, SendHealth};
+use signature::Signature;
 use silence::{PerFamily, Silence, Wake};
 
 use super::auth::Authenticator;
@@ -24,7 +26,7 @@ use super::settings::{Peers, Settings};
 use super::stats::Stats;
 use super::timer;
 use super::transition::{Cause, Reason, Transition};
-use crate::types::{AdvSkew, Demotion, Family, MacAddr, State, Timestamp, Vhid};
+use crate::types::{AdvSkew, Demotion, Family, MacAddr, State, Timestamp};
 
 /// One virtual host. It does not own a socket, a clock or a random source.
 ///
@@ -33,6 +35,10 @@ use crate::types::{AdvSkew, Demotion, Family, MacAddr, State, Timestamp, Vhid};
 pub struct Vhost {
     settings: Settings,
     auth: Authenticator,
+    /// As before the last change of key or addresses.
+    previous_auth: Option<Authenticator>,
+    /// When the last input happened.
+    now: Timestamp,
     phase: Phase,
     counter: Counter,
     source: PerFamily<Option<IpAddr>>,
@@ -115,9 +121,12 @@ impl Vhost {
     pub fn new(settings: Settings, birth: impl Into<Birth>) -> Self {
         let Birth { seed, seq } = birth.into();
         let auth = Self::authenticator(&settings, settings.vhid);
+        let previous_auth = Self::previous_authenticator(&settings);
         Self {
             settings,
             auth,
+            previous_auth,
+            now: Timestamp::ZERO,
             phase: Phase::Init,
             counter: Counter::new(seed),
             source: PerFamily::default(),
@@ -142,22 +151,12 @@ impl Vhost {
         }
     }
 
-    fn authenticator(settings: &Settings, vhid: Vhid) -> Authenticator {
-        let addresses: Vec<IpAddr> = settings.addresses.iter().map(|a| a.ip).collect();
-        Authenticator::new(
-            &settings.key,
-            vhid,
-            &addresses,
-            settings.openbsd_lladdr,
-            settings.link_local,
-        )
-    }
-
     /// Feeds one input that happened at `now`. Times must not go backwards.
     pub fn handle(&mut self, input: Input<'_>, now: Timestamp) {
         if self.stopped {
             return;
         }
+        self.now = now;
         match input {
             Input::Packet(packet) => {
                 self.judge_lateness(now);
@@ -209,7 +208,9 @@ impl Vhost {
     /// new interval, a backup listens for a full new master-down time. Neither sends anything about
     /// it. The vhid must be the same.
     pub fn reconfigure(&mut self, settings: Settings, now: Timestamp) {
+        self.now = now;
         self.auth = Self::authenticator(&settings, settings.vhid);
+        self.previous_auth = Self::previous_authenticator(&settings);
         self.settings = settings;
         let (interval, master_down) = (self.interval(), self.master_down());
         match &mut self.phase {
@@ -341,14 +342,14 @@ impl Vhost {
         self.counter.last()
     }
 
-    /// A complete bow-out for each family, for another process to send if we no longer can. Changes
+    /// A complete bow-out in each form, for another process to send if we no longer can. Changes
     /// nothing. Their counters leave room for those that we may still use ourselves.
     #[must_use]
     pub fn bow_out_packets(&self, ahead: u64) -> Vec<Transmit> {
         let mut counter = self.counter.ahead(ahead);
-        self.settings
-            .families()
-            .map(|family| self.packet(family, Kind::BowOut, counter.take()))
+        let forms = self.forms().into_iter();
+        forms
+            .map(|form| self.packet(form, Kind::BowOut, counter.take()))
             .collect()
     }
 

@@ -53,7 +53,7 @@ impl Vhost {
         if from_us && self.counter.is_ours(ad.counter) {
             return Err(Reject::Own);
         }
-        if !self.auth.verify(ad.counter, &ad.digest) {
+        if self.signature_of(ad.counter, &ad.digest).is_none() {
             return Err(vrrp_or(Reject::Digest, packet.payload));
         }
         Ok(ad)

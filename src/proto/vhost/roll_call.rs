@@ -7,7 +7,7 @@ use super::super::auth::DIGEST_LEN;
 use super::super::stats::Reject;
 use super::super::wire::{LEN, Received, RollCall, Word, is_intact};
 use super::io::{Kind, Output, Transmit};
-use super::{Phase, Vhost};
+use super::{Phase, Signature, Vhost};
 use crate::types::{Family, Timestamp};
 
 /// A backup answers no more often than this, whoever asks.
@@ -21,23 +21,27 @@ impl Vhost {
         }
         let counter = self.counter.take();
         self.called = Some(counter);
-        let families: Vec<Family> = self.settings.families().collect();
-        for family in families {
-            let packet = self.word(family, Word::Call, counter);
+        for form in self.forms() {
+            let packet = self.word(form, Word::Call, counter);
             self.outbox.push_back(Output::Transmit(packet));
         }
     }
 
     pub(super) fn hear_word(&mut self, said: &RollCall, packet: &Received<'_>, now: Timestamp) {
-        if let Err(why) = self.check_word(said, packet) {
-            self.stats.reject(why);
-            self.outbox.push_back(Output::Rejected(why, packet.src));
-            return;
-        }
+        let signature = match self.check_word(said, packet) {
+            Ok(signature) => signature,
+            Err(why) => {
+                self.stats.reject(why);
+                self.outbox.push_back(Output::Rejected(why, packet.src));
+                return;
+            }
+        };
         match (said.word, &self.phase) {
             (Word::Call, Phase::Backup(_)) if now >= self.answers_again => {
                 self.answers_again = now + ANSWER_EVERY;
-                let answer = self.word(Family::of(packet.src), Word::Answer, said.counter);
+                // The caller may not know of another signature yet.
+                let form = (Family::of(packet.src), signature);
+                let answer = self.word(form, Word::Answer, said.counter);
                 self.outbox.push_back(Output::Transmit(answer));
             }
             (Word::Answer, Phase::Master(_)) if self.called == Some(said.counter) => {
@@ -50,7 +54,7 @@ impl Vhost {
         }
     }
 
-    fn check_word(&self, said: &RollCall, packet: &Received<'_>) -> Result<(), Reject> {
+    fn check_word(&self, said: &RollCall, packet: &Received<'_>) -> Result<Signature, Reject> {
         let delivery = &self.settings.delivery;
         delivery.admits(packet.src, packet.dst, packet.ttl)?;
         if said.vhid != self.settings.vhid.get() {
@@ -69,15 +73,12 @@ impl Vhost {
         if matches!(self.phase, Phase::Init) {
             return Err(Reject::NotRunning);
         }
-        if self.auth.verify(said.counter, &said.digest) {
-            Ok(())
-        } else {
-            Err(Reject::Digest)
-        }
+        self.signature_of(said.counter, &said.digest)
+            .ok_or(Reject::Digest)
     }
 
-    fn word(&self, family: Family, word: Word, counter: u64) -> Transmit {
-        let digest: [u8; DIGEST_LEN] = self.auth.sign(counter);
+    fn word(&self, (family, signature): (Family, Signature), word: Word, counter: u64) -> Transmit {
+        let digest: [u8; DIGEST_LEN] = self.signer(signature).sign(counter);
         let said = RollCall {
             word,
             vhid: self.settings.vhid.get(),

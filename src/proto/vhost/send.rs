@@ -8,7 +8,7 @@ use super::super::settings::{Ipv6Checksum, Peers};
 use super::super::wire::{Advertisement, known};
 use super::io::{Kind, Output, Transmit};
 use super::silence::PerFamily;
-use super::{Phase, Vhost};
+use super::{Phase, Signature, Vhost};
 use crate::types::{Demotion, Family, Timestamp};
 
 /// The advertisement after which addresses are announced once more, counted from the takeover's
@@ -194,13 +194,12 @@ impl Vhost {
         }
     }
 
-    /// Sends one packet in each family, IPv4 first. Always in all families: a peer with a timer for
-    /// each family would claim otherwise.
+    /// Sends one packet in each form. Always in all families: a peer with a timer for each family
+    /// would claim otherwise.
     pub(super) fn transmit(&mut self, kind: Kind) {
-        let families: Vec<Family> = self.settings.families().collect();
-        for family in families {
+        for form in self.forms() {
             let counter = self.counter.take();
-            let packet = self.packet(family, kind, counter);
+            let packet = self.packet(form, kind, counter);
             self.outbox.push_back(Output::Transmit(packet));
             match kind {
                 Kind::Advertisement => self.stats.sent += 1,
@@ -210,7 +209,12 @@ impl Vhost {
         }
     }
 
-    pub(super) fn packet(&self, family: Family, kind: Kind, counter: u64) -> Transmit {
+    pub(super) fn packet(
+        &self,
+        (family, signature): (Family, Signature),
+        kind: Kind,
+        counter: u64,
+    ) -> Transmit {
         let (advbase, advskew) = match kind {
             Kind::Advertisement | Kind::RollCall => {
                 (self.settings.advbase, self.effective_advskew())
@@ -223,7 +227,7 @@ impl Vhost {
         } else {
             0
         };
-        let digest = self.auth.sign(counter);
+        let digest = self.signer(signature).sign(counter);
         let ad = Advertisement {
             vhid: self.settings.vhid.get(),
             advbase,

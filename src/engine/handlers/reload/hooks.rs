@@ -49,6 +49,7 @@ impl<E: Environment> Engine<E> {
 
     /// Gives every queue the active pools.
     pub(in crate::engine) fn rewire(&mut self, now: Timestamp) {
+        let mut changed = Vec::new();
         for (index, node) in self.nodes.iter_mut() {
             let pools: Vec<_> = node
                 .spec
@@ -68,12 +69,11 @@ impl<E: Environment> Engine<E> {
                     gate,
                     ..node.machine.settings().clone()
                 };
-                self.shared
-                    .journal
-                    .borrow_mut()
-                    .reconfigured(now, index.number(), &settings);
-                node.machine.reconfigure(settings, now);
+                changed.push((index, settings));
             }
+        }
+        for (index, settings) in changed {
+            self.reconfigure(index, settings, now);
         }
         for index in self.numbers() {
             // A demotion may have disappeared together with its hook.

@@ -139,9 +139,10 @@ impl Engine {
         ));
         let old = std::mem::replace(&mut node.spec, spec.clone());
         node.published.outdate();
+        let present = node.machine.settings();
         let settings = proto::Settings {
-            gate: node.machine.settings().gate,
-            ..spec.settings()
+            gate: present.gate,
+            ..spec.settings().following(present, spec.overlap, now)
         };
         let protocol_changed = settings != *node.machine.settings();
         node.queue.set_addresses(spec.addresses.clone());
@@ -149,13 +150,10 @@ impl Engine {
             port.listen_to(spec);
         }
         if protocol_changed {
-            self.shared
-                .journal
-                .borrow_mut()
-                .reconfigured(now, index.number(), &settings);
-            node.machine.reconfigure(settings, now);
+            self.reconfigure(index, settings, now);
         }
-        if node.holding && old.addresses != spec.addresses {
+        let is_holding = self.nodes.get(index).is_some_and(|node| node.holding);
+        if is_holding && old.addresses != spec.addresses {
             self.move_addresses(index, &old, now);
         }
         self.fit_lease(index, &old, now);
