@@ -59,10 +59,10 @@ pub struct Status {
     #[serde(default)]
     pub lasting_problem: Option<String>,
     /// Packets that do not belong to any virtual host here, by reason.
-    pub strangers: BTreeMap<String, u64>,
+    pub unmatched_packets: BTreeMap<String, u64>,
     /// Advertisements of vhids that no virtual host here uses.
     #[serde(default)]
-    pub strange_vhids: Vec<StrangerStatus>,
+    pub unknown_vhids: Vec<UnknownVhidStatus>,
     /// Why the last reload did nothing; empty if it worked.
     pub reload_problems: Vec<String>,
 }
@@ -211,7 +211,7 @@ pub struct RefusalStatus {
 
 /// Advertisements of a vhid that no virtual host here uses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StrangerStatus {
+pub struct UnknownVhidStatus {
     /// Where they were heard.
     pub interface: IfName,
     /// Whose they are.

@@ -77,9 +77,9 @@ impl Engine {
     pub(super) fn begin(&mut self) {
         self.remove_leftovers();
         self.look();
-        for port in self.interfaces.iter() {
-            if port.index().is_none() {
-                warn!(interface = %port.name, "Waiting for an interface that does not exist yet");
+        for interface in self.interfaces.iter() {
+            if interface.index().is_none() {
+                warn!(interface = %interface.name, "Waiting for an interface that does not exist yet");
             }
         }
     }
@@ -216,17 +216,17 @@ impl Engine {
     }
 
     /// Reads from one interface; true if nothing is left there.
-    fn receive_on(&mut self, port: InterfaceId) -> bool {
+    fn receive_on(&mut self, interface: InterfaceId) -> bool {
         let mut buffer = [0; 2048];
         for _ in 0..FRAMES_IN_A_ROW {
-            let Some(socket) = self.interfaces.get(port).and_then(Interface::socket) else {
+            let Some(socket) = self.interfaces.get(interface).and_then(Interface::socket) else {
                 return true;
             };
             match socket.receive(&mut buffer) {
-                Ok(Some(frame)) => self.frame(port, frame, clock::now()),
+                Ok(Some(frame)) => self.frame(interface, frame, clock::now()),
                 Ok(None) => return true,
                 Err(error) => {
-                    debug!(?port, %error, "Could not read from an interface");
+                    debug!(?interface, %error, "Could not read from an interface");
                     return true;
                 }
             }

@@ -184,7 +184,7 @@ fn refused(lab: &Lab, host: &str) -> Result<u64, Failed> {
     )?;
     let counts = [
         "carpd_advertisements_refused_total",
-        "carpd_strangers_total",
+        "carpd_unmatched_packets_total",
     ];
     let of = |line: &String| {
         let counted = counts.iter().any(|name| line.starts_with(name));

@@ -31,11 +31,11 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         Case::new(
             "peers::with_another_password_both_are_master_and_refusals_are_told",
-            || strangers("other", "192.168.32.22"),
+            || differing_secrets("other", "192.168.32.22"),
         ),
         Case::new(
             "peers::with_another_address_both_are_master_and_refusals_are_told",
-            || strangers("gw22", "192.168.32.23"),
+            || differing_secrets("gw22", "192.168.32.23"),
         ),
     ]
 }
@@ -151,7 +151,7 @@ fn bow_out() -> Outcome {
 }
 
 /// carpd and ucarp that do not believe each other.
-fn strangers(password: &'static str, address: &str) -> Outcome {
+fn differing_secrets(password: &'static str, address: &str) -> Outcome {
     let (lab, _) = started()?;
     let mut carpd = Carpd::new("a")
         .set("addresses", format!("[\"{address}/24\"]"))

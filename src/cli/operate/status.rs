@@ -7,7 +7,7 @@ use super::hook::hook_line;
 use crate::cli::{Exit, Failure, output};
 use crate::control::{self, CallError, Order, Reply};
 use crate::engine::report::{
-    Death, Elsewhere, RefusalStatus, RefusedAddress, Status, StrangerStatus, VhostStatus,
+    Death, Elsewhere, RefusalStatus, RefusedAddress, Status, UnknownVhidStatus, VhostStatus,
 };
 use crate::types::Page;
 
@@ -88,19 +88,19 @@ fn status_text(status: &Status, page: &mut Page) {
         .vhosts
         .iter()
         .for_each(|vhost| vhost_text(vhost, page));
-    for stranger in status
-        .strange_vhids
+    for unknown in status
+        .unknown_vhids
         .iter()
-        .filter(|stranger| stranger.ago_ms < RECENT_MS)
+        .filter(|unknown| unknown.ago_ms < RECENT_MS)
     {
-        let StrangerStatus {
+        let UnknownVhidStatus {
             interface,
             vhid,
             count,
             from,
             ago_ms,
             cause,
-        } = stranger;
+        } = unknown;
         writeln!(
             page,
             "heard vhid {vhid} on {interface}, which no virtual host here uses, from {from} ({count} so far, the last {ago_ms} ms ago): {cause}"

@@ -85,16 +85,16 @@ impl<E: Environment> Engine<E> {
         let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
-        let Some(port) = self.interfaces.get_mut(node.interface) else {
+        let Some(interface) = self.interfaces.get_mut(node.interface) else {
             return;
         };
         // Without one there is nothing left to remove or to send bow-outs on.
-        let link = port.index().unwrap_or_default();
+        let link = interface.index().unwrap_or_default();
         let bow_outs = if node.is_master() {
             node.machine
                 .bow_out_packets(AHEAD)
                 .iter()
-                .filter_map(|packet| port.outgoing(&node.spec, packet).ok())
+                .filter_map(|packet| interface.outgoing(&node.spec, packet).ok())
                 .flatten()
                 .collect()
         } else {

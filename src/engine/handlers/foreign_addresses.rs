@@ -22,14 +22,14 @@ impl<E: Environment> Engine<E> {
     /// A predecessor that was killed leaves its addresses up: they are removed before the first
     /// advertisement.
     pub(in crate::engine) fn remove_leftovers(&mut self) {
-        for port in self.interfaces.ids() {
-            let Some(port) = self.interfaces.get(port) else {
+        for interface in self.interfaces.ids() {
+            let Some(interface) = self.interfaces.get(interface) else {
                 continue;
             };
-            let Some(there) = self.addresses_on(&port.name) else {
+            let Some(there) = self.addresses_on(&interface.name) else {
                 continue;
             };
-            for member in port.members.clone() {
+            for member in interface.members.clone() {
                 self.sort_out(member, &there, When::Start);
             }
         }
@@ -134,17 +134,17 @@ impl<E: Environment> Engine<E> {
         let usable = self
             .interfaces
             .get(node.interface)
-            .is_some_and(|port| port.is_usable_by(&node.spec));
+            .is_some_and(|interface| interface.is_usable_by(&node.spec));
         usable && node.foreign.is_empty() && node.aside_until.is_none()
     }
 
     /// Virtual addresses came or went on the link with this number.
     pub(in crate::engine) fn virtual_changed(&mut self, link: u32, addresses: &BTreeSet<IpAddr>) {
-        for port in self.interfaces.ids() {
-            let Some(port) = self
+        for interface in self.interfaces.ids() {
+            let Some(interface) = self
                 .interfaces
-                .get(port)
-                .filter(|port| port.index() == Some(link))
+                .get(interface)
+                .filter(|interface| interface.index() == Some(link))
             else {
                 continue;
             };
@@ -158,11 +158,16 @@ impl<E: Environment> Engine<E> {
                     concerns(&node.spec) && !node.holding && node.spec.manage_addresses
                 })
             };
-            let members: Vec<VhostId> = port.members.iter().copied().filter(of_address).collect();
+            let members: Vec<VhostId> = interface
+                .members
+                .iter()
+                .copied()
+                .filter(of_address)
+                .collect();
             if members.is_empty() {
                 continue;
             }
-            let Some(there) = self.addresses_on(&port.name) else {
+            let Some(there) = self.addresses_on(&interface.name) else {
                 continue;
             };
             for member in members {

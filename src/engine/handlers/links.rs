@@ -111,10 +111,10 @@ impl<E: Environment> Engine<E> {
         }
         stale.addresses.entry(link).or_default().insert(ip);
         // An address on its own interface says nothing about other interfaces.
-        let is_own = |port: InterfaceId| {
+        let is_own = |interface: InterfaceId| {
             self.interfaces
-                .get(port)
-                .is_some_and(|port| port.index() == Some(link))
+                .get(interface)
+                .is_some_and(|interface| interface.index() == Some(link))
         };
         stale.elsewhere.extend(
             of_address
@@ -141,7 +141,7 @@ impl<E: Environment> Engine<E> {
         // Addresses elsewhere are recorded by interface name, and a virtual host's own interface
         // may be a different one now.
         let after = self.indexes();
-        let moved = |port: InterfaceId| before.get(&port) != after.get(&port);
+        let moved = |interface: InterfaceId| before.get(&interface) != after.get(&interface);
         let doubtful = |node: &Node<E::Host>| !node.elsewhere.is_empty() || moved(node.interface);
         let of_nodes = self.nodes.iter().filter(|(_, node)| doubtful(node));
         stale.elsewhere.extend(of_nodes.map(|(index, _)| index));
@@ -155,14 +155,14 @@ impl<E: Environment> Engine<E> {
 
     fn take_link(&mut self, link: &Link, gone: bool) {
         self.give_up_renamed(link);
-        for port in self.interfaces.ids() {
+        for interface in self.interfaces.ids() {
             if self
                 .interfaces
-                .get(port)
-                .is_some_and(|port| link.is_called(&port.name))
+                .get(interface)
+                .is_some_and(|interface| link.is_called(&interface.name))
             {
-                self.set_link(port, (!gone).then(|| link.clone()));
-                self.hope(port, clock::now());
+                self.set_link(interface, (!gone).then(|| link.clone()));
+                self.hope(interface, clock::now());
             }
         }
     }
@@ -171,8 +171,9 @@ impl<E: Environment> Engine<E> {
     /// by its new name. That includes those believed to be down: the device was set down before it
     /// was renamed, and they were searched for under its old name.
     fn give_up_renamed(&mut self, link: &Link) {
-        let is_renamed =
-            |port: &Interface<_>| port.index() == Some(link.index) && !link.is_called(&port.name);
+        let is_renamed = |interface: &Interface<_>| {
+            interface.index() == Some(link.index) && !link.is_called(&interface.name)
+        };
         // A device can be configured under several of its names, and lose all of them at once.
         let all = self.interfaces.ids();
         let renamed = all.filter(|id| self.interfaces.get(*id).is_some_and(is_renamed));
@@ -183,12 +184,12 @@ impl<E: Environment> Engine<E> {
 
     /// Removes our addresses by the device's new name, then gives up the interface.
     fn give_up(&mut self, id: InterfaceId, link: &Link) {
-        let Some(port) = self.interfaces.get(id) else {
+        let Some(interface) = self.interfaces.get(id) else {
             return;
         };
-        warn!(interface = %port.name, now = %link.name, "The interface was renamed");
+        warn!(interface = %interface.name, now = %link.name, "The interface was renamed");
         let there = self.addresses_on(&link.name).unwrap_or_default();
-        for node in port
+        for node in interface
             .members
             .iter()
             .filter_map(|member| self.nodes.get(*member))
@@ -213,14 +214,14 @@ impl<E: Environment> Engine<E> {
     /// have the virtual hosts under that name. When ours started, the interface may not have
     /// existed.
     fn claim(&mut self, id: InterfaceId, own_name: &IfName) {
-        let Some(port) = self.interfaces.get_mut(id) else {
+        let Some(interface) = self.interfaces.get_mut(id) else {
             return;
         };
-        if !port.wants_claim(own_name) {
+        if !interface.wants_claim(own_name) {
             return;
         }
         let mut barred = BTreeMap::new();
-        let members = port.members.iter();
+        let members = interface.members.iter();
         for spec in members.filter_map(|member| self.nodes.get(*member).map(|node| &node.spec)) {
             let post = Post {
                 interface: &spec.interface,
@@ -228,44 +229,45 @@ impl<E: Environment> Engine<E> {
                 vhid: spec.vhid,
             };
             if let Err(error) = self.ties.lock(&self.config.daemon.run_dir, &post) {
-                if port.bars(spec.vhid).is_none() {
+                if interface.bars(spec.vhid).is_none() {
                     error!(vhost = %spec.name, interface = %own_name, %error, "Not taking part: another process has this vhid on this interface, or may have it");
                 }
                 barred.insert(spec.vhid, obstacle(&error));
             }
         }
-        port.claimed(own_name.clone(), barred);
+        interface.claimed(own_name.clone(), barred);
     }
 
     pub(in crate::engine) fn set_link(&mut self, id: InterfaceId, link: Option<Link>) {
         if let Some(link) = &link {
             self.claim(id, &link.name);
         }
-        let Some(port) = self.interfaces.get_mut(id) else {
+        let Some(interface) = self.interfaces.get_mut(id) else {
             return;
         };
-        let before = (port.is_up(), port.is_running());
-        port.set_link(link);
-        let (up, running) = (port.is_up(), port.is_running());
-        let try_again = port.is_deaf() || port.is_barred();
+        let before = (interface.is_up(), interface.is_running());
+        interface.set_link(link);
+        let (up, running) = (interface.is_up(), interface.is_running());
+        let try_again = interface.is_deaf() || interface.is_barred();
         if before != (up, running) {
-            info!(interface = %port.name, up, running, "Link changed");
+            info!(interface = %interface.name, up, running, "Link changed");
         }
-        let members = port.members.clone();
+        let members = interface.members.clone();
         let now = clock::now();
         if try_again {
             self.look_again = Some(now + DEAF_RETRY);
         }
         for member in members {
-            let (Some(node), Some(port)) = (self.nodes.get(member), self.interfaces.get(id)) else {
+            let (Some(node), Some(interface)) = (self.nodes.get(member), self.interfaces.get(id))
+            else {
                 continue;
             };
             if before != (up, running)
-                && let Some(flaw) = port.flaw_for(&node.spec)
+                && let Some(flaw) = interface.flaw_for(&node.spec)
             {
-                error!(vhost = %node.spec.name, interface = %port.name, "Not taking part: the interface {flaw}");
+                error!(vhost = %node.spec.name, interface = %interface.name, "Not taking part: the interface {flaw}");
             }
-            let usable = port.is_usable_by(&node.spec);
+            let usable = interface.is_usable_by(&node.spec);
             // When an address comes or goes, the kernel may also report its link: with hundreds of
             // virtual hosts on it, that must not cause work for each of them.
             let nothing_new = usable && node.machine.state() != State::Init;
@@ -274,7 +276,7 @@ impl<E: Environment> Engine<E> {
             } else {
                 Input::LinkDown
             };
-            let mac = port
+            let mac = interface
                 .link()
                 .map(|link| link.mac)
                 .filter(|mac| node.machine.hardware() != Some(*mac));
@@ -306,18 +308,22 @@ impl<E: Environment> Engine<E> {
     /// Reads links and addresses again: at start, after lost events, and while an interface is
     /// missing.
     pub(in crate::engine) fn look(&mut self) {
-        for port in self.interfaces.ids() {
-            let Some(name) = self.interfaces.get(port).map(|port| port.name.clone()) else {
+        for interface in self.interfaces.ids() {
+            let Some(name) = self
+                .interfaces
+                .get(interface)
+                .map(|interface| interface.name.clone())
+            else {
                 continue;
             };
             // One by one: there may be thousands of others.
             match self.shared.executor.host().find_link(&name) {
                 Ok(link) => {
                     if link.is_some() {
-                        self.look_at_addresses(port);
+                        self.look_at_addresses(interface);
                     }
-                    self.set_link(port, link);
-                    self.put_back_missing(port);
+                    self.set_link(interface, link);
+                    self.put_back_missing(interface);
                 }
                 Err(error) => warn!(interface = %name, %error, "Could not query an interface"),
             }

@@ -19,12 +19,21 @@ impl Engine {
         vhost_counters(&mut text, &nodes);
         self.counted_vhosts(&mut text);
         text.family(
-            "carpd_strangers",
+            "carpd_unmatched_packets",
             Kind::Counter,
             "Packets that do not belong to any virtual host here.",
         );
         for (reason, count) in self.unmatched.rejects() {
             text.sample(&[("reason", reason)], count);
+        }
+        text.family(
+            "carpd_unknown_vhid_advertisements",
+            Kind::Counter,
+            "Valid advertisements of vhids that no virtual host here uses.",
+        );
+        for interface in self.interfaces.iter() {
+            let labels = [("interface", interface.name.as_str())];
+            text.sample(&labels, interface.unknown_vhids.count());
         }
         self.hook_metrics(&mut text);
         self.host_metrics(&mut text);

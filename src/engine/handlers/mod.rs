@@ -25,4 +25,4 @@ pub(super) mod status;
 pub(super) mod stop;
 pub(super) mod timers;
 pub(super) mod transition;
-pub(super) mod unmatched;
+pub(super) mod unknown_vhids;

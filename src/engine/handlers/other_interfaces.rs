@@ -23,13 +23,13 @@ impl<E: Environment> Engine<E> {
         let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
-        let (spec, port) = (&node.spec, self.interfaces.get(node.interface));
+        let (spec, interface) = (&node.spec, self.interfaces.get(node.interface));
         let host = self.shared.executor.host();
         // The kernel uses the primary name, the configuration perhaps another one.
         let is_its_own = |dev: &IfName| {
             *dev == spec.interface
-                || port
-                    .and_then(|port| port.link())
+                || interface
+                    .and_then(|interface| interface.link())
                     .is_some_and(|link| link.is_called(dev))
         };
         let other = |ip: IpAddr| {

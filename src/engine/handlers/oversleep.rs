@@ -34,8 +34,12 @@ impl<E: Environment> Engine<E> {
             .map(|due| now.since(due))
             .filter(|by| *by >= timer::skew_time(AdvSkew(1)))?;
         let mut stale = Vec::new();
-        for port in self.interfaces.ids() {
-            let Some(members) = self.interfaces.get(port).map(|port| port.members.clone()) else {
+        for interface in self.interfaces.ids() {
+            let Some(members) = self
+                .interfaces
+                .get(interface)
+                .map(|interface| interface.members.clone())
+            else {
                 continue;
             };
             let overslept = |index: &VhostId| {
@@ -47,7 +51,7 @@ impl<E: Environment> Engine<E> {
             if overslept.is_empty() {
                 continue;
             }
-            stale.push(port);
+            stale.push(interface);
             for index in overslept {
                 if self
                     .nodes
@@ -71,14 +75,14 @@ impl Engine {
         if !stale.is_empty() {
             self.bow_outs.forget();
         }
-        for port in stale {
-            self.discard(port, by);
+        for interface in stale {
+            self.discard(interface, by);
         }
     }
 
     /// Reads and discards what is queued in an interface's socket.
-    fn discard(&self, port: InterfaceId, by: Duration) {
-        let Some(socket) = self.interfaces.get(port).and_then(Interface::socket) else {
+    fn discard(&self, interface: InterfaceId, by: Duration) {
+        let Some(socket) = self.interfaces.get(interface).and_then(Interface::socket) else {
             return;
         };
         let mut buffer = [0; 64];

@@ -28,27 +28,32 @@ const UNREAD_MAX: Duration = Duration::from_millis(50);
 impl<E: Environment> Engine<E> {
     // ---- the wire
 
-    pub(in crate::engine) fn frame(&mut self, port: InterfaceId, frame: &[u8], now: Timestamp) {
+    pub(in crate::engine) fn frame(
+        &mut self,
+        interface: InterfaceId,
+        frame: &[u8],
+        now: Timestamp,
+    ) {
         let received = match wire::parse_frame(frame) {
             Ok(received) => received,
-            Err(reject) => return self.strange(reject, None),
+            Err(reject) => return self.unmatched(reject, None),
         };
-        if let Some(node) = self.addressee(port, &received) {
+        if let Some(node) = self.addressee(interface, &received) {
             return self.hear(node, received, frame, now);
         }
         match wire::Advertisement::decode(received.payload) {
             Ok(ad) => {
-                self.stranger(port, &ad, &received, now);
-                self.strange(Reject::Vhid(ad.vhid), Some(received.src));
+                self.unknown_vhid(interface, &ad, &received, now);
+                self.unmatched(Reject::Vhid(ad.vhid), Some(received.src));
             }
             // VRRP, or too short to contain a vhid: that is the reason, rather than an unknown
             // vhid.
-            Err(reject) => self.strange(reject, Some(received.src)),
+            Err(reject) => self.unmatched(reject, Some(received.src)),
         }
     }
 
     /// Counts a packet that does not belong to any virtual host here.
-    fn strange(&mut self, reject: Reject, src: Option<IpAddr>) {
+    fn unmatched(&mut self, reject: Reject, src: Option<IpAddr>) {
         self.unmatched.reject(reject);
         let src = src.map(|src| src.to_string());
         trace!(src, reason = reject.as_str(), "Refused a packet");
@@ -58,11 +63,11 @@ impl<E: Environment> Engine<E> {
     /// destination.
     pub(in crate::engine) fn addressee(
         &self,
-        port: InterfaceId,
+        interface: InterfaceId,
         received: &Received<'_>,
     ) -> Option<VhostId> {
         let vhid = wire::peek_vhid(received.payload)?;
-        let members = &self.interfaces.get(port)?.members;
+        let members = &self.interfaces.get(interface)?.members;
         members.iter().copied().find(|member| {
             self.nodes.get(*member).is_some_and(|node| {
                 let group = match received.dst {
@@ -193,14 +198,14 @@ impl<E: Environment> Engine<E> {
         let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
-        let Some(port) = self.interfaces.get_mut(node.interface) else {
+        let Some(interface) = self.interfaces.get_mut(node.interface) else {
             return;
         };
         if transmit.kind == proto::Kind::BowOut && node.drop_again.is_some() {
             // A peer would take over at once.
             return warn!(vhost = %node.spec.name, "Not bowing out while an address is still up");
         }
-        let (sent, problem) = match port.send(&node.spec, transmit) {
+        let (sent, problem) = match interface.send(&node.spec, transmit) {
             Ok(problem) => (Ok(()), problem.map(|error| error.to_string())),
             Err(error) => (Err(error), None),
         };
@@ -234,10 +239,10 @@ impl<E: Environment> Engine<E> {
         since: Timestamp,
         now: Timestamp,
     ) -> bool {
-        let port = self
+        let interface = self
             .nodes
             .get(index)
             .and_then(|node| self.interfaces.get(node.interface));
-        port.is_some_and(|port| port.unread) && now.since(since) < UNREAD_MAX
+        interface.is_some_and(|interface| interface.unread) && now.since(since) < UNREAD_MAX
     }
 }

@@ -193,8 +193,12 @@ impl<E: Environment> Engine<E> {
     }
 
     /// Something changed on an interface: the kernel may now accept what it refused.
-    pub(in crate::engine) fn hope(&mut self, port: InterfaceId, now: Timestamp) {
-        let Some(members) = self.interfaces.get(port).map(|port| port.members.clone()) else {
+    pub(in crate::engine) fn hope(&mut self, interface: InterfaceId, now: Timestamp) {
+        let Some(members) = self
+            .interfaces
+            .get(interface)
+            .map(|interface| interface.members.clone())
+        else {
             return;
         };
         for member in members {

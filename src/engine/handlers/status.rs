@@ -43,16 +43,16 @@ impl<E: Environment> Engine<E> {
                 .health()
                 .map(ToString::to_string),
             lasting_problem: self.shared.persist.problem(),
-            strangers: self
+            unmatched_packets: self
                 .unmatched
                 .rejects()
                 .map(|(why, count)| (why.to_owned(), count))
                 .filter(|(_, n)| *n > 0)
                 .collect(),
-            strange_vhids: self
+            unknown_vhids: self
                 .interfaces
                 .iter()
-                .flat_map(|port| port.unmatched.status(&port.name, now))
+                .flat_map(|interface| interface.unknown_vhids.status(&interface.name, now))
                 .collect(),
             reload_problems: self.reload_problems.clone(),
         }
@@ -89,17 +89,17 @@ impl<E: Environment> Engine<E> {
                 foreign_addresses::complaint(*address, &node.spec.interface)
             ));
         }
-        let port = self
+        let interface = self
             .interfaces
             .get(node.interface)
             .filter(|_| node.machine.state() == State::Init)?;
-        if let Some(flaw) = port.flaw_for(&node.spec) {
-            return Some(format!("not taking part: {} {flaw}", port.name));
+        if let Some(flaw) = interface.flaw_for(&node.spec) {
+            return Some(format!("not taking part: {} {flaw}", interface.name));
         }
-        if let Some(obstacle) = port.bars(node.spec.vhid) {
+        if let Some(obstacle) = interface.bars(node.spec.vhid) {
             return Some(format!("not taking part: {obstacle}"));
         }
-        let words = match (port.link(), port.is_deaf()) {
+        let words = match (interface.link(), interface.is_deaf()) {
             (None, _) => "waiting for an interface that does not exist yet",
             (Some(_), true) => "cannot listen on the interface: see the log",
             (Some(_), false) => "waiting for the link",

@@ -100,7 +100,7 @@ impl<E: Environment> Engine<E> {
         told.extend(
             self.interfaces
                 .get(node.interface)
-                .map(|port| port.unmatched.lately(now, silent))
+                .map(|interface| interface.unknown_vhids.lately(now, silent))
                 .unwrap_or_default(),
         );
         let mut journal = self.shared.journal.borrow_mut();

@@ -416,8 +416,11 @@ impl SimMachine {
             return;
         }
         let Some(mut turn) = self.turn() else { return };
-        if let Some(port) = turn.interfaces.find(|port| port.index() == Some(link)) {
-            turn.frame(port, bytes, now);
+        if let Some(interface) = turn
+            .interfaces
+            .find(|interface| interface.index() == Some(link))
+        {
+            turn.frame(interface, bytes, now);
         }
     }
 
@@ -452,7 +455,7 @@ impl SimMachine {
             stale.extend(
                 interfaces
                     .iter()
-                    .filter_map(|port| engine.interfaces.get(*port)?.index()),
+                    .filter_map(|interface| engine.interfaces.get(*interface)?.index()),
             );
             engine.judge_leases();
         }

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use super::id::{InterfaceId, VhostId};
 use crate::config::{self, SourceMac};
 use crate::effect::Link;
-use crate::engine::vhost::unmatched::Unmatched;
+use crate::engine::vhost::unknown_vhids::UnknownVhids;
 use crate::host::kernel::readiness::Readiness;
 use crate::host::kernel::socket::{Membership, OpenError, Outgoing, PacketSocket};
 use crate::proto::wire;
@@ -118,7 +118,7 @@ pub(in crate::engine) struct Interface<W: Wire = Ethernet> {
     sources: Option<Sources>,
     ip_id: u16,
     /// Unmatched advertisements on this interface.
-    pub(in crate::engine) unmatched: Unmatched,
+    pub(in crate::engine) unknown_vhids: UnknownVhids,
     /// The kernel's name for it, under which locks were last taken.
     own_name: Option<IfName>,
     /// Virtual hosts that another process has here, under another name of the interface.
@@ -243,7 +243,7 @@ impl<W: Wire> Interface<W> {
             unicast: BTreeSet::new(),
             sources: None,
             ip_id: 1,
-            unmatched: Unmatched::default(),
+            unknown_vhids: UnknownVhids::default(),
             own_name: None,
             barred: BTreeMap::new(),
         }

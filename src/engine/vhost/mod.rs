@@ -17,4 +17,4 @@ pub(super) mod reject_log;
 pub(super) mod sending;
 pub(super) mod table;
 pub(super) mod timer;
-pub(super) mod unmatched;
+pub(super) mod unknown_vhids;

@@ -33,8 +33,7 @@ pub fn post(vhost: &config::Vhost) -> Post<'_> {
     }
 }
 
-/// One virtual host, with a port for its interface; its queue begins at once, its protocol when the
-/// link is known.
+/// One virtual host on its interface. Its queue begins at once, its protocol when the link is known.
 pub(in crate::engine) fn new_node<H: Host + 'static, W: Wire>(
     index: VhostId,
     spec: &config::Vhost,

@@ -24,14 +24,14 @@ fn tell_put_back(vhost: Name, address: VirtualAddress, port: u32) {
 impl<E: Environment> Engine<E> {
     /// A hook added an address of its virtual host: it is announced to the neighbours at once.
     pub(super) fn announce_appeared(&self, link: u32, ip: IpAddr) {
-        let Some(port) = self
+        let Some(interface) = self
             .interfaces
             .iter()
-            .find(|port| port.index() == Some(link))
+            .find(|interface| interface.index() == Some(link))
         else {
             return;
         };
-        for member in &port.members {
+        for member in &interface.members {
             let Some(node) = self
                 .nodes
                 .get(*member)
@@ -48,10 +48,10 @@ impl<E: Environment> Engine<E> {
     /// A renewal may come before the notification that an address was removed, and restores it as
     /// well.
     pub(super) fn tell_renewed(&self, link: u32, removed: VirtualAddress, by: u32) {
-        let Some(port) = self
+        let Some(interface) = self
             .interfaces
             .iter()
-            .find(|port| port.index() == Some(link))
+            .find(|interface| interface.index() == Some(link))
         else {
             return;
         };
@@ -60,7 +60,7 @@ impl<E: Environment> Engine<E> {
         if removed.prefix != removed.family().host_prefix() {
             return;
         }
-        for member in &port.members {
+        for member in &interface.members {
             let leased = |node: &&Node<E::Host>| {
                 node.leased.is_some() && clock::now().since(node.changed) > OWN_DOING
             };
@@ -72,7 +72,7 @@ impl<E: Environment> Engine<E> {
                 .addresses
                 .iter()
                 .find(|address| address.ip == removed.ip)
-                && self.present(&port.name, removed.ip)
+                && self.present(&interface.name, removed.ip)
             {
                 tell_put_back(node.spec.name.clone(), *address, by);
                 self.lead_again(*member, *address);
@@ -84,14 +84,14 @@ impl<E: Environment> Engine<E> {
     /// An address was removed through the netlink socket with this number: if it is ours and we are
     /// master, it is restored.
     pub(in crate::engine) fn put_back(&mut self, link: u32, ip: IpAddr, by: u32) {
-        let Some(port) = self
+        let Some(interface) = self
             .interfaces
             .iter()
-            .find(|port| port.index() == Some(link))
+            .find(|interface| interface.index() == Some(link))
         else {
             return;
         };
-        if !port.is_up() {
+        if !interface.is_up() {
             return;
         }
         // Refused addresses are retried on their own schedule.
@@ -100,11 +100,12 @@ impl<E: Environment> Engine<E> {
                 .find(|address| address.ip == ip)
                 .filter(|_| node.holding)
         };
-        let members = port
+        let members = interface
             .members
             .iter()
             .filter(|member| self.nodes.get(**member).and_then(wanted).is_some());
-        let (dev, members): (_, Vec<VhostId>) = (port.name.clone(), members.copied().collect());
+        let (dev, members): (_, Vec<VhostId>) =
+            (interface.name.clone(), members.copied().collect());
         // The kernel is queried only if an address is missed here, since it lists all addresses of
         // the interface.
         if members.is_empty() || self.present(&dev, ip) {
@@ -155,12 +156,14 @@ impl<E: Environment> Engine<E> {
             })
     }
 
-    pub(in crate::engine) fn put_back_missing(&mut self, port: InterfaceId) {
-        let Some(port) = self.interfaces.get(port) else {
+    pub(in crate::engine) fn put_back_missing(&mut self, interface: InterfaceId) {
+        let Some(interface) = self.interfaces.get(interface) else {
             return;
         };
-        let Some(link) = port.index() else { return };
-        let members = port
+        let Some(link) = interface.index() else {
+            return;
+        };
+        let members = interface
             .members
             .iter()
             .filter_map(|member| self.nodes.get(*member))
@@ -172,7 +175,7 @@ impl<E: Environment> Engine<E> {
             return;
         }
         // One query for all: with hundreds of virtual hosts, one query for each would be too many.
-        if let Ok(there) = self.shared.executor.host().addresses_on(&port.name) {
+        if let Ok(there) = self.shared.executor.host().addresses_on(&interface.name) {
             for found in there {
                 held.remove(&found.address.ip);
             }

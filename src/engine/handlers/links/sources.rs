@@ -13,39 +13,39 @@ use crate::types::{Family, Timestamp};
 
 impl<E: Environment> Engine<E> {
     pub(super) fn look_at_sources(&mut self, link: u32) {
-        for port in self.interfaces.ids() {
+        for interface in self.interfaces.ids() {
             if self
                 .interfaces
-                .get(port)
-                .is_some_and(|port| port.index() == Some(link))
+                .get(interface)
+                .is_some_and(|interface| interface.index() == Some(link))
             {
-                self.hope(port, clock::now());
-                self.look_at_addresses(port);
+                self.hope(interface, clock::now());
+                self.look_at_addresses(interface);
             }
         }
     }
 
     pub(in crate::engine) fn look_at_addresses(&mut self, id: InterfaceId) {
-        let Some(port) = self.interfaces.get(id) else {
+        let Some(interface) = self.interfaces.get(id) else {
             return;
         };
-        let Some(there) = self.addresses_on(&port.name) else {
+        let Some(there) = self.addresses_on(&interface.name) else {
             return;
         };
-        for member in port.members.clone() {
+        for member in interface.members.clone() {
             self.sort_out(member, &there, When::Later);
             self.fit_ways(member, &there);
         }
         let floating = floating(self.nodes.values().map(|node| &node.spec));
         let sources = Sources::choose(there.iter().map(|found| found.address.ip), &floating);
-        let Some(port) = self.interfaces.get_mut(id) else {
+        let Some(interface) = self.interfaces.get_mut(id) else {
             return;
         };
-        if !port.set_sources(sources) {
+        if !interface.set_sources(sources) {
             return;
         }
         let now = clock::now();
-        for member in port.members.clone() {
+        for member in interface.members.clone() {
             self.tell_sources(member, sources, now);
         }
     }

@@ -18,8 +18,8 @@ impl Engine {
     /// undoing.
     pub(super) fn remove(&mut self, index: VhostId, changes: &mut Vec<String>, now: Timestamp) {
         self.handle(index, Input::Shutdown, now);
-        for port in self.interfaces.iter_mut() {
-            port.members.retain(|member| *member != index);
+        for interface in self.interfaces.iter_mut() {
+            interface.members.retain(|member| *member != index);
         }
         if let Some(node) = self.nodes.remove(index) {
             changes.push(format!("vhost {}: removed", node.spec.name));
@@ -103,17 +103,17 @@ impl Engine {
                 ));
             }
         };
-        let port = node.interface;
+        let interface = node.interface;
         self.nodes.insert(index, node);
         changes.push(format!("vhost {}: added", spec.name));
         self.remove_leftovers_of(index);
         self.relook = true;
         let link = self
             .interfaces
-            .get(port)
-            .and_then(|port| port.link().cloned());
+            .get(interface)
+            .and_then(|interface| interface.link().cloned());
         if let Some(link) = link {
-            self.set_link(port, Some(link));
+            self.set_link(interface, Some(link));
         }
     }
 
@@ -146,8 +146,8 @@ impl Engine {
         };
         let protocol_changed = settings != *node.machine.settings();
         node.queue.set_addresses(spec.addresses.clone());
-        if let Some(port) = self.interfaces.get_mut(node.interface) {
-            port.listen_to(spec);
+        if let Some(interface) = self.interfaces.get_mut(node.interface) {
+            interface.listen_to(spec);
         }
         if protocol_changed {
             self.reconfigure(index, settings, now);

@@ -44,9 +44,9 @@ fn unicast_goes_to_each_other_node_and_succeeds_if_one_can_be_reached() {
     );
     let wire = Shaky::default();
     wire.0.borrow_mut().works = true;
-    let mut port = Interface::new(InterfaceId::FIRST, "eth0".parse().unwrap(), wire.clone());
-    port.add_member(VhostId::new(0), &spec);
-    port.set_link(Some(link()));
+    let mut interface = Interface::new(InterfaceId::FIRST, "eth0".parse().unwrap(), wire.clone());
+    interface.add_member(VhostId::new(0), &spec);
+    interface.set_link(Some(link()));
     assert_eq!(wire.0.borrow().unicast, [Family::V4].into());
     assert!(wire.0.borrow().joined.is_empty() && wire.0.borrow().to.is_empty());
     let transmit = Transmit {
@@ -55,10 +55,10 @@ fn unicast_goes_to_each_other_node_and_succeeds_if_one_can_be_reached() {
         payload: [7; wire::LEN],
     };
     assert!(
-        port.send(&spec, &transmit).is_err(),
+        interface.send(&spec, &transmit).is_err(),
         "no address to send from"
     );
-    port.set_sources(Sources::choose(
+    interface.set_sources(Sources::choose(
         [ip("10.0.0.2")].into_iter(),
         &HashSet::new(),
     ));
@@ -71,19 +71,19 @@ fn unicast_goes_to_each_other_node_and_succeeds_if_one_can_be_reached() {
         }
         Outgoing::Frame(frame) => panic!("{frame:?}"),
     };
-    let sent: Vec<IpAddr> = port
+    let sent: Vec<IpAddr> = interface
         .outgoing(&spec, &transmit)
         .unwrap()
         .iter()
         .map(to)
         .collect();
     assert_eq!(sent, [ip("10.0.0.1"), ip("10.0.0.3")]);
-    assert!(port.send(&spec, &transmit).unwrap().is_none());
+    assert!(interface.send(&spec, &transmit).unwrap().is_none());
     wire.0.borrow_mut().unreachable.push(ip("10.0.0.1"));
-    let partly = port.send(&spec, &transmit).unwrap().unwrap();
+    let partly = interface.send(&spec, &transmit).unwrap().unwrap();
     assert!(partly.to_string().starts_with("to 10.0.0.1: "), "{partly}");
     wire.0.borrow_mut().unreachable.push(ip("10.0.0.3"));
-    assert!(port.send(&spec, &transmit).is_err());
+    assert!(interface.send(&spec, &transmit).is_err());
 }
 
 /// A wire that works or does not, and knows what was listened to.
@@ -174,50 +174,50 @@ fn link() -> Link {
 #[test]
 fn who_cannot_listen_does_not_take_part_until_he_can() {
     let wire = Shaky::default();
-    let mut port = Interface::new(InterfaceId::FIRST, "eth0".parse().unwrap(), wire.clone());
+    let mut interface = Interface::new(InterfaceId::FIRST, "eth0".parse().unwrap(), wire.clone());
     let (spec, stubborn) = (
         vhost("addresses = [\"10.0.0.1/24\"]"),
         vhost("addresses = [\"10.0.0.1/24\"]\nignore-link-state = true"),
     );
-    port.add_member(VhostId::new(0), &spec);
-    port.set_link(Some(link()));
-    assert!(port.is_running() && port.is_deaf());
-    assert!(!port.is_usable_by(&spec) && !port.is_usable_by(&stubborn));
+    interface.add_member(VhostId::new(0), &spec);
+    interface.set_link(Some(link()));
+    assert!(interface.is_running() && interface.is_deaf());
+    assert!(!interface.is_usable_by(&spec) && !interface.is_usable_by(&stubborn));
     wire.0.borrow_mut().works = true;
-    port.set_link(Some(link()));
-    assert!(port.is_usable_by(&spec) && port.is_usable_by(&stubborn));
-    port.set_link(Some(Link {
+    interface.set_link(Some(link()));
+    assert!(interface.is_usable_by(&spec) && interface.is_usable_by(&stubborn));
+    interface.set_link(Some(Link {
         carrier: false,
         ..link()
     }));
-    assert!(!port.is_usable_by(&spec) && port.is_usable_by(&stubborn));
+    assert!(!interface.is_usable_by(&spec) && interface.is_usable_by(&stubborn));
 }
 
 #[test]
 fn without_ethernet_frames_nobody_takes_part_but_under_the_name_ucarp() {
     let wire = Shaky::default();
     wire.0.borrow_mut().works = true;
-    let mut port = Interface::new(InterfaceId::FIRST, "eth0".parse().unwrap(), wire);
+    let mut interface = Interface::new(InterfaceId::FIRST, "eth0".parse().unwrap(), wire);
     let spec = vhost("addresses = [\"10.0.0.1/24\"]\nignore-link-state = true");
     let ucarp = config::Vhost {
         needs_ethernet: false,
         ..spec.clone()
     };
-    port.set_link(Some(Link {
+    interface.set_link(Some(Link {
         ethernet: false,
         ..link()
     }));
-    assert!(!port.is_usable_by(&spec) && port.is_usable_by(&ucarp));
-    assert!(port.flaw_for(&spec).is_some() && port.flaw_for(&ucarp).is_none());
+    assert!(!interface.is_usable_by(&spec) && interface.is_usable_by(&ucarp));
+    assert!(interface.flaw_for(&spec).is_some() && interface.flaw_for(&ucarp).is_none());
 }
 
 #[test]
 fn groups_that_come_with_a_reload_are_listened_to_at_once() {
     let wire = Shaky::default();
     wire.0.borrow_mut().works = true;
-    let mut port = Interface::new(InterfaceId::FIRST, "eth0".parse().unwrap(), wire.clone());
-    port.add_member(VhostId::new(0), &vhost("addresses = [\"10.0.0.1/24\"]"));
-    port.set_link(Some(link()));
+    let mut interface = Interface::new(InterfaceId::FIRST, "eth0".parse().unwrap(), wire.clone());
+    interface.add_member(VhostId::new(0), &vhost("addresses = [\"10.0.0.1/24\"]"));
+    interface.set_link(Some(link()));
     let heard = || {
         wire.0
             .borrow()
@@ -227,8 +227,8 @@ fn groups_that_come_with_a_reload_are_listened_to_at_once() {
             .collect::<Vec<_>>()
     };
     assert_eq!(heard(), ["01:00:5e:00:00:12"]);
-    port.listen_to(&vhost("addresses = [\"10.0.0.1/24\", \"2001:db8::1/64\"]"));
-    port.add_member(
+    interface.listen_to(&vhost("addresses = [\"10.0.0.1/24\", \"2001:db8::1/64\"]"));
+    interface.add_member(
         VhostId::new(1),
         &vhost("addresses = [\"10.0.0.2/24\"]\nmcast-group = \"224.0.0.81\""),
     );

@@ -1,5 +1,5 @@
-//! What a test file may call, named once: the Lua tables, the definitions for editors and the
-//! reference are made from it.
+//! The functions that a test file may call, listed once: the Lua tables, the definitions for
+//! editors and the reference are made from this list.
 
 use crate::types::shown_within;
 
@@ -8,7 +8,7 @@ use crate::types::shown_within;
 pub struct TestFunction {
     /// The module `test`, or a host.
     pub on: On,
-    /// Which one it is.
+    /// Which function it is.
     pub call: Call,
     /// Its name.
     pub name: &'static str,
@@ -22,7 +22,7 @@ pub struct TestFunction {
     pub example: &'static str,
 }
 
-/// Of what something is a function.
+/// What a function belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum On {
     /// `test.name(...)`
@@ -31,7 +31,7 @@ pub enum On {
     Host,
 }
 
-/// A field of a table that a test file hands over.
+/// A field of a table that a test file passes.
 #[derive(Debug)]
 pub struct TestField {
     /// Its key.
@@ -46,7 +46,7 @@ const fn field(name: &'static str, kind: &'static str, doc: &'static str) -> Tes
     TestField { name, kind, doc }
 }
 
-/// Every type of a table that a test file hands over or gets, with its fields.
+/// Every type of table that a test file passes or receives, with its fields.
 pub const TEST_TYPES: &[(&str, &[TestField])] = &[
     (
         "HostOptions",
@@ -72,22 +72,22 @@ pub const TEST_TYPES: &[(&str, &[TestField])] = &[
             field(
                 "vhosts",
                 "{ VhostOptions }?",
-                "Virtual hosts beside this one: h:vhost.",
+                "Further virtual hosts on the same host: h:vhost.",
             ),
             field(
                 "config",
                 "{ [string]: any }?",
-                "Of the tested hook, instead of [hook.NAME.config].",
+                "The configuration of the tested hook, instead of [hook.NAME.config].",
             ),
             field(
                 "grants",
                 "{ [string]: any }?",
-                "Of the tested hook, instead of [hook.NAME.grant], in the same words.",
+                "What is granted to the tested hook, instead of [hook.NAME.grant], in the same words.",
             ),
             field(
                 "health",
                 "boolean?",
-                "true: while time passes the daemon asks for the health by itself, as [hook.NAME.health] says.",
+                "true: while time passes, the daemon runs the health check by itself, as [hook.NAME.health] says.",
             ),
             field(
                 "hostname",
@@ -97,12 +97,12 @@ pub const TEST_TYPES: &[(&str, &[TestField])] = &[
             field(
                 "links",
                 "{ [string]: LinkOptions }?",
-                "Devices, by name, beside the virtual host's interface.",
+                "Other devices than the virtual host's interface, by name.",
             ),
             field(
                 "routes",
                 "{ string }?",
-                "Routes that are there, in the words of ip route: default via 192.0.2.254.",
+                "Routes that exist, written as for ip route: default via 192.0.2.254.",
             ),
             field(
                 "units",
@@ -112,12 +112,12 @@ pub const TEST_TYPES: &[(&str, &[TestField])] = &[
             field(
                 "strict",
                 "boolean?",
-                "true: there are no other devices and services than those named, and a gateway must be in the network of an address.",
+                "true: no devices and services exist but those named here, and a gateway must be in the network of an address.",
             ),
             field(
                 "files",
                 "{ [string]: string }?",
-                "Files that are there: path and content.",
+                "Files that exist: path and content.",
             ),
             field(
                 "sysctls",
@@ -127,7 +127,7 @@ pub const TEST_TYPES: &[(&str, &[TestField])] = &[
             field(
                 "commands",
                 "{ [string]: CommandOptions }?",
-                "What granted command lines leave behind, by name; success by default.",
+                "The results of granted command lines, by name; success by default.",
             ),
             field(
                 "http",
@@ -137,7 +137,7 @@ pub const TEST_TYPES: &[(&str, &[TestField])] = &[
             field(
                 "listening",
                 "{ string }?",
-                "Where TCP connections are taken: address and port. Nowhere by default.",
+                "Where TCP connections are accepted: address and port. Nowhere by default.",
             ),
         ],
     ),
@@ -156,7 +156,7 @@ pub const TEST_TYPES: &[(&str, &[TestField])] = &[
             field(
                 "hooks",
                 "{ string }?",
-                "Its hooks, as of the first; the tested one alone by default.",
+                "Its hooks, as for the first; the tested one alone by default.",
             ),
         ],
     ),
@@ -165,7 +165,7 @@ pub const TEST_TYPES: &[(&str, &[TestField])] = &[
         &[
             field("status", "number?", "HTTP status; 200 by default."),
             field("headers", "{ [string]: string }?", "Headers."),
-            field("body", "string?", "What is in it."),
+            field("body", "string?", "The body."),
         ],
     ),
     (
@@ -206,8 +206,8 @@ pub const TEST_TYPES: &[(&str, &[TestField])] = &[
         "CommandOptions",
         &[
             field("status", "number?", "Exit status; 0 by default."),
-            field("stdout", "string?", "What it writes."),
-            field("stderr", "string?", "What it complains."),
+            field("stdout", "string?", "What it writes to standard output."),
+            field("stderr", "string?", "What it writes to standard error."),
         ],
     ),
     (
@@ -227,7 +227,7 @@ pub const TEST_TYPES: &[(&str, &[TestField])] = &[
             field(
                 "missed",
                 "number?",
-                "Tells the hooks that so many more transitions were overtaken.",
+                "Makes event.missed larger by this: so many transitions were overtaken.",
             ),
             field(
                 "wait",
@@ -243,14 +243,14 @@ pub const TEST_TYPES: &[(&str, &[TestField])] = &[
             field(
                 "after",
                 "number?",
-                "How many calls go well before; 0 by default.",
+                "How many calls succeed first; 0 by default.",
             ),
         ],
     ),
     (
         "LogLine",
         &[
-            field("hook", "string", "Whose."),
+            field("hook", "string", "The name of the hook."),
             field("level", "string", "debug, info, warn or error."),
             field("message", "string", "The sentence."),
             field("fields", "{ [string]: string }", "The values."),
@@ -272,8 +272,8 @@ pub const TEST_TYPES: &[(&str, &[TestField])] = &[
     ),
 ];
 
-/// Makes the list, and a type for each kind of function, so that one that is in the list and not
-/// done does not compile.
+/// Makes the list, and a type for each kind of function, so that a function in the list does not
+/// compile until it is implemented.
 macro_rules! functions {
     ($($(#[doc = $about:literal])* $on:ident $kind:ident($calls:ident) {
         $($call:ident = $name:ident($($param:literal: $type:literal),*) -> $gives:literal, $doc:literal, $example:literal;)*
@@ -292,8 +292,8 @@ macro_rules! functions {
             $($(#[doc = $about])* $kind($calls),)*
         }
 
-        /// Every function of a test file. `case` and `equal` are done where the test file runs, the
-        /// others by whoever runs it.
+        /// Every function of a test file. `case` and `equal` are implemented where the test
+        /// file runs, the others by the program that runs it.
         pub const TEST_FUNCTIONS: &[TestFunction] = &[$($(TestFunction {
             on: On::$on,
             call: Call::$kind($calls::$call),
@@ -313,18 +313,18 @@ functions! {
             "A case. Each one has fresh globals: the whole file runs again for it.",
             "test.case(\"a master serves\", function() end)";
         Host = host("options": "HostOptions?") -> "TestHost",
-            "A host in memory with the hook on it, and a virtual host that is nothing yet. What is not said is as the hook needs it: \
-             a unit can be started, a device is there.",
+            "A host in memory with the hook on it, and a virtual host that is nothing yet. Anything you do not specify is as the \
+             hook needs it: a unit can be started, a device exists.",
             "local h = test.host({ hostname = \"node2\", units = { httpd = \"inactive\" } })";
         Equal = equal("actual": "any", "expected": "any", "note": "string?") -> "()",
-            "Compares two values, tables by what is in them.", "test.equal(h:hostname(), \"node2\")";
+            "Compares two values, tables by their contents.", "test.equal(h:hostname(), \"node2\")";
         Faults = faults("name": "string", "options": "HostOptions?") -> "()",
             "A case of its own: on such a host every effect of becoming master and of becoming backup fails once, hangs once, and has the \
-             runner killed under it once. A hook that ends well has done all; after one that does not, all is undone.",
+             runner killed under it once. After a hook that succeeds, everything is done; after one that fails, everything is undone.",
             "test.faults(\"all or nothing\", { hostname = \"node2\" })";
         Histories = histories("name": "string", "options": "HostOptions?", "runs": "number?") -> "()",
-            "A case of its own: so many random histories of changes of state, failures and other people's changes (20 by default). None \
-             leaves an address on a backup, and at the end everything is undone.",
+            "A case of its own: so many random histories of state changes, failures and changes by other programs (20 by default). None may \
+             leave an address on a backup, and at the end everything must be undone.",
             "test.histories(\"whatever happens\", { hostname = \"node2\" })";
         Print = print("text": "string") -> "()",
             "Writes a line to the output of the test; plain print does the same.", "test.print(\"here\")";
@@ -337,32 +337,32 @@ functions! {
              plan. Time passes as the hook needs it.",
             "h:become(\"master\", { cause = \"master-down\" })";
         Advance = advance("time": "string | number") -> "()",
-            "Lets time pass, as in \"30s\" or in seconds: what waits goes on, what is to be retried is.", "h:advance(\"30s\")";
+            "Lets time pass, as in \"30s\" or in seconds: what waits continues, and retries that are due happen.", "h:advance(\"30s\")";
         Stop = stop() -> "()",
-            "Stops the daemon in good order: before_backup, addresses down, on_backup, undo, on_stop.", "h:stop()";
+            "Stops the daemon in an orderly way: before_backup, addresses down, on_backup, undo, on_stop.", "h:stop()";
         PeerClaim = peer_claim("peer": "string?") -> "()",
             "A worse master is heard while we are master: on_peer_claim.", "h:peer_claim(\"192.0.2.3\")";
         Health = health() -> "{ demotion: number, reason: string }",
-            "Asks the hooks' health: what they say together.", "test.equal(h:health().demotion, 0)";
+            "Runs the hooks' health checks, and gives back their combined result.", "test.equal(h:health().demotion, 0)";
     }
 
-    /// What goes wrong from now on, or what somebody else changes.
+    /// What goes wrong from now on, or what another program changes.
     Host Arrange(Arrangement) {
         Fail = fail("effect": "string", "message": "string?", "options": "FaultOptions?") -> "()",
             "From now on an effect fails, named as in a plan or by its first words.", "h:fail(\"service.start httpd\", \"no memory\")";
         Hang = hang("effect": "string", "options": "FaultOptions?") -> "()",
             "From now on an effect does not end by itself.", "h:hang(\"service.start\")";
         Slow = slow("effect": "string", "time": "string | number", "options": "FaultOptions?") -> "()",
-            "From now on an effect takes so long.", "h:slow(\"service.start\", \"3s\")";
+            "From now on an effect takes this long.", "h:slow(\"service.start\", \"3s\")";
         Kill = kill("effect": "string", "options": "FaultOptions?") -> "()",
             "From now on the hook's process is killed when it asks for this.", "h:kill(\"route.replace\", { times = 1 })";
-        Heal = heal() -> "()", "Takes back what fail, hang, slow and kill have arranged.", "h:heal()";
+        Heal = heal() -> "()", "Ends what fail, hang, slow and kill set up.", "h:heal()";
         Change = change("options": "HostOptions") -> "()",
-            "Somebody else changes the host: hostname, routes, units, files, sysctls. `false` removes a file.",
+            "Changes the host as another program would: hostname, routes, units, files, sysctls. `false` removes a file.",
             "h:change({ hostname = \"renamed\" })";
     }
 
-    /// What must be so.
+    /// What must be true.
     Host Expect(Expect) {
         ExpectPlan = expect_plan("plan": "string") -> "()",
             "What the hooks have asked to change since the last event or the last expect_plan, one effect a line, in order: the function, then \
@@ -386,11 +386,11 @@ functions! {
         ExpectState = expect_state("role": "string") -> "()", "What the virtual host is now.", "h:expect_state(\"backup\")";
     }
 
-    /// How things are.
+    /// The present state.
     Host Look(Look) {
         Vhost = vhost("name": "string") -> "TestHost",
-            "Another virtual host of the same host, or the first: it has the same functions. What an event, a plan, a log, an expectation or an \
-             answer is about is that virtual host; time, trouble and what is on the host are shared.",
+            "Another virtual host of the same host, or the first: it has the same functions. Events, plans, logs, expectations and answers \
+             then concern that virtual host; time, faults and the state of the host are shared.",
             "h:vhost(\"db\"):become(\"master\")";
         State = state() -> "Role", "What the virtual host is now.", "h:state() == \"backup\"";
         Hostname = hostname() -> "string", "The kernel's host name.", "h:hostname()";
@@ -406,15 +406,15 @@ functions! {
         File = file("path": "string") -> "string?", "A file's content.", "h:file(\"/run/role\")";
         Log = log() -> "{ LogLine }", "What the hooks have logged.", "h:log()[1].message";
         Calls = calls() -> "{ HookCall }",
-            "Every call of the virtual host's hooks, in order, but for their health. A state that no hook was told of, since a newer one came \
-             before anybody had time for it, is not there: the next call has it in `missed`.",
+            "Every call of the virtual host's hooks, in order, except for health checks. A state that no hook was called for, because a newer one \
+             overtook it, is not listed: the next call counts it in `missed`.",
             "h:calls()[1].entry == \"on_master\"";
         Plan = plan() -> "{ string }", "What expect_plan would compare.", "#h:plan() == 0";
         Undone = undone() -> "{ string }", "What expect_undone would compare with a plan.", "h:undone()";
-        Trace = trace() -> "{ string }", "Everything that was done to the host, the daemon's work included.", "h:trace()";
-        Demotion = demotion() -> "number", "How unfit the node says that it is: what the hook asked for by carp.demote, what its health and its failures are worth.", "h:demotion() == 0";
-        Stored = stored("key": "string") -> "any", "A value of the tested hook's lasting state.", "h:stored(\"failures\")";
-        Now = now() -> "number", "Seconds on the host's clock, which begins at 0.", "h:now()";
+        Trace = trace() -> "{ string }", "Everything that was done to the host, including what the daemon did.", "h:trace()";
+        Demotion = demotion() -> "number", "The demotion that the node advertises: what the hook asked for with carp.demote, plus what its health and its failures add.", "h:demotion() == 0";
+        Stored = stored("key": "string") -> "any", "A value of the tested hook's persistent state.", "h:stored(\"failures\")";
+        Now = now() -> "number", "Seconds on the host's clock, which starts at 0.", "h:now()";
     }
 }
 
