@@ -32,6 +32,8 @@ pub fn differences(old: &Vhost, new: &Vhost) -> Vec<&'static str> {
     differing!(Vhost, old, new; {
         addresses: vhost::ADDRESSES,
         key: vhost::PASSWORD_FILE,
+        startup_delay: vhost::STARTUP_DELAY,
+        preempt_delay: vhost::PREEMPT_DELAY,
         overlap: vhost::OVERLAP,
         advbase: vhost::ADVBASE,
         advskew: vhost::ADVSKEW,

@@ -140,6 +140,10 @@ pub struct Vhost {
     pub lease: Leases,
     /// `nomcast`, `mcast-group`, `mcast-group6`: where advertisements go.
     pub destination: Destination,
+    /// `startup-delay`: before it takes part, up to 1 h.
+    pub startup_delay: Duration,
+    /// `preempt-delay`: before it preempts, up to 1 h.
+    pub preempt_delay: Duration,
     /// `overlap`: how long the previous password and addresses count after a reload, up to 24 h.
     pub overlap: Duration,
     /// `unicast`: the own addresses of the other nodes, to which advertisements are sent instead of

@@ -27,6 +27,8 @@ impl Vhost {
             send_demote_byte: self.send_demote_byte,
             openbsd_lladdr: self.openbsd_lladdr,
             delivery: self.delivery(),
+            startup_delay: self.startup_delay,
+            preempt_delay: self.preempt_delay,
             ..Settings::new(self.vhid, self.addresses.clone(), key)
         }
     }

@@ -5,6 +5,7 @@ mod unicast;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::path::Path;
+use std::time::Duration;
 
 use toml::de::DeValue;
 
@@ -113,6 +114,8 @@ fn finish(
         at_stop: AtStop::default(),
         lease: table.get(&key::LEASE, out),
         manage_addresses: table.get(&key::MANAGE_ADDRESSES, out),
+        startup_delay: table.get(&key::STARTUP_DELAY, out),
+        preempt_delay: preempt_delay(table, preempt, out),
         overlap: table.get(&key::OVERLAP, out),
         destination: destination(table, out),
         min_ttl,
@@ -238,6 +241,17 @@ fn secret(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> O
             None
         }
     }
+}
+
+fn preempt_delay(table: &Table<'_>, preempt: bool, out: &mut Findings) -> Duration {
+    let delay = table.read(&key::PREEMPT_DELAY, out);
+    if let Some(delay) = delay.as_ref().filter(|_| !preempt) {
+        out.warn(
+            delay.span.clone(),
+            "`preempt-delay` has no effect without `preempt = true`",
+        );
+    }
+    delay.map_or_else(|| key::PREEMPT_DELAY.default(), |delay| delay.value)
 }
 
 fn interval(table: &Table<'_>, out: &mut Findings) -> (AdvBase, AdvSkew) {

@@ -347,6 +347,8 @@ pub struct SettingsRecord {
     pub gate: Gate,
     pub delivery: Delivery,
     pub previous: Option<PreviousRecord>,
+    pub startup_delay: Duration,
+    pub preempt_delay: Duration,
 }
 
 /// [`Previous`] without the key.
@@ -404,5 +406,7 @@ same_fields!(
     send_demote_byte,
     openbsd_lladdr,
     gate,
-    delivery
+    delivery,
+    startup_delay,
+    preempt_delay
 );

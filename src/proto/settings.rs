@@ -214,6 +214,11 @@ pub struct Settings {
     pub delivery: Delivery,
     /// What is signed with besides `key` and `addresses`.
     pub previous: Option<Previous>,
+    /// How long we wait after the link has come up, or at the start, before we take part.
+    pub startup_delay: Duration,
+    /// How long a master must have been worse than us before we preempt it. One that is demoted as
+    /// far as possible, or that leaves, is followed at once.
+    pub preempt_delay: Duration,
 }
 
 impl Settings {
@@ -244,6 +249,8 @@ impl Settings {
             gate: Gate::default(),
             delivery: Delivery::default(),
             previous: None,
+            startup_delay: Duration::ZERO,
+            preempt_delay: Duration::ZERO,
         }
     }
 

@@ -12,6 +12,7 @@
     reason = "a test that cannot go on fails, and a harness prints"
 )]
 
+mod calm;
 mod crash;
 mod faults;
 mod flood;
@@ -111,6 +112,7 @@ fn main() -> ExitCode {
         peers::cases(),
         split::cases(),
         unicast::cases(),
+        calm::cases(),
         overlap::cases(),
         reload::cases(),
         told::cases(),

@@ -106,6 +106,8 @@ impl Options {
                 group: self.group,
                 group6: Settings::IPV6_GROUP,
             },
+            startup_delay: Duration::ZERO,
+            preempt_delay: Duration::ZERO,
             overlap: Duration::ZERO,
             unicast: Vec::new(),
             min_ttl: u8::MAX,

@@ -91,6 +91,27 @@ pub(in crate::config) static PREEMPT: Defaulted<Boolean> = defaulted(
     "Take over from a master that is alive but worse.",
 );
 
+/// What a delay can be.
+const DELAY: Period = Period {
+    min: Duration::ZERO,
+    max: Duration::from_hours(1),
+    also: "",
+};
+
+pub(in crate::config) static PREEMPT_DELAY: Defaulted<Period> = defaulted(
+    "preempt-delay",
+    DELAY,
+    || Duration::ZERO,
+    "With `preempt`, how long every advertisement must have shown a worse master before this node preempts it, so that what it needs can start after a boot. A master that leaves or falls silent is followed without delay, and one with an advskew of 240, which is demoted as far as possible, is preempted without delay.",
+);
+
+pub(in crate::config) static STARTUP_DELAY: Defaulted<Period> = defaulted(
+    "startup-delay",
+    DELAY,
+    || Duration::ZERO,
+    "How long the virtual host does not take part after the daemon has started and whenever the link has come up, for switch ports that forward nothing at first (spanning tree). Afterwards it listens for a master as usual.",
+);
+
 pub(in crate::config) static DEAD_RATIO: Defaulted<Integer<u32>> = defaulted(
     "dead-ratio",
     Integer { min: 1, max: 255 },
@@ -294,6 +315,8 @@ pub(in crate::config) static SECTION: Section = Section {
         &ADVBASE,
         &ADVSKEW,
         &PREEMPT,
+        &PREEMPT_DELAY,
+        &STARTUP_DELAY,
         &DEAD_RATIO,
         &NEUTRAL,
         &TIE_BREAK,

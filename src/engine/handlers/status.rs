@@ -93,6 +93,10 @@ impl<E: Environment> Engine<E> {
             .interfaces
             .get(node.interface)
             .filter(|_| node.machine.state() == State::Init)?;
+        if node.machine.arrives().is_some() {
+            // The link is up: it only waits.
+            return None;
+        }
         if let Some(flaw) = interface.flaw_for(&node.spec) {
             return Some(format!("not taking part: {} {flaw}", interface.name));
         }
@@ -130,7 +134,7 @@ fn vhost<H>(
         addresses: spec.addresses.clone(),
         state: machine.state(),
         since_ms: node.since_ms,
-        condition: condition(node, holding, obstacle.as_deref()),
+        condition: condition(node, holding, obstacle.as_deref(), now),
         cause: cause.as_str().to_owned(),
         why: obstacle
             .filter(|_| last.is_none() || !node.foreign.is_empty())
@@ -167,11 +171,17 @@ fn vhost<H>(
 }
 
 /// The current condition of a virtual host, as a text.
-fn condition<H>(node: &Node<H>, holding: bool, obstacle: Option<&str>) -> String {
+fn condition<H>(node: &Node<H>, holding: bool, obstacle: Option<&str>, now: Timestamp) -> String {
     let machine = &node.machine;
     let mut parts = vec![match (machine.state(), obstacle, machine.heard()) {
         (_, Some(obstacle), _) => obstacle.to_owned(),
-        (State::Init, None, _) => "not taking part".to_owned(),
+        (State::Init, None, _) => match machine.arrives() {
+            Some(at) => {
+                let left = millis(at.since(now)).div_ceil(1000);
+                format!("not taking part for {left} s more")
+            }
+            None => "not taking part".to_owned(),
+        },
         (State::Master, None, _) if holding => "holds its addresses".to_owned(),
         (State::Master, None, _) if node.gate == Gate::Unheard => {
             "its addresses are delayed: it cannot send".to_owned()

@@ -58,6 +58,8 @@ pub struct Vhost {
     arrivals: Pace,
     /// In state init with the link up: when we begin to take part.
     arrives: Option<Timestamp>,
+    /// Since when every advertisement has shown a master that is worse than us.
+    worse_since: Option<Timestamp>,
     /// The counter of our last roll call.
     called: Option<u64>,
     /// No roll call is answered before this time.
@@ -140,6 +142,7 @@ impl Vhost {
             takeovers: Pace::default(),
             arrivals: Pace::default(),
             arrives: None,
+            worse_since: None,
             called: None,
             answers_again: Timestamp::ZERO,
             heard: None,
@@ -353,6 +356,12 @@ impl Vhost {
             .collect()
     }
 
+    /// In state init: when it takes part, if it only waits for that.
+    #[must_use]
+    pub const fn arrives(&self) -> Option<Timestamp> {
+        self.arrives
+    }
+
     /// When it wants to be woken, for example to advertise as master.
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
@@ -406,7 +415,7 @@ impl Vhost {
         match &mut self.phase {
             Phase::Init => {
                 if self.arrives.is_some_and(|at| at <= now) {
-                    self.link_up(now);
+                    self.take_part(now);
                 }
             }
             Phase::Backup(silence) => {
@@ -434,6 +443,14 @@ impl Vhost {
         if !matches!(self.phase, Phase::Init) {
             return;
         }
+        if self.settings.startup_delay.is_zero() {
+            return self.take_part(now);
+        }
+        let ready = now + self.settings.startup_delay;
+        self.arrives = Some(self.arrives.unwrap_or(ready));
+    }
+
+    fn take_part(&mut self, now: Timestamp) {
         match self.arrivals.take(now) {
             Ok(()) => {
                 self.arrives = None;
@@ -492,6 +509,7 @@ impl Vhost {
 
     fn become_backup(&mut self, cause: Cause, peer: Option<IpAddr>, now: Timestamp) {
         let silence = Silence::begin(&self.settings, now, self.master_down());
+        self.worse_since = None;
         self.change(Phase::Backup(silence), cause, peer);
         self.rest_sends(now);
     }

@@ -9,7 +9,7 @@ use super::super::transition::Cause;
 use super::super::wire::{Advertisement, LEN, Received, RollCall, is_intact, known, vrrp_or};
 use super::io::{Heard, Kind, Output};
 use super::{Asked, Phase, Vhost};
-use crate::types::{Family, MacAddr, Timestamp, Vhid};
+use crate::types::{Demotion, Family, MacAddr, Timestamp, Vhid};
 
 impl Vhost {
     pub(super) fn receive(&mut self, packet: &Received<'_>, now: Timestamp) {
@@ -91,6 +91,7 @@ impl Vhost {
         ) {
             Verdict::Ignore | Verdict::Undecided => {}
             Verdict::Listen => {
+                self.worse_since = None;
                 self.listen_on(family, now);
                 *self.leader.of_mut(family) = Some((from, now));
                 // The master is better after all: the question whether we may preempt is withdrawn.
@@ -106,6 +107,9 @@ impl Vhost {
             // same problem.
             Verdict::Claim(Claim::Leaving) if now < self.uninvited_before => {}
             Verdict::Claim(Claim::Leaving) => self.take_over(Cause::MasterLeaving, Some(from), now),
+            Verdict::Claim(Claim::Preempt) if self.is_patient_with(ad, now) => {
+                self.listen_on(family, now);
+            }
             Verdict::Claim(Claim::Preempt) => self.preempt(Cause::Preempt, from, now),
             Verdict::Claim(Claim::PeerDemoted) => self.preempt(Cause::PeerDemoted, from, now),
             Verdict::Yield(Yield::Better) => self.yield_to(Cause::BetterMaster, from, now),
@@ -136,6 +140,12 @@ impl Vhost {
             });
             self.outbox.push_back(Output::WantMaster { cause, peer });
         }
+    }
+
+    /// Whether a worse master may stay for now. Not one that is demoted as far as possible.
+    fn is_patient_with(&mut self, ad: &Advertisement, now: Timestamp) -> bool {
+        let since = *self.worse_since.get_or_insert(now);
+        ad.advskew.0 < Demotion::MAX.get() && now - since < self.settings.preempt_delay
     }
 
     /// Whether a node other than `from` has recently shown that it is the master. If so, it does
