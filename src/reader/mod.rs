@@ -18,7 +18,7 @@ mod wire;
 pub use client::{Client, Watching};
 pub use names::Names;
 pub use process::main;
-pub use wire::{How, Told, Unfinished};
+pub use wire::{How, PollReason, Told, Unfinished};
 
 /// The argument that makes the daemon's program a reader.
 pub const ROLE: &str = "__reader";

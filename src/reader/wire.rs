@@ -104,10 +104,33 @@ pub enum How {
         /// Does the kernel tell, too?
         watched: bool,
         /// Why that is not enough.
-        reason: String,
+        reason: PollReason,
         /// How often, in seconds.
         every_s: u64,
     },
+}
+
+/// Why the kernel's notifications do not suffice for a file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum PollReason {
+    /// This path on the way to it is a mount, which another one can replace: nothing is wrong.
+    Mount(String),
+    /// It is on a file system of this type, where other machines can change it.
+    ForeignFileSystem(String),
+    /// It cannot be watched, for this reason.
+    Unwatchable(String),
+}
+
+impl fmt::Display for PollReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mount(path) => write!(f, "{path} is a mount"),
+            Self::ForeignFileSystem(kind) => {
+                write!(f, "it is on {kind}, where others can change it")
+            }
+            Self::Unwatchable(why) => f.write_str(why),
+        }
+    }
 }
 
 impl fmt::Display for How {

@@ -9,7 +9,9 @@ use serde_json::Value as Json;
 
 use super::hook::Subject;
 use super::node::Node;
+use super::record::Failed;
 use super::spec::Spec;
+use crate::hooks::HookError;
 use crate::host::HostError;
 use crate::host::sim::{Happens, Trouble};
 use crate::types::{Name, State};
@@ -262,7 +264,7 @@ fn ended(node: &Node) -> Result<(), String> {
     let left = node.left_behind();
     match errors.last() {
         _ if !left.is_empty() => Err(format!("not everything is undone: {}", left.join("; "))),
-        Some(failed) if !is_fault(&failed.error) => Err(format!(
+        Some(failed) if !is_fault(failed) => Err(format!(
             "{} failed without a fault: {}",
             failed.run(),
             failed.error
@@ -272,12 +274,9 @@ fn ended(node: &Node) -> Result<(), String> {
 }
 
 /// Of a run that was in progress when the troubles ended.
-fn is_fault(error: &crate::hooks::HookError) -> bool {
-    use crate::hooks::HookError;
-    match error {
-        HookError::Raised { message, .. } => {
-            message.contains("a fault of the test") || message.contains("did not finish within")
-        }
+fn is_fault(failed: &Failed) -> bool {
+    match failed.error {
+        HookError::Raised { .. } => failed.met_fault,
         HookError::TimedOut(_) | HookError::RunnerDied(_) | HookError::Superseded => true,
         HookError::OutOfMemory(_) => false,
     }

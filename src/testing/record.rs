@@ -1,7 +1,7 @@
 //! What hooks have asked for and what came of it: the ground of every plan.
 
 use std::cell::{RefCell, RefMut};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
 
@@ -107,6 +107,8 @@ pub(super) struct Failed {
     hook: Option<Name>,
     entry: EntryPoint,
     pub(super) error: HookError,
+    /// An effect that it asked for failed by a fault that the test arranged.
+    pub(super) met_fault: bool,
 }
 
 impl Failed {
@@ -143,6 +145,8 @@ pub(super) struct Record {
     log_bytes: usize,
     /// Runs that failed and nobody has expected yet.
     pub(super) errors: Vec<Failed>,
+    /// The runs in progress of which an effect failed by a fault.
+    faulted: BTreeSet<(Name, EntryPoint)>,
 }
 
 impl Record {
@@ -233,7 +237,12 @@ impl Witness {
                 self.refused(asker, Refused::Effect(effect.clone()));
                 Came::Denied
             }
-            Some(_) => Came::Failed,
+            Some(_) => {
+                if self.host.failed_by_fault(effect) {
+                    record.faulted.insert((asker.hook.clone(), asker.entry));
+                }
+                Came::Failed
+            }
         };
         record.effect_ended(effect, came);
         if came == Came::Done
@@ -312,6 +321,7 @@ impl Observer for Witness {
         let Some(mut record) = self.of(asker) else {
             return;
         };
+        let met_fault = record.faulted.remove(&(asker.hook.clone(), asker.entry));
         let outcome = match result {
             Ok(()) => "done",
             Err(HookError::Superseded) => "overtaken",
@@ -320,6 +330,7 @@ impl Observer for Witness {
                     hook: Some(asker.hook.clone()).filter(|_| !self.is_tested(asker)),
                     entry: asker.entry,
                     error: error.clone(),
+                    met_fault,
                 });
                 "failed"
             }

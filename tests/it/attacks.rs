@@ -222,6 +222,16 @@ fn memory_is_bounded_and_said_to_be() {
     assert!(results.len() < TRIES, "{results:?}");
 }
 
+/// What a hook says of memory is its own error, not one of its budget.
+#[test]
+fn an_error_about_memory_is_no_lack_of_it() {
+    let result = survive("memory-words", "error('httpd: not enough memory')");
+    assert!(
+        matches!(&result, Err(HookError::Raised { message, .. }) if message.ends_with("not enough memory")),
+        "{result:?}"
+    );
+}
+
 #[test]
 fn nothing_of_the_system_is_in_reach() {
     let body = "for _, name in { 'io', 'os', 'package', 'loadstring', 'load', 'loadfile', 'dofile', 'getfenv', 'setfenv', 'newproxy', 'collectgarbage', 'gcinfo' } do

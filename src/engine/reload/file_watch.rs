@@ -16,7 +16,7 @@ use crate::backoff::Backoff;
 use crate::engine::command::{Command, Held};
 use crate::host::clock;
 use crate::keeper::{self, Role};
-use crate::reader::{Client, How, Told, Unfinished, Watching};
+use crate::reader::{Client, How, PollReason, Told, Unfinished, Watching};
 use crate::resolve::{Access, Listing, Modules, Opened, Opener, Unlisted};
 
 /// The delay before a dead reader is restarted.
@@ -270,15 +270,15 @@ fn tell(file: &str, how: &How, told: &mut BTreeSet<String>) {
         How::Polled {
             reason, every_s, ..
         } => {
-            if !told.insert(reason.clone()) {
+            if !told.insert(reason.to_string()) {
                 return;
             }
-            if reason.ends_with("is a mount") {
-                info!(file, reason, every_s, "Polling a hook for changes");
+            if matches!(reason, PollReason::Mount(_)) {
+                info!(file, %reason, every_s, "Polling a hook for changes");
             } else {
                 warn!(
                     file,
-                    reason, every_s, "Cannot watch a hook for changes; polling it"
+                    %reason, every_s, "Cannot watch a hook for changes; polling it"
                 );
             }
         }

@@ -122,6 +122,10 @@ impl Host for SimHost {
     async fn perform(&self, granted: &Granted, limit: Duration) -> Result<Reply, HostError> {
         clock::turn().await;
         let effect = granted.effect();
+        self.0
+            .failed_by_fault
+            .borrow_mut()
+            .retain(|failed| failed != effect);
         let happens = self
             .0
             .troubles
@@ -142,6 +146,7 @@ impl Host for SimHost {
             }
             Some(Happens::Fails(error)) => error,
         };
+        self.0.failed_by_fault.borrow_mut().push(effect.clone());
         let before = effect.assigns().map(|(resource, _)| self.value(&resource));
         let failed = Err(error);
         self.note(effect, before, &failed, false);

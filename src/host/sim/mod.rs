@@ -42,6 +42,8 @@ struct Inner {
     failing: RefCell<BTreeMap<u64, HostError>>,
     commands: RefCell<BTreeMap<String, CommandOutput>>,
     troubles: RefCell<Troubles>,
+    /// The effects whose last attempt failed by one of them.
+    failed_by_fault: RefCell<Vec<Effect>>,
     power: Power,
     /// Only the devices that were named exist, and gateways must be in their networks.
     strict_links: Cell<bool>,
@@ -191,6 +193,12 @@ impl SimHost {
             .borrow_mut()
             .meet(effect, |happens| *happens == Happens::Kills)
             .is_some()
+    }
+
+    /// Did the last attempt at this effect fail because something was to go wrong?
+    #[must_use]
+    pub fn failed_by_fault(&self, effect: &Effect) -> bool {
+        self.0.failed_by_fault.borrow().contains(effect)
     }
 
     /// Everything that has a value, with it.

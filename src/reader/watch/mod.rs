@@ -29,7 +29,7 @@ use tokio::sync::mpsc;
 use self::events::Interest;
 use self::places::{Mounts, Print, Way, below, print};
 use self::prints::{Prints, Seen};
-use super::wire::{How, MAX, Told};
+use super::wire::{How, MAX, PollReason, Told};
 use crate::frame;
 
 /// A change is complete after this time without another one: an editor's write and rename belong
@@ -293,6 +293,7 @@ impl Watched {
             let reason = no_watcher
                 .clone()
                 .or_else(|| self.trouble_of(file, way))
+                .map(PollReason::Unwatchable)
                 .or_else(|| mounts.objection(way));
             let how = match reason {
                 // So many directories take too long to be looked at again and again.

@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use std::{fs, io};
 
 use crate::hooks::artifact::source::{MAX_DEPTH, tests};
+use crate::reader::PollReason;
 
 /// The most directories that are looked for below the hooks. The kernel gives a user some thousands
 /// of watches, for all that runs.
@@ -241,7 +242,7 @@ impl Mounts {
     }
 
     /// Why watching does not tell of every change on this way; `None` if it does.
-    pub(super) fn objection(&self, way: &Way) -> Option<String> {
+    pub(super) fn objection(&self, way: &Way) -> Option<PollReason> {
         let mounted =
             |path: &Path| path != Path::new("/") && self.0.iter().any(|(point, _)| point == path);
         // The one that is nearest to the file.
@@ -251,7 +252,7 @@ impl Mounts {
             .rev()
             .map(|(directory, name)| directory.join(name));
         if let Some(point) = passed.find(|path| mounted(path)) {
-            return Some(format!("{} is a mount", point.display()));
+            return Some(PollReason::Mount(point.display().to_string()));
         }
         let of_end = self
             .0
@@ -260,7 +261,7 @@ impl Mounts {
             .max_by_key(|(point, _)| point.components().count());
         let (_, kind) = of_end
             .filter(|(_, kind)| FOREIGN.contains(&kind.as_str()) || kind.starts_with("fuse"))?;
-        Some(format!("it is on {kind}, where others can change it"))
+        Some(PollReason::ForeignFileSystem(kind.clone()))
     }
 }
 
@@ -396,15 +397,18 @@ mod tests {
         assert_eq!(said("/etc/carpd/h.lua"), None);
         assert_eq!(
             said("/etc/my hooks/h.lua").unwrap(),
-            "/etc/my hooks/h.lua is a mount"
+            PollReason::Mount("/etc/my hooks/h.lua".to_owned())
         );
-        assert_eq!(said("/srv/local/h.lua").unwrap(), "/srv/local is a mount");
+        assert_eq!(
+            said("/srv/local/h.lua").unwrap(),
+            PollReason::Mount("/srv/local".to_owned())
+        );
         let linked = Way {
             steps: Vec::new(),
             end: "/srv/h.lua".into(),
         };
         assert_eq!(
-            mounts.objection(&linked).unwrap(),
+            mounts.objection(&linked).unwrap().to_string(),
             "it is on nfs4, where others can change it"
         );
     }

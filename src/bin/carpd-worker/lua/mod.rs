@@ -437,6 +437,11 @@ fn lookup(lua: &Lua, returned: &Value, entry: EntryPoint) -> Option<Function> {
     }
 }
 
+/// Luau's memory error is this very text where the prelude catches it: `xpcall` does not pass on the
+/// status, which mlua would make [`mlua::Error::MemoryError`] of. An error that a hook raises has
+/// the place before its text, unless it asks for none.
+const MEMORY_ERROR: &str = "not enough memory";
+
 /// Runs a function of the hook under the prelude's `call`.
 fn protected(
     call: &Function,
@@ -448,6 +453,9 @@ fn protected(
         .map_err(|err| raised(&err))?;
     if ok {
         return Ok((first, second));
+    }
+    if first.as_string().is_some_and(|text| text == MEMORY_ERROR) {
+        return Err(HookError::OutOfMemory(UNKNOWN_LIMIT));
     }
     let text = |value: &Value| {
         value
@@ -487,7 +495,23 @@ fn health(file: &str, value: &Value, reason: &Value) -> Result<Returned, HookErr
 
 /// An error that happened outside of the hook's own code: in the glue, mostly for want of memory.
 fn raised(err: &mlua::Error) -> HookError {
+    if is_out_of_memory(err) {
+        return HookError::OutOfMemory(UNKNOWN_LIMIT);
+    }
     raised_text(cut(&err.to_string()))
+}
+
+/// Stands for the limit until [`Run::enter_vm`] writes it into the error.
+const UNKNOWN_LIMIT: u64 = 0;
+
+fn is_out_of_memory(err: &mlua::Error) -> bool {
+    match err {
+        mlua::Error::MemoryError(_) => true,
+        mlua::Error::CallbackError { cause, .. } | mlua::Error::WithContext { cause, .. } => {
+            is_out_of_memory(cause)
+        }
+        _ => false,
+    }
 }
 
 fn raised_text(message: String) -> HookError {
@@ -551,9 +575,7 @@ impl<'a> Run<'a> {
             return Err(verdict);
         }
         result.map_err(|err| match err {
-            HookError::Raised { message, .. } if message.ends_with("not enough memory") => {
-                HookError::OutOfMemory(self.memory)
-            }
+            HookError::OutOfMemory(_) => HookError::OutOfMemory(self.memory),
             other => other,
         })
     }
