@@ -1,8 +1,8 @@
-//! Logs: who reads them and in which form.
+//! Logs: where they go, and in which form.
 //!
-//! Everything goes to standard error, one event each. Under systemd it goes to the journal with its
-//! fields: `journalctl CARPD_VHID=40` finds what `vhid = 40` logged. Warnings and errors that
-//! repeat are summarised (`repeats.rs`).
+//! Everything goes to standard error, one event per line. Under systemd it goes to the journal with
+//! its fields: `journalctl CARPD_VHID=40` finds what was logged with `vhid = 40`. Repeated warnings
+//! and errors are summarised (`repeats.rs`).
 
 pub mod child;
 mod journal;
@@ -35,30 +35,31 @@ pub const FILTER_VARIABLE: &str = "CARPD_LOG";
 /// The form of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// [`Self::Journald`] where standard error is the journal, else [`Self::Human`].
+    /// [`Self::Journald`] if standard error is the journal, otherwise [`Self::Human`].
     Auto,
     /// Lines for people.
     Human,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
     /// Fields for the journal.
     Journald,
 }
 
-/// The longest value of a field that is written out, in characters. What a hook logs is cut before.
+/// The longest value of a field that is logged in full, in characters. What a hook logs is cut
+/// before that.
 const FIELD_MAX: usize = 8 << 10;
 
 type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
 
-/// Why nothing can be logged as asked.
+/// Why logging cannot be started as requested.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// What `CARPD_LOG` holds makes no sense.
+    /// The content of `CARPD_LOG` is invalid.
     #[error(
         "{FILTER_VARIABLE} is not a log filter: {0:?} is not a level, a module or MODULE=LEVEL"
     )]
     Filter(String),
-    /// The journal was asked for by name and is not there.
+    /// The journal was requested explicitly, but cannot be used.
     #[error("cannot log to the journal: {0}")]
     Journal(std::io::Error),
     /// There is no standard error to log to.
@@ -69,10 +70,10 @@ pub enum TelemetryError {
     Started(#[from] TryInitError),
 }
 
-/// Starts logging for the whole process. What is logged before is lost.
+/// Starts logging for the whole process. Anything logged before is lost.
 ///
-/// `directives` is the content of [`FILTER_VARIABLE`], if that is to count; `level` holds if there
-/// are none.
+/// `directives` is the content of [`FILTER_VARIABLE`], if it applies; `level` applies if there are
+/// none.
 ///
 /// # Errors
 /// See [`TelemetryError`].
@@ -89,7 +90,8 @@ pub fn start(
     Ok(())
 }
 
-/// Which modules log what. A module without a level logs all; one that no directive is for, nothing.
+/// Which modules log what. A module without a level logs everything; one that no directive matches,
+/// nothing.
 fn filter(directives: &str, level: LevelFilter) -> Result<Targets, TelemetryError> {
     let directives = directives.split(',').map(str::trim);
     let mut directives = directives.filter(|text| !text.is_empty()).peekable();
@@ -131,11 +133,11 @@ fn output(format: Format) -> Result<Boxed, TelemetryError> {
     }
 }
 
-// A reader that went away must not end the daemon: by default a failed write is reported by
+// A reader that went away must not end the daemon: by default a failed write is reported with
 // `eprintln!`, which panics.
 
-/// Fields as people read them. What hooks and peers had a hand in must not look like a line of
-/// ours.
+/// Fields as people read them. What hooks and peers can influence must not look like one of our own
+/// lines.
 fn fields() -> impl for<'w> FormatFields<'w> + Send + Sync {
     debug_fn(|writer, field, value| {
         let text = format!("{value:?}");
@@ -151,8 +153,8 @@ fn fields() -> impl for<'w> FormatFields<'w> + Send + Sync {
     .delimited(" ")
 }
 
-/// A value of a field, quoted where a reader of logfmt would take it for more than one. A text
-/// comes in the quotes of `Debug`, which are the same.
+/// A value of a field, quoted if a logfmt parser would otherwise split it. Strings arrive in the
+/// quotes of `Debug`, which are the same.
 fn logfmt(value: &str) -> String {
     let text = value
         .strip_prefix('"')
@@ -169,7 +171,7 @@ fn logfmt(value: &str) -> String {
     format!("\"{}\"", shown_within(escaped, FIELD_MAX))
 }
 
-/// Has it no quotes but those that a backslash stands before?
+/// Are all quotes in it escaped by a backslash?
 fn is_escaped(text: &str) -> bool {
     let mut escaped = false;
     for c in text.chars() {
@@ -182,7 +184,7 @@ fn is_escaped(text: &str) -> bool {
     !escaped
 }
 
-/// `time`: stamp each line; the journal does so itself.
+/// `time`: stamp each line; the journal adds a timestamp itself.
 fn human<W>(writer: W, ansi: bool, time: bool) -> Boxed
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
@@ -219,7 +221,7 @@ where
     )
 }
 
-/// Writes JSON so that no terminal obeys it. Each event comes as one piece.
+/// Writes JSON that cannot control a terminal. Each event is written as one piece.
 struct PlainJson<W>(W);
 
 impl<W: Write> Write for PlainJson<W> {
@@ -238,7 +240,7 @@ fn journal() -> std::io::Result<Boxed> {
     Ok(Box::new(journal::layer()?))
 }
 
-/// Should output to this stream have colours: is it a terminal, and is `NO_COLOR` unset or empty
+/// Should output to this stream be coloured: is it a terminal, and is `NO_COLOR` unset or empty
 /// (no-color.org)?
 #[must_use]
 pub fn colour(stream: &impl IsTerminal) -> bool {
@@ -246,8 +248,8 @@ pub fn colour(stream: &impl IsTerminal) -> bool {
 }
 
 /// Is standard error the journal's stream? Compares its device and inode with `$JOURNAL_STREAM`
-/// (systemd.exec(5)): the variable alone is inherited by children whose standard error leads
-/// elsewhere.
+/// (systemd.exec(5)): the variable alone proves nothing, since children inherit it even if their
+/// standard error goes elsewhere.
 fn stderr_is_journal() -> bool {
     let Some(stream) = std::env::var("JOURNAL_STREAM").ok() else {
         return false;
@@ -308,7 +310,7 @@ mod tests {
         );
     }
 
-    /// The fields of a line, as a reader of logfmt takes them.
+    /// The fields of a line, as a logfmt parser reads them.
     fn read_logfmt(line: &str) -> Vec<(String, String)> {
         let (mut fields, mut rest) = (Vec::new(), line.trim());
         while let Some((key, after)) = rest.split_once('=') {

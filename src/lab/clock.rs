@@ -1,7 +1,7 @@
 //! Time for the lab's own processes: `CLOCK_BOOTTIME`, the same clock in every virtual host.
 //!
-//! The daemon under test reads its clock elsewhere. Here stand stamps on events, and ticks of the
-//! prober.
+//! The daemon under test reads its own clock. This one is for the time stamps of events and the
+//! ticks of the prober.
 
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ pub fn now() -> Timestamp {
     host::clock::now()
 }
 
-/// When a packet was received, from the kernel's stamp on the wall clock: only the stamp's age is
-/// used.
+/// When a packet was received, from the kernel's wall-clock time stamp: only the age of the time
+/// stamp is used.
 ///
 /// # Panics
 /// Never: Linux has this clock.
@@ -42,7 +42,7 @@ fn timestamp(time: TimeSpec) -> Timestamp {
     Timestamp::from_nanos(u64::try_from(Duration::from(time).as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// A timer that fires at a fixed rate, first at once.
+/// A timer that fires at a fixed rate, the first time immediately.
 #[derive(Debug)]
 pub struct Ticker(TimerFd);
 
@@ -50,7 +50,7 @@ impl Ticker {
     /// Starts a timer with this period.
     ///
     /// # Errors
-    /// What the kernel says, for example when no descriptor is left.
+    /// The kernel's error, for example when no descriptor is left.
     pub fn new(period: Duration) -> nix::Result<Self> {
         let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, TimerFlags::TFD_CLOEXEC)?;
         let first = TimeSpec::from_duration(Duration::from_nanos(1));
@@ -61,10 +61,10 @@ impl Ticker {
         Ok(Self(timer))
     }
 
-    /// Waits for the next tick; ticks that were missed meanwhile count as one.
+    /// Waits for the next tick; ticks that were missed count as one.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// The kernel's error.
     pub fn wait(&self) -> nix::Result<()> {
         self.0.wait()
     }

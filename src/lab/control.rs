@@ -1,7 +1,7 @@
-//! The maker's side: a [`Lab`], and what it hears from its processes.
+//! The side of the program that makes a [`Lab`]: the lab, and the messages from its processes.
 //!
-//! All that happens in the lab comes as one stream of [`Event`]s. Every wait is a wait for an
-//! event, with a deadline.
+//! Everything that happens in the lab arrives as one stream of [`Event`]s. Every wait is a wait for
+//! an event, with a deadline.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufReader};
@@ -17,9 +17,9 @@ use super::host::Host;
 use super::message::{self, Answer, Command, Event, Exit, Fault, HostSpec, Message, Request, What};
 use super::role;
 
-/// How long the lab may take for what it does itself. Starting a host takes some ms.
+/// How long the lab's own work may take. Starting a host takes a few ms.
 const OWN_WORK_MAX: Duration = Duration::from_secs(20);
-/// How often [`Lab::until`] asks.
+/// How often [`Lab::until`] polls.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
 
 /// What a lab consists of.
@@ -29,7 +29,7 @@ pub struct LabSpec {
     pub hosts: Vec<HostSpec>,
 }
 
-/// Why something in the lab did not work.
+/// Why something in the lab failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LabError {
     /// The first process could not be started.
@@ -40,7 +40,7 @@ pub enum LabError {
     Forbidden {
         /// What was refused.
         step: String,
-        /// The kernel's words.
+        /// The kernel's error.
         source: io::Error,
         /// What the operator can do.
         advice: String,
@@ -48,44 +48,45 @@ pub enum LabError {
     /// A step towards the lab failed.
     #[error("could not {step}: {source}")]
     Step {
-        /// Which.
+        /// Which step.
         step: String,
-        /// The kernel's words.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// A host could not do what it was asked for.
+    /// A host could not do what it was asked to do.
     #[error("{host}: {message}")]
     Host {
         /// Which host.
         host: String,
-        /// What it said.
+        /// Its error.
         message: String,
     },
-    /// Something awaited did not happen.
+    /// An expected event did not happen.
     #[error("waited {} ms for {what}, but it did not happen", after.as_millis())]
     Timeout {
-        /// What was awaited.
+        /// What was expected.
         what: String,
-        /// How long.
+        /// How long the lab waited.
         after: Duration,
     },
     /// The lab's processes are gone.
     #[error("the lab has ended")]
     Ended,
-    /// Something outside the lab's own processes, such as a file to be copied in.
+    /// Something outside the lab's own processes failed, such as reading a file that is to be
+    /// copied in.
     #[error("{what}: {source}")]
     Io {
         /// What was done.
         what: String,
-        /// The system's words.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// Virtual hosts on one switch. When it is dropped, or its maker dies in whatever way, nothing of
-/// it is left.
+/// Virtual hosts on one switch. When it is dropped, or the program that made it dies for any
+/// reason, nothing of it remains.
 ///
-/// The lab ends with the *thread* that started it: the kernel watches threads, not processes.
+/// The lab ends with the *thread* that started it: the kernel monitors threads, not processes.
 #[derive(Debug)]
 pub struct Lab {
     shared: Arc<Shared>,
@@ -106,7 +107,7 @@ pub(super) struct State {
     ready: bool,
     failed: Option<(String, i32)>,
     ended: bool,
-    /// Requests without an answer, and which host is to give it.
+    /// Requests without an answer, and the host that is to give it.
     pending: HashMap<u64, Option<String>>,
     answers: HashMap<u64, Result<Answer, String>>,
     pub(super) events: Vec<Event>,
@@ -115,11 +116,10 @@ pub(super) struct State {
 }
 
 impl Lab {
-    /// Makes the switch and switches all hosts on; returns when they have their addresses.
+    /// Creates the switch and switches on all hosts; returns when they have their addresses.
     ///
     /// # Errors
-    /// [`LabError::Forbidden`] where the kernel or the distribution forbids namespaces, with what
-    /// to do about it.
+    /// [`LabError::Forbidden`] if the kernel or the distribution forbids namespaces, with a remedy.
     pub fn start(spec: &LabSpec) -> Result<Self, LabError> {
         let (ours, theirs) = UnixStream::pair().map_err(LabError::Start)?;
         let reader = ours.try_clone().map_err(LabError::Start)?;
@@ -144,7 +144,7 @@ impl Lab {
         Ok(lab)
     }
 
-    /// Switches on a host that the lab did not have yet.
+    /// Switches on a new host.
     ///
     /// # Errors
     /// [`LabError::Host`] if it could not be set up, for example because an address is wrong.
@@ -155,14 +155,14 @@ impl Lab {
         Ok(())
     }
 
-    /// One of the hosts. A name that the lab does not have shows at the first thing asked of it.
+    /// One of the hosts. If the lab does not have this name, the first request to it fails.
     #[must_use]
     pub fn host(&self, name: &str) -> Host {
         Host::new(Arc::clone(&self.shared), name)
     }
 
-    /// Ends a host as a power cut does: from one moment to the next nothing runs there and no frame
-    /// comes from it.
+    /// Ends a host as a power cut does: at once nothing runs there any more, and no frame comes
+    /// from it.
     ///
     /// # Errors
     /// [`LabError::Host`] if it is not on.
@@ -177,7 +177,8 @@ impl Lab {
             .map(drop)
     }
 
-    /// Switches a host on again, as new: with the addresses of its [`HostSpec`] and no process.
+    /// Switches a host on again, as if new: with the addresses of its [`HostSpec`] and no
+    /// processes.
     ///
     /// # Errors
     /// [`LabError::Host`] if it is on.
@@ -192,7 +193,7 @@ impl Lab {
             .map(drop)
     }
 
-    /// Sets a fault at a host's cable.
+    /// Causes a fault at a host's cable.
     ///
     /// # Errors
     /// [`LabError::Host`] if the host is off.
@@ -226,7 +227,7 @@ impl Lab {
             .map(drop)
     }
 
-    /// Parts these hosts from each other; those not named hear all of them.
+    /// Separates these hosts from each other; those that are not named hear all of them.
     ///
     /// # Errors
     /// [`LabError::Host`] if one of them is off.
@@ -246,20 +247,21 @@ impl Lab {
             .try_for_each(|host| self.clear_fault(host, Fault::Isolated))
     }
 
-    /// Everything that has happened, in the order of arrival: that of `at` within one host.
+    /// Everything that has happened, in order of arrival; within one host this is the order of
+    /// `at`.
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
         self.shared.lock().events.clone()
     }
 
-    /// How many events there are: a place to wait from with [`Self::wait_event`].
+    /// How many events there are: a position from which to wait with [`Self::wait_event`].
     #[must_use]
     pub fn mark(&self) -> usize {
         self.shared.lock().events.len()
     }
 
-    /// Waits for the first event, from number `from` on, that `pick` wants; also says the number
-    /// after it.
+    /// Waits for the first event, from number `from` on, that `pick` accepts; also returns the
+    /// number after it.
     ///
     /// # Errors
     /// [`LabError::Timeout`] with `what`, [`LabError::Ended`].
@@ -273,11 +275,11 @@ impl Lab {
         self.shared.wait_event(what, from, timeout, pick)
     }
 
-    /// Asks again and again until the answer is there: for what the kernel knows and tells nobody
-    /// of, such as a host name. Where there is an event, wait for that.
+    /// Polls until there is an answer: for facts of the kernel that cause no event, such as a host
+    /// name. If there is an event, wait for that.
     ///
     /// # Errors
-    /// [`LabError::Timeout`] with `what`, and what `ask` fails with.
+    /// [`LabError::Timeout`] with `what`, and the errors of `ask`.
     pub fn until<T>(
         &self,
         what: &str,
@@ -304,8 +306,8 @@ impl Lab {
         }
     }
 
-    /// Process 1 of each host that is on, by the numbers that the lab's maker sees: a person's way
-    /// into it.
+    /// Process 1 of each host that is on, with its number in the namespace of the program that made
+    /// the lab: a way for a person to enter it.
     #[must_use]
     pub fn pids(&self) -> BTreeMap<String, u32> {
         let read = |pid: u32, file: &str| {
@@ -337,7 +339,7 @@ impl Drop for Lab {
             .socket
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        // The switch ends with its lifeline, and with it all that is in its process namespace; the
+        // The switch ends with its lifeline, and so does everything in its process namespace; the
         // first process waits for that.
         let _ = socket.shutdown(Shutdown::Both);
         drop(self.first.wait());
@@ -365,7 +367,7 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Waits until `done` finds something.
+    /// Waits until `done` returns something.
     fn wait<T>(
         &self,
         what: &str,
@@ -470,7 +472,7 @@ impl State {
         self.events.push(event);
     }
 
-    /// With a host end its processes, and what it was asked for.
+    /// When a host ends, so do its processes and the requests to it.
     fn powered_off(&mut self, event: &Event) {
         let of_host: Vec<u64> = self
             .processes

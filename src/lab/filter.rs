@@ -1,7 +1,7 @@
 //! Frames that a port of the switch drops: filters of the kernel's traffic control, in classic BPF.
 //!
-//! Any kernel that can make a lab's switch has them, unlike `netem`. They sit at the port, where no
-//! host can see a frame that they drop.
+//! Every kernel that can run a lab's switch has them, unlike `netem`. They are attached to the
+//! port, so no host can see a frame that they drop.
 
 use std::io;
 
@@ -14,25 +14,25 @@ use nix::errno::Errno;
 
 use super::netlink::Netlink;
 
-/// `ETH_P_ALL`, as a filter names it: in network order.
+/// `ETH_P_ALL`, as it appears in a filter: in network byte order.
 const ALL_PROTOCOLS: u32 = 0x0300;
 /// `TC_ACT_SHOT` and `TC_ACT_UNSPEC`: drop the frame; let the next filter look at it.
 const DROP: u32 = 2;
 const PASS: u32 = u32::MAX;
-/// Attributes of `cls_bpf` that the crate does not name.
+/// Attributes of `cls_bpf` that the crate does not define.
 const OPS_LEN: u16 = 4;
 const OPS: u16 = 5;
 
-/// One of the things that a filter does; each has its own place in the order of filters.
+/// One of the effects of a filter; each has its own position in the order of filters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Loss {
-    /// All that the host sends.
+    /// Everything that the host sends.
     All,
-    /// So many of a hundred frames, in both directions.
+    /// This many of a hundred frames, in both directions.
     Percent(u8),
 }
 
-/// Which way a frame goes, as the switch sees it.
+/// The direction of a frame, from the switch's point of view.
 #[derive(Debug, Clone, Copy)]
 enum Way {
     FromHost,
@@ -43,7 +43,7 @@ enum Way {
 type Instruction = (u16, u8, u8, u32);
 
 impl Netlink {
-    /// Begins or ends to drop frames at a port.
+    /// Starts or stops dropping frames at a port.
     pub(super) fn set_loss(&mut self, port: &str, loss: Loss, on: bool) -> io::Result<()> {
         let ways = match loss {
             Loss::All => &[Way::FromHost][..],
@@ -70,7 +70,7 @@ impl Netlink {
         Ok(())
     }
 
-    /// The queue of a port to which filters belong.
+    /// The queue of a port to which filters are attached.
     fn make_place(&mut self, index: i32) -> io::Result<()> {
         let mut place = TcMessage::default();
         place.header.index = index;
@@ -90,7 +90,7 @@ impl Netlink {
     }
 }
 
-/// A filter by its place: interface, direction, priority.
+/// A filter by its position: interface, direction, priority.
 fn filter(index: i32, way: Way, loss: Loss) -> TcMessage {
     let priority: u32 = match loss {
         Loss::All => 1,

@@ -1,4 +1,4 @@
-//! A host of a lab and its processes, as the maker of the lab handles them.
+//! A host of a lab and its processes, as the program that made the lab uses them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub struct Host {
     name: String,
 }
 
-/// What a process that has ended left behind.
+/// The result of a process that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
     /// How it ended.
@@ -46,7 +46,7 @@ impl Host {
         &self.name
     }
 
-    /// Starts a process: with an environment of `PATH` alone, in `/`, in a process group of its
+    /// Starts a process: with only `PATH` in its environment, in `/`, in a process group of its
     /// own.
     ///
     /// # Errors
@@ -55,10 +55,10 @@ impl Host {
         self.spawn_with(argv, &BTreeMap::new())
     }
 
-    /// As [`Self::spawn`], with more in the environment.
+    /// Like [`Self::spawn`], with more in the environment.
     ///
     /// # Errors
-    /// As [`Self::spawn`].
+    /// Like [`Self::spawn`].
     pub fn spawn_with<S: AsRef<str>>(
         &self,
         argv: &[S],
@@ -93,10 +93,10 @@ impl Host {
         }
     }
 
-    /// Runs a process to its end, which must come within `timeout`.
+    /// Runs a process until it ends, which must happen within `timeout`.
     ///
     /// # Errors
-    /// As [`Self::spawn`]; [`LabError::Timeout`], after which the process has been killed.
+    /// Like [`Self::spawn`]; [`LabError::Timeout`], in which case the process has been killed.
     pub fn run<S: AsRef<str>>(&self, argv: &[S], timeout: Duration) -> Result<Output, LabError> {
         let process = self.spawn(argv)?;
         let ended = process.wait(timeout);
@@ -119,11 +119,11 @@ impl Host {
         })
     }
 
-    /// Sends a signal to processes of this host, whoever started them: by their numbers here, all
-    /// at one moment.
+    /// Sends a signal to processes of this host, whatever started them: by their numbers here, all
+    /// at once.
     ///
     /// # Errors
-    /// [`LabError::Host`] if one of them has ended; the others got it.
+    /// [`LabError::Host`] if one of them has ended; the others were signalled.
     pub fn kill(&self, pids: &[i32], signal: Signal) -> Result<(), LabError> {
         self.command(HostCommand::Kill {
             pids: pids.to_vec(),
@@ -132,8 +132,8 @@ impl Host {
         .map(drop)
     }
 
-    /// Writes a file where only this host sees it if `path` is below `/run` or `/etc/init.d`; makes
-    /// its directories.
+    /// Writes a file and creates its directories. Only this host sees it if `path` is below `/run`
+    /// or `/etc/init.d`.
     ///
     /// # Errors
     /// [`LabError::Host`].
@@ -161,7 +161,7 @@ impl Host {
         }
     }
 
-    /// Sets `eth0` up or down from inside, as `ip link set eth0 down` does.
+    /// Sets `eth0` up or down from inside the host, as `ip link set eth0 down` does.
     ///
     /// # Errors
     /// [`LabError::Host`].
@@ -172,7 +172,7 @@ impl Host {
     /// Adds an address to `eth0`, as another program on the host may.
     ///
     /// # Errors
-    /// [`LabError::Host`] if it is there.
+    /// [`LabError::Host`] if it exists already.
     pub fn add_address(&self, address: VirtualAddress) -> Result<(), LabError> {
         self.command(HostCommand::Address {
             address,
@@ -184,7 +184,7 @@ impl Host {
     /// Removes an address from `eth0`, as another program on the host may.
     ///
     /// # Errors
-    /// [`LabError::Host`] if it is not there.
+    /// [`LabError::Host`] if it does not exist.
     pub fn delete_address(&self, address: VirtualAddress) -> Result<(), LabError> {
         self.command(HostCommand::Address {
             address,
@@ -193,10 +193,10 @@ impl Host {
         .map(drop)
     }
 
-    /// Sends whole Ethernet frames by `eth0`, from whatever addresses they say.
+    /// Sends complete Ethernet frames on `eth0`, with whatever source addresses they contain.
     ///
     /// # Errors
-    /// [`LabError::Host`] if one cannot be sent; those after it were not.
+    /// [`LabError::Host`] if one cannot be sent; the ones after it were not sent either.
     pub fn send(&self, frames: &[Vec<u8>]) -> Result<(), LabError> {
         self.command(HostCommand::Send {
             frames: frames.to_vec(),
@@ -204,7 +204,7 @@ impl Host {
         .map(drop)
     }
 
-    /// What the host is now: read in its namespaces, by netlink.
+    /// The present state of the host: read in its namespaces, by netlink.
     ///
     /// # Errors
     /// [`LabError::Host`] if it is off.
@@ -240,13 +240,13 @@ impl Host {
 pub struct Line {
     /// When it was read, on `CLOCK_BOOTTIME`.
     pub at: Timestamp,
-    /// Where it was written.
+    /// Which stream it was written to.
     pub stream: Stream,
-    /// Without its end.
+    /// Without the line break.
     pub text: String,
 }
 
-/// A process in a host. It lives on when this value is dropped, until its host or the lab ends.
+/// A process in a host. It continues when this value is dropped, until its host or the lab ends.
 #[derive(Debug)]
 pub struct Process {
     shared: Arc<Shared>,
@@ -290,14 +290,14 @@ impl Process {
             .map(drop)
     }
 
-    /// Waits for its end. What it wrote is among its lines then: the news of its end may overtake
-    /// that.
+    /// Waits for it to end. All its output is then among its lines, even if the message that it
+    /// ended arrived first.
     ///
     /// # Errors
     /// [`LabError::Timeout`].
     pub fn wait(&self, timeout: Duration) -> Result<Exit, LabError> {
         let exit = self.wait_exit(timeout)?;
-        // With a host ends all that would tell.
+        // If the host has ended, no messages can come any more.
         if exit != Exit::PoweredOff {
             self.wait_closed();
         }
@@ -335,7 +335,7 @@ impl Process {
             .collect()
     }
 
-    /// Waits for a line that `wanted` wants, after the one that the last such call found.
+    /// Waits for a line that `wanted` accepts, after the one that the last such call found.
     ///
     /// # Errors
     /// [`LabError::Timeout`] with `what`.
@@ -354,7 +354,7 @@ impl Process {
         Ok(line)
     }
 
-    /// Waits until all that an ended process wrote was told.
+    /// Waits until all output of a process that has ended has arrived.
     fn wait_closed(&self) {
         let mut open = 2;
         let both = |event: &Event| {

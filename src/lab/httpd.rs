@@ -1,5 +1,5 @@
 //! The small HTTP server that the init script `httpd` starts: answers every request with the host's
-//! name of that moment.
+//! current name.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv6Addr, TcpListener, TcpStream};
@@ -10,14 +10,14 @@ use nix::unistd::{dup2_stdout, gethostname};
 use super::node::NAME_FILE;
 use super::role::{Step, StepError};
 
-/// The header that says which host of the lab serves: a client cannot tell from the host name,
-/// which moves.
+/// The header that names the host of the lab that serves the request: a client cannot infer it from
+/// the host name, which moves.
 pub(super) const HOST_HEADER: &str = "X-Lab-Host: ";
 
-/// Most header lines that are read of a request.
+/// The most header lines of a request that are read.
 const HEADERS_MAX: usize = 100;
 
-/// Serves port 80 until killed; writes `ready` and closes its output once it listens.
+/// Serves port 80 until killed; writes `ready` and closes its output as soon as it listens.
 pub(super) fn run(_args: &[String]) -> Result<(), StepError> {
     // An IPv6 socket serves IPv4 too; a kernel without IPv6 gets an IPv4 one.
     let listener =
@@ -33,7 +33,7 @@ pub(super) fn run(_args: &[String]) -> Result<(), StepError> {
         .step("open /dev/null")?;
     dup2_stdout(&null).step("close the output")?;
     for stream in listener.incoming().flatten() {
-        // A client that went away is its own affair.
+        // A client that has gone away is no error.
         std::thread::spawn(move || drop(serve(stream)));
     }
     Ok(())

@@ -1,7 +1,7 @@
-//! What the lab's processes say to each other: JSON, one message a line, over a Unix stream socket.
+//! The messages between the lab's processes: JSON, one message per line, over a Unix stream socket.
 //!
-//! The program that made the lab sends [`Command`]s to the switch. The switch passes those for a
-//! host on to the host's process 1, and copies what hosts say back without looking at it.
+//! The program that made the lab sends [`Command`]s to the switch. The switch forwards those for a
+//! host to the host's process 1, and copies the messages of hosts without parsing them.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
@@ -17,18 +17,18 @@ use crate::types::{MacAddr, Timestamp, VirtualAddress};
 /// One host of the lab.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostSpec {
-    /// How the lab calls it.
+    /// Its name in the lab.
     pub name: String,
-    /// Its host name after power-on.
+    /// Its host name after it is switched on.
     pub hostname: String,
-    /// Addresses of its `eth0` after power-on.
+    /// The addresses of its `eth0` after it is switched on.
     pub addresses: Vec<VirtualAddress>,
-    /// Gateway of its default route after power-on; `None`: it has no such route.
+    /// The gateway of its default route after it is switched on; `None`: it has no such route.
     pub gateway: Option<IpAddr>,
 }
 
 impl HostSpec {
-    /// A host that is called by its name and has no default route.
+    /// A host whose host name is its name in the lab, and that has no default route.
     #[must_use]
     pub fn new(name: &str, addresses: &[VirtualAddress]) -> Self {
         Self {
@@ -40,15 +40,15 @@ impl HostSpec {
     }
 }
 
-/// A fault of the network between one host and the others. Faults are made in the switch, because a
-/// packet socket in the host would see a frame before any filter there drops it.
+/// A fault of the network between one host and the others. Faults are applied in the switch,
+/// because a packet socket in the host would see a frame before any filter there drops it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fault {
-    /// The cable is out: the host sees that its carrier is gone.
+    /// The cable is unplugged: the host notices that its carrier is gone.
     Unplugged,
-    /// Nothing passes in either direction, and the carrier stays. Ends [`Self::Isolated`] and
-    /// [`Self::Deaf`] with it.
+    /// Nothing passes in either direction, but the carrier stays. Ending it also ends
+    /// [`Self::Isolated`] and [`Self::Deaf`].
     Silent,
     /// The host can reach and hear only hosts that are not isolated themselves: a partition of all
     /// isolated hosts from each other, which the others do not notice.
@@ -58,11 +58,11 @@ pub enum Fault {
     Deaf,
     /// The host hears, but nothing of what it sends arrives: a one-way cut in the other direction.
     Mute,
-    /// Of a hundred frames so many are lost, in each direction, at random.
+    /// This many of a hundred frames are lost, in each direction, at random.
     Lossy(u8),
 }
 
-/// What the maker of the lab asks for.
+/// The commands of the program that made the lab.
 #[expect(missing_docs, reason = "the fields' names say it all")]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Command {
@@ -76,7 +76,7 @@ pub enum Command {
         fault: Fault,
         on: bool,
     },
-    /// Something for the host's process 1.
+    /// A command for the host's process 1.
     Host { host: String, command: HostCommand },
 }
 
@@ -84,12 +84,12 @@ pub enum Command {
 #[expect(missing_docs, reason = "the fields' names say it all")]
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum HostCommand {
-    /// Sets up the interfaces once the switch has made them.
+    /// Sets up the interfaces after the switch has created them.
     Configure {
         addresses: Vec<VirtualAddress>,
         gateway: Option<IpAddr>,
     },
-    /// Starts a process; `process` is the maker's number for it.
+    /// Starts a process; `process` is the number that the program that made the lab gave it.
     Spawn {
         process: u64,
         argv: Vec<String>,
@@ -97,10 +97,10 @@ pub enum HostCommand {
     },
     /// Sends a signal to a process that was spawned and has not ended.
     Signal { process: u64, signal: i32 },
-    /// Sends a signal to processes of the host, by their numbers there: to all of them, then looks
-    /// whether that worked.
+    /// Sends a signal to processes of the host, by their numbers there: first to all of them, then
+    /// checks whether that worked.
     Kill { pids: Vec<i32>, signal: i32 },
-    /// Writes a file in the host's own file systems, with its directories.
+    /// Writes a file in the host's own file systems, and creates its directories.
     Write {
         path: String,
         mode: u32,
@@ -108,34 +108,34 @@ pub enum HostCommand {
     },
     /// Reads a file.
     Read { path: String },
-    /// Sets `eth0` up or down, as its administrator.
+    /// Sets `eth0` up or down, as an administrator would.
     Link { up: bool },
-    /// Changes an address of `eth0`, as its administrator.
+    /// Changes an address of `eth0`, as an administrator would.
     Address {
         address: VirtualAddress,
         present: bool,
     },
-    /// Sends whole Ethernet frames by `eth0`, forged ones too.
+    /// Sends complete Ethernet frames on `eth0`, including forged ones.
     Send { frames: Vec<Vec<u8>> },
-    /// Says what the host is now.
+    /// Reports the present state of the host.
     Facts,
 }
 
-/// A command with the number that its answer will carry.
+/// A command, and the number that its answer will have.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Request<C> {
     pub(super) id: u64,
     pub(super) command: C,
 }
 
-/// What comes back.
+/// The messages that come back.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Message {
-    /// A step towards the lab failed; nothing more will come.
+    /// A step of setting up the lab failed; no more messages will come.
     Failed { step: String, errno: i32 },
-    /// The switch is there, or a host waits for its interface.
+    /// The switch is ready, or a host waits for its interface.
     Ready,
-    /// To a request.
+    /// The answer to a request.
     Answer {
         id: u64,
         answer: Result<Answer, String>,
@@ -144,28 +144,28 @@ pub(super) enum Message {
     Event(Event),
 }
 
-/// To a command that worked.
+/// The answer to a command that worked.
 #[expect(missing_docs, reason = "the fields' names say it all")]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// It is done.
     Done,
-    /// The process runs; the number is that inside the host.
+    /// The process runs; this is its number inside the host.
     Spawned { pid: i32 },
     /// A file's text.
     Text(String),
-    /// What the host is.
+    /// The state of the host.
     Facts(Facts),
 }
 
-/// What a host is at one moment, read inside its namespaces.
+/// The state of a host at one moment, read inside its namespaces.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// Its host name.
     pub hostname: String,
-    /// Addresses of `eth0`, without link-local ones.
+    /// The addresses of `eth0`, without link-local ones.
     pub addresses: Vec<VirtualAddress>,
-    /// Routes of the main table, without those that the kernel made for an address.
+    /// The routes of the main table, without those that the kernel added for an address.
     pub routes: Vec<FactRoute>,
     /// `eth0` has a carrier.
     pub carrier: bool,
@@ -174,7 +174,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Does `eth0` hold this address, whatever its prefix length?
+    /// Does `eth0` have this address, whatever its prefix length?
     #[must_use]
     pub fn holds(&self, ip: IpAddr) -> bool {
         self.addresses.iter().any(|address| address.ip == ip)
@@ -202,11 +202,11 @@ pub struct FactRoute {
 /// Something that happened in a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// When, on `CLOCK_BOOTTIME`.
+    /// When it happened, on `CLOCK_BOOTTIME`.
     pub at: Timestamp,
-    /// In which host.
+    /// The host.
     pub host: String,
-    /// What.
+    /// What happened.
     pub what: What,
 }
 
@@ -220,7 +220,7 @@ pub enum What {
         stream: Stream,
         text: String,
     },
-    /// A process closed a stream: all its lines were told.
+    /// A process closed a stream: all its lines have been reported.
     Closed { process: u64, stream: Stream },
     /// A process ended.
     Exited { process: u64, status: Exit },
@@ -230,7 +230,7 @@ pub enum What {
     PoweredOff,
 }
 
-/// Which of a process's two streams.
+/// One of a process's two output streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stream {
@@ -248,7 +248,7 @@ pub enum Exit {
     Code(i32),
     /// By this signal.
     Signal(i32),
-    /// With its host.
+    /// Together with its host.
     PoweredOff,
 }
 
@@ -259,7 +259,7 @@ impl Exit {
         matches!(self, Self::Code(0))
     }
 
-    /// As a person says it.
+    /// As text.
     #[must_use]
     pub fn in_words(self) -> String {
         match self {
@@ -270,8 +270,8 @@ impl Exit {
     }
 }
 
-/// Longest line that a process of the lab may send; more means that something else writes to the
-/// socket.
+/// The longest line that a process of the lab may send; a longer one means that something else is
+/// writing to the socket.
 const LINE_BYTES_MAX: u64 = 4 << 20;
 
 /// Sends one message.
@@ -281,7 +281,7 @@ pub(super) fn send<T: Serialize>(mut socket: &UnixStream, message: &T) -> io::Re
     socket.write_all(&line)
 }
 
-/// Sends one message where several threads send.
+/// Sends one message when several threads send.
 pub(super) fn send_shared<T: Serialize>(socket: &Mutex<UnixStream>, message: &T) -> io::Result<()> {
     send(
         &socket.lock().unwrap_or_else(PoisonError::into_inner),
@@ -289,7 +289,7 @@ pub(super) fn send_shared<T: Serialize>(socket: &Mutex<UnixStream>, message: &T)
     )
 }
 
-/// Receives one message; `None` is the end of the conversation.
+/// Receives one message; `None`: the other end has closed the socket.
 pub(super) fn receive<T: DeserializeOwned>(reader: &mut impl BufRead) -> io::Result<Option<T>> {
     let mut line = String::new();
     io::Read::take(reader, LINE_BYTES_MAX).read_line(&mut line)?;

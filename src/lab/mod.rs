@@ -1,8 +1,8 @@
-//! Virtual hosts on one machine, joined by a switch: for `carpd lab` and for the tests on a real
-//! wire.
+//! Virtual hosts on one machine, connected by a switch: for `carpd lab` and for the tests on a real
+//! network.
 //!
 //! A host has its own network, host name, processes, `/run` and `/etc/init.d`, all in namespaces
-//! that this program makes itself, as root or as an ordinary user. What runs in a host is real:
+//! that this program creates itself, as root or as an ordinary user. What runs in a host is real:
 //! real daemons, real sockets, a real kernel.
 
 pub mod clock;

@@ -1,4 +1,4 @@
-//! The little of rtnetlink that makes a switch, cables and addresses; one request at a time.
+//! The part of rtnetlink that is needed for a switch, cables and addresses; one request at a time.
 
 use std::io;
 use std::net::IpAddr;
@@ -21,7 +21,7 @@ use super::filter::Loss;
 use super::message::{FactRoute, Fault};
 use crate::types::{Family, MacAddr, VirtualAddress};
 
-/// A socket to the kernel's routing side, for the namespace of the process that opened it.
+/// An rtnetlink socket, in the network namespace of the process that opened it.
 pub(super) struct Netlink {
     socket: Socket,
     sequence: u32,
@@ -39,7 +39,7 @@ impl Netlink {
         })
     }
 
-    /// Makes a bridge that forwards at once and floods all multicast, and sets it up.
+    /// Creates a bridge that forwards immediately and floods all multicast, and sets it up.
     pub(super) fn add_bridge(&mut self, name: &str) -> io::Result<()> {
         let data = InfoData::Bridge(vec![
             InfoBridge::ForwardDelay(0),
@@ -58,7 +58,7 @@ impl Netlink {
         )
     }
 
-    /// Makes a cable from `port`, in the bridge `bridge`, to `eth0` in the network namespace of
+    /// Creates a cable from `port`, in the bridge `bridge`, to `eth0` in the network namespace of
     /// process `pid`.
     pub(super) fn add_cable(
         &mut self,
@@ -95,7 +95,7 @@ impl Netlink {
         self.change(RouteNetlinkMessage::NewLink(link), 0)
     }
 
-    /// Puts a port into a bridge, or takes it out of any.
+    /// Adds a port to a bridge, or removes it from its bridge.
     fn set_bridge(&mut self, port: &str, bridge: Option<&str>) -> io::Result<()> {
         let bridge = bridge.map_or(Ok(0), |bridge| self.index(bridge))?;
         let mut link = named(port);
@@ -103,10 +103,10 @@ impl Netlink {
         self.change(RouteNetlinkMessage::NewLink(link), 0)
     }
 
-    /// Sets or ends a fault at a port of the bridge.
+    /// Causes or ends a fault at a port of the bridge.
     ///
-    /// A silent port is out of the bridge: one that is only set to the state "disabled" comes back
-    /// by itself when the kernel looks at its carrier.
+    /// A silent port is removed from the bridge: one that is only set to the state "disabled"
+    /// becomes active again by itself when the kernel checks its carrier.
     pub(super) fn set_fault(
         &mut self,
         port: &str,
@@ -136,7 +136,7 @@ impl Netlink {
         self.change(RouteNetlinkMessage::NewLink(link), 0)
     }
 
-    /// Adds an address, without waiting for duplicate detection.
+    /// Adds an address without waiting for duplicate address detection.
     pub(super) fn add_address(&mut self, dev: &str, address: VirtualAddress) -> io::Result<()> {
         let message = self.address(dev, address)?;
         self.change(
@@ -191,7 +191,7 @@ impl Netlink {
             if message.header.index != index || message.header.scope != AddressScope::Universe {
                 continue;
             }
-            // IPv4 has the host's own end in IFA_LOCAL; IPv6 has only IFA_ADDRESS.
+            // For IPv4, the host's own end is in IFA_LOCAL; IPv6 has only IFA_ADDRESS.
             let local = |attribute: &AddressAttribute| {
                 if let AddressAttribute::Local(ip) = attribute {
                     Some(*ip)
@@ -216,7 +216,7 @@ impl Netlink {
         Ok(found)
     }
 
-    /// The routes of the main table that somebody set.
+    /// The routes of the main table that were not added by the kernel.
     pub(super) fn routes(&mut self) -> io::Result<Vec<FactRoute>> {
         let mut found = Vec::new();
         for family in Family::ALL {
@@ -254,7 +254,7 @@ impl Netlink {
         ))
     }
 
-    /// Does the bridge pass frames on through this port, in both directions?
+    /// Does the bridge forward frames through this port, in both directions?
     pub(super) fn forwards(&mut self, port: &str) -> io::Result<bool> {
         let link = self.find(port)?;
         let is_open = |info: &LinkInfo| {
@@ -263,7 +263,7 @@ impl Netlink {
             };
             settings.contains(&InfoBridgePort::State(BridgePortState::Forwarding))
         };
-        // A queue that drops everything, which each link has until the kernel has looked at its
+        // A queue that drops everything, which each link has until the kernel has checked its
         // carrier.
         let drops = |attribute: &LinkAttribute| matches!(attribute, LinkAttribute::Qdisc(name) if name == "noop");
         let infos = link
@@ -276,7 +276,7 @@ impl Netlink {
         Ok(infos.flatten().any(is_open) && !link.attributes.iter().any(drops))
     }
 
-    /// The number of a link.
+    /// The index of a link.
     pub(super) fn index(&mut self, name: &str) -> io::Result<u32> {
         Ok(self.find(name)?.header.index)
     }
@@ -303,7 +303,7 @@ impl Netlink {
         self.exchange(request)
     }
 
-    /// Sends one request and reads to the end of its answer.
+    /// Sends one request and reads its answer to the end.
     fn exchange(
         &mut self,
         mut request: NetlinkMessage<RouteNetlinkMessage>,

@@ -27,16 +27,16 @@ use super::switch::private_mounts;
 use crate::programs::{self, Program};
 use crate::types::VirtualAddress;
 
-/// Where each host finds this very program.
+/// The path at which each host finds this very program.
 pub const PROGRAM: &str = "/run/lab/carpd";
-/// Where a host finds the lab's name for it.
+/// The path at which a host finds its name in the lab.
 pub(super) const NAME_FILE: &str = "/run/lab/name";
 /// The init script of the small HTTP server.
 const HTTPD_SCRIPT: &str = include_str!("httpd.sh");
-/// Longest part of a line that is passed on at once.
+/// The longest part of a line that is sent at once.
 const LINE_BYTES_MAX: u64 = 64 << 10;
 
-/// Serves the switch until its end.
+/// Serves the switch until the host ends.
 pub(super) fn run(socket: UnixStream, name: &str, hostname: &str) -> Result<(), StepError> {
     sethostname(hostname).step("set the host name")?;
     mounts()?;
@@ -70,12 +70,13 @@ pub(super) fn run(socket: UnixStream, name: &str, hostname: &str) -> Result<(), 
     Ok(())
 }
 
-/// Own `/proc`, `/sys`, `/run`, `/var/lib` and `/etc/init.d`; the rest is the machine's.
+/// Mounts the host's own `/proc`, `/sys`, `/run`, `/var/lib` and `/etc/init.d`; everything else is
+/// the machine's.
 fn mounts() -> Result<(), StepError> {
     const NONE: Option<&str> = None;
     private_mounts()?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    // Only tools look there: a machine that forbids it loses nothing that the lab needs.
+    // Only tools read it: if the machine forbids it, nothing that the lab needs is lost.
     let _ = mount(
         Some("sysfs"),
         "/sys",
@@ -110,13 +111,13 @@ fn mounts() -> Result<(), StepError> {
     fs::set_permissions(script, fs::Permissions::from_mode(0o755)).step("write /etc/init.d/httpd")
 }
 
-/// Binds this program to [`PROGRAM`], and beside it the others that it needs to be carpd. A program
-/// that is only the lab, as that of a test, has none.
+/// Binds this program to [`PROGRAM`], and next to it the others that it needs to be carpd. A
+/// program that is only the lab, such as a test, has none.
 fn show_programs() -> io::Result<()> {
-    // By its path: /proc/self/exe leads into the mount namespace where this process was executed,
-    // which is not ours.
+    // By its path: /proc/self/exe refers to the mount namespace in which this process was executed,
+    // which is not this one.
     let shown = std::env::current_exe().and_then(|exe| show(&exe, PROGRAM));
-    // Its file was replaced since it was started.
+    // Its file was replaced after it was started.
     shown.or_else(|_| fs::copy("/proc/self/exe", PROGRAM).map(drop))?;
     for program in [Program::Daemon, Program::Worker] {
         if let Ok(found) = programs::find(program) {
@@ -132,14 +133,14 @@ fn show(program: &Path, at: &str) -> io::Result<()> {
     Ok(mount(Some(program), at, none, MsFlags::MS_BIND, none)?)
 }
 
-/// Lays a writable `/etc` over the machine's, for a machine that has no `/etc/init.d`.
+/// Mounts a writable `/etc` over the machine's, if the machine has no `/etc/init.d`.
 fn own_etc() -> io::Result<()> {
     lay_over("/etc", "etc")?;
     fs::create_dir_all("/etc/init.d")
 }
 
-/// What a host's daemon keeps there is its own. A machine that forbids overlays gives it an empty
-/// one.
+/// What a host's daemon stores there is its own. If the machine forbids overlays, it gets an empty
+/// directory.
 fn own_var_lib() {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     let laid = lay_over("/var/lib", "var-lib");
@@ -152,13 +153,14 @@ fn own_var_lib() {
             Some("mode=755"),
         )
     };
-    // Without either it shares the machine's, where only one host's daemon gets the lock.
+    // Without either, it shares the machine's directory, where only one host's daemon gets the
+    // lock.
     let _ = laid.or_else(|_| empty().map_err(io::Error::from));
 }
 
-/// Lays a writable directory over one of the machine's.
+/// Mounts a writable directory over one of the machine's.
 fn lay_over(directory: &str, name: &str) -> io::Result<()> {
-    // Not below /run/lab: what is there may be a hook's directory.
+    // Not below /run/lab, which may contain a hook's directory.
     let (upper, work) = (
         format!("/run/lab-over/{name}"),
         format!("/run/lab-over/{name}-work"),
@@ -175,7 +177,7 @@ fn lay_over(directory: &str, name: &str) -> io::Result<()> {
     )?)
 }
 
-/// IPv6 addresses shall work at once. A kernel without IPv6 has no such files.
+/// IPv6 addresses must be usable at once. A kernel without IPv6 has no such files.
 fn sysctls() {
     for place in ["all", "default"] {
         let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{place}/accept_dad"), "0");
@@ -183,15 +185,15 @@ fn sysctls() {
     }
 }
 
-/// The socket to the switch and the processes that it will hear of, under one lock: a process's end
-/// is never told before its start.
+/// The socket to the switch, and the processes that are reported on it, under one lock: the end of
+/// a process is never reported before its start.
 #[derive(Clone)]
 struct Outbox {
     inner: Arc<Mutex<Inner>>,
 }
 
 struct Inner {
-    /// The lab's name for this host.
+    /// The host's name in the lab.
     name: String,
     socket: UnixStream,
     running: HashMap<Pid, u64>,
@@ -329,7 +331,7 @@ impl Node {
         Ok(())
     }
 
-    /// Passes on what a process writes, stamped when it is read.
+    /// Forwards what a process writes, with a time stamp from when it is read.
     fn follow(&self, process: u64, stream: Stream, pipe: Option<impl Read + Send + 'static>) {
         let Some(pipe) = pipe else { return };
         let outbox = self.outbox.clone();
@@ -356,7 +358,7 @@ impl Node {
     }
 
     fn signal(&self, process: u64, signal: i32) -> io::Result<Answer> {
-        // Under the lock that a process's end needs: the number cannot have passed to another
+        // Under the lock that the end of a process needs: the number cannot have passed to another
         // process.
         let inner = self.outbox.lock();
         let pid = inner
@@ -390,7 +392,7 @@ fn command(argv: &[String], env: &BTreeMap<String, String>) -> io::Result<Comman
     Ok(command)
 }
 
-/// All are signalled before any failure is told.
+/// All are signalled before any failure is reported.
 fn kill_all(pids: &[i32], signal: i32) -> io::Result<Answer> {
     let signal = Signal::try_from(signal)?;
     let done: Vec<nix::Result<()>> = pids

@@ -1,4 +1,4 @@
-//! The duty of a process 1: collect what ended.
+//! The duty of a process 1: to reap processes that have ended.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
@@ -18,12 +18,13 @@ pub(super) struct Reaper {
 struct State {
     /// Children were spawned since the thread last found none.
     spawned: bool,
-    /// Whom somebody waits for, and who of them is gone.
+    /// The children that a caller waits for, and whether each has ended.
     awaited: Vec<(Pid, bool)>,
 }
 
 impl Reaper {
-    /// Starts the reaping thread; `report` hears of every child that ended, adopted ones included.
+    /// Starts the reaping thread; `report` is called for every child that has ended, including
+    /// adopted ones.
     pub(super) fn start(report: impl Fn(Pid, Exit) + Send + 'static) -> Self {
         let reaper = Self::default();
         let own = reaper.clone();
@@ -38,7 +39,7 @@ impl Reaper {
         changed.notify_all();
     }
 
-    /// Says before a child is ended that [`Self::wait`] will be called for it.
+    /// To be called before a child is killed for which [`Self::wait`] will be called.
     pub(super) fn expect(&self, pid: Pid) {
         self.inner
             .0
@@ -48,7 +49,7 @@ impl Reaper {
             .push((pid, false));
     }
 
-    /// Waits until a child is gone that was named to [`Self::expect`].
+    /// Waits until a child that was passed to [`Self::expect`] has ended.
     pub(super) fn wait(&self, pid: Pid) {
         let (state, changed) = &*self.inner;
         let state = state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,14 +1,14 @@
-//! The hidden roles of the program: each process of the lab is this program, executed anew.
+//! The hidden roles of the program: each process of the lab is this program, executed again.
 //!
 //! ```text
 //! maker ── __lab-switch ── __lab-switch-inner        process 1 of the lab; holds the bridge
 //!                            ├─ __lab-host ── __lab-host-inner     process 1 of a host
 //!                            └─ __lab-host ── __lab-host-inner
 //! ```
-//! Two steps for each, because a process that asks for a new process namespace is not itself in it.
-//! Each step has one thread until its namespaces stand: a process with threads cannot make them.
-//! Standard input is the control socket and the lifeline: at its end a process ends. Each step also
-//! asks the kernel to be killed when its parent dies.
+//! Each takes two steps, because a process that asks for a new process namespace is not in it
+//! itself. Each step has only one thread until its namespaces exist: a process with threads cannot
+//! create them. Standard input is the control socket and the lifeline: when it closes, the process
+//! ends. Each step also asks the kernel to be killed when its parent dies.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -34,10 +34,10 @@ pub const HTTPD: &str = "__lab-httpd";
 /// The role of the prober and wire watcher.
 pub const PROBE: &str = "__lab-probe";
 
-/// Runs the role that the arguments name; `None` if they name none.
+/// Runs the role that the arguments specify; `None` if they specify none.
 ///
-/// To be called first thing in `main`, before any thread exists: also by a test binary that makes
-/// labs.
+/// Must be called at the beginning of `main`, before there are any threads, also by a test binary
+/// that makes labs.
 #[must_use]
 pub fn run_role() -> Option<ExitCode> {
     let mut args = std::env::args().skip(1);
@@ -58,14 +58,14 @@ pub fn run_role() -> Option<ExitCode> {
     Some(match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
-            // Nobody may be left to read it.
+            // There may be no reader left.
             let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("{role}: {err}\n"));
             ExitCode::FAILURE
         }
     })
 }
 
-/// A failure of one step, with what it was about to do.
+/// The failure of one step, with what it was trying to do.
 #[derive(Debug, thiserror::Error)]
 #[error("{step}: {source}")]
 pub(super) struct StepError {
@@ -91,7 +91,8 @@ impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
 pub(super) fn start_switch(socket: UnixStream, token: &str) -> io::Result<Child> {
     use std::os::unix::process::CommandExt;
     let mut command = role(SWITCH, &[token.to_owned()]);
-    // A group of its own: Ctrl-C is for the maker, and the lab ends with it.
+    // In a process group of its own: Ctrl-C goes to the program that made the lab, and the lab ends
+    // with it.
     command
         .stdin(Stdio::from(std::os::fd::OwnedFd::from(socket)))
         .stdout(Stdio::null())
@@ -99,7 +100,8 @@ pub(super) fn start_switch(socket: UnixStream, token: &str) -> io::Result<Child>
     command.spawn()
 }
 
-/// Starts the outer process of a host; its standard output says the number of the inner one.
+/// Starts the outer process of a host; it writes the number of the inner one to its standard
+/// output.
 pub(super) fn start_host(socket: UnixStream, name: &str, hostname: &str) -> io::Result<Child> {
     let mut command = role(HOST, &[name.to_owned(), hostname.to_owned()]);
     command
@@ -114,8 +116,8 @@ fn role(role: &str, args: &[String]) -> Command {
     command
 }
 
-/// Leaves the namespaces of the parent, starts the inner process and stays until it, or the parent,
-/// is gone.
+/// Leaves the namespaces of the parent, starts the inner process, and stays until that process or
+/// the parent has ended.
 fn leave(inner: &str, args: &[String], may_need_user: bool) -> Result<(), StepError> {
     let told = |err: StepError| {
         if let Ok(socket) = control_socket() {
@@ -134,7 +136,7 @@ fn leave(inner: &str, args: &[String], may_need_user: bool) -> Result<(), StepEr
         .step("ask to die with the parent")
         .map_err(told)?;
     separate(may_need_user).map_err(told)?;
-    // Asked again: the kernel forgets it when credentials change.
+    // Set again, because the kernel drops it when credentials change.
     die_with_parent()
         .step("ask to die with the parent")
         .map_err(told)?;
@@ -148,13 +150,13 @@ fn leave(inner: &str, args: &[String], may_need_user: bool) -> Result<(), StepEr
         return Ok(());
     }
     let _ = io::Write::write_fmt(&mut io::stdout(), format_args!("{}\n", child.id()));
-    // The inner process is collected by the switch, which waits for both: not here.
+    // The inner process is reaped by the switch, which waits for both, not here.
     loop {
         nix::unistd::pause();
     }
 }
 
-/// New namespaces for everything a host has of its own.
+/// New namespaces for everything that a host has for itself.
 fn separate(may_need_user: bool) -> Result<(), StepError> {
     let own = CloneFlags::CLONE_NEWNET
         | CloneFlags::CLONE_NEWUTS
@@ -194,17 +196,17 @@ fn inner(
     })
 }
 
-/// The socket that came as standard input.
+/// The socket that was passed as standard input.
 fn control_socket() -> io::Result<UnixStream> {
     Ok(UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?))
 }
 
-/// Lets the kernel kill this process when its parent's thread ends; ends it if that has happened
-/// already.
+/// Makes the kernel kill this process when its parent's thread ends; ends it at once if that has
+/// already happened.
 fn die_with_parent() -> io::Result<()> {
     set_pdeathsig(Signal::SIGKILL)?;
-    // The parent is 0 if it lives in an outer process namespace, 1 if it is process 1 of ours or we
-    // were adopted.
+    // The parent is 0 if it is in an outer process namespace, and 1 if it is process 1 of ours or
+    // if this process was adopted.
     let orphan = getppid().as_raw() == 1 && std::process::id() != 1 && parent_is_adoptive();
     if orphan {
         Err(io::Error::other("the parent is gone"))
@@ -213,13 +215,13 @@ fn die_with_parent() -> io::Result<()> {
     }
 }
 
-/// Whether process 1 is not of this program, and so cannot have started us.
+/// Whether process 1 is a different program, and so cannot have started this process.
 fn parent_is_adoptive() -> bool {
     let exe = |path: &str| std::fs::read_link(path).ok();
     exe("/proc/1/exe") != exe("/proc/self/exe")
 }
 
-/// What the operator can do when the kernel refuses namespaces; `None` if the error is another one.
+/// A remedy if the kernel refuses namespaces; `None` if the error is a different one.
 pub(super) fn advice(errno: i32) -> Option<String> {
     let setting = |name: &str| {
         std::fs::read_to_string(format!("/proc/sys/{name}"))

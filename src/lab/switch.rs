@@ -1,5 +1,5 @@
-//! The switch: process 1 of the lab. It makes and ends hosts, holds the bridge, and passes messages
-//! on.
+//! The switch: process 1 of the lab. It starts and ends hosts, holds the bridge, and forwards
+//! messages.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
@@ -23,12 +23,12 @@ use super::role::{self, Step, StepError};
 use crate::types::MacAddr;
 
 const BRIDGE: &str = "br0";
-/// A port that does not pass frames on by then never will.
+/// A port that does not forward frames after this time never will.
 const OPEN_MAX: Duration = Duration::from_secs(10);
-/// How often a port is looked at.
+/// How often a port is checked.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
-/// Serves the maker of the lab until its end.
+/// Serves the program that made the lab until that ends.
 pub(super) fn run(socket: UnixStream) -> Result<(), StepError> {
     private_mounts()?;
     plain_switch();
@@ -73,21 +73,21 @@ pub(super) fn run(socket: UnixStream) -> Result<(), StepError> {
     Ok(())
 }
 
-/// A switch says nothing of its own, and passes on what is not good IP, too. Where the kernel has
-/// no such setting there is nothing to be set.
+/// A switch sends nothing of its own, and forwards invalid IP packets too. If the kernel does not
+/// have such a setting, nothing needs to be set.
 fn plain_switch() {
     let set =
         |name: &str, value: &str| drop(std::fs::write(format!("/proc/sys/net/{name}"), value));
     set("ipv6/conf/all/disable_ipv6", "1");
     set("ipv6/conf/default/disable_ipv6", "1");
-    // With br_netfilter a bridge drops packets that have a wrong header checksum, and asks the
-    // firewall about others.
+    // With br_netfilter, a bridge drops packets with a wrong header checksum, and passes others to
+    // the firewall.
     set("bridge/bridge-nf-call-iptables", "0");
     set("bridge/bridge-nf-call-ip6tables", "0");
     set("bridge/bridge-nf-call-arptables", "0");
 }
 
-/// Cuts this process's mounts off from the outside and shows it its own processes.
+/// Separates this process's mounts from the machine's, and mounts a `/proc` with its own processes.
 pub(super) fn private_mounts() -> Result<(), StepError> {
     const NONE: Option<&str> = None;
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)
@@ -101,8 +101,8 @@ struct Switch {
     maker: Arc<Mutex<UnixStream>>,
     reaper: Reaper,
     hosts: BTreeMap<String, Host>,
-    /// How many ports were ever named: names and hardware addresses of hosts that come back stay
-    /// the same.
+    /// How many ports have ever been named: a host that is switched on again keeps its port name
+    /// and hardware address.
     ports: u8,
 }
 
@@ -165,7 +165,8 @@ impl Switch {
         Ok(Answer::Done)
     }
 
-    /// First no frame gets out, then everything in the host is killed, then its cable is gone.
+    /// First its frames are stopped, then everything in the host is killed, then its cable is
+    /// removed.
     fn power_off(&mut self, name: &str) -> Result<Answer, String> {
         let host = self
             .hosts
@@ -178,7 +179,8 @@ impl Switch {
         let silenced = self
             .netlink
             .set_fault(&host.port, BRIDGE, Fault::Silent, true);
-        // The inner process dies with the outer one; said to both, so that nothing hangs on that.
+        // The inner process dies with the outer one; both are signalled, so that nothing depends on
+        // that.
         let _ = kill(running.outer, Signal::SIGKILL);
         let _ = kill(running.inner, Signal::SIGKILL);
         self.reaper.wait(running.outer);
@@ -198,7 +200,7 @@ impl Switch {
     }
 }
 
-/// Starts a host's processes, gives it its cable and waits until it is configured.
+/// Starts a host's processes, connects its cable and waits until it is configured.
 fn start(
     spec: &HostSpec,
     host: &Host,
@@ -256,8 +258,8 @@ fn start(
     })
 }
 
-/// Waits until a port passes frames on. The kernel opens it when it has looked at the carrier, in
-/// its own time: until then the host neither hears nor is heard.
+/// Waits until a port forwards frames. The kernel opens it some time after it has checked the
+/// carrier: until then the host neither hears nor is heard.
 fn opens(port: &str, netlink: &mut Netlink) -> Result<(), StepError> {
     let ticker = Ticker::new(LOOK_AGAIN)
         .map_err(io::Error::from)
@@ -306,7 +308,7 @@ fn failed(message: Option<Message>) -> Result<(), StepError> {
     }
 }
 
-/// Copies what a host says, line by line, until it is gone.
+/// Copies the messages of a host, line by line, until it ends.
 fn copy(name: &str, mut reader: BufReader<UnixStream>, maker: &Mutex<UnixStream>) {
     let mut line = Vec::new();
     while reader

@@ -1,5 +1,5 @@
-//! HTTP with one repository of a registry: tokens, bounded answers, nothing unencrypted but to this
-//! machine.
+//! HTTP with one repository of a registry: tokens, bounded answers, and no unencrypted connections
+//! except to this machine.
 
 use std::fs;
 use std::io::Read;
@@ -16,35 +16,35 @@ use super::{Reference, RegistryError};
 use crate::trust::Digest;
 use crate::types::shown;
 
-/// All of one request.
+/// The limit for a whole request.
 const PATIENCE: Duration = Duration::from_mins(5);
-/// Until the registry answers at all.
+/// The limit until the registry starts to answer.
 const ANSWER: Duration = Duration::from_secs(30);
-/// What is read of a refusal, or of a token, in bytes.
+/// How much of a refusal, or of a token, is read, in bytes.
 const WORDS_MAX: u64 = 64 << 10;
 
-/// How to speak with a registry.
+/// How to connect to a registry.
 #[derive(Debug, Clone, Default)]
 pub enum Way {
-    /// Encrypted, but for one on this machine.
+    /// Encrypted, except for a registry on this machine.
     #[default]
     Usual,
     /// Unencrypted.
     Insecure,
-    /// Encrypted, wherever it is; these authorities are believed beside those of the system.
+    /// Encrypted, wherever it is; these authorities are trusted in addition to those of the system.
     Believing(Vec<CertificateDer<'static>>),
 }
 
-/// Speaks with one repository.
+/// Talks to one repository.
 #[derive(Debug)]
 pub struct Client {
     agent: Agent,
     /// `https://HOST/v2/REPOSITORY/`
     base: String,
     secure: bool,
-    /// `user:password` in base64, of the files that container tools keep.
+    /// `user:password` in base64, from the files that container tools keep.
     login: Option<String>,
-    /// What goes into `Authorization`.
+    /// The value of the `Authorization` header.
     authorization: Option<String>,
 }
 
@@ -77,7 +77,7 @@ impl Client {
             .build();
         let config = Agent::config_builder()
             .tls_config(tls)
-            // A registry may send us elsewhere for a blob, but not to where anybody listens.
+            // A registry may redirect us for a blob, but not to an unencrypted connection.
             .https_only(secure)
             .http_status_as_error(false)
             .timeout_global(Some(PATIENCE))
@@ -94,7 +94,7 @@ impl Client {
         }
     }
 
-    /// Reads something, at most `limit` bytes of it.
+    /// Reads something, at most `limit` bytes.
     pub(super) fn get(
         &mut self,
         path: &str,
@@ -129,7 +129,7 @@ impl Client {
         }
     }
 
-    /// Brings a blob, unless it is there.
+    /// Uploads a blob, unless it is already there.
     pub(super) fn put_blob(&mut self, bytes: &[u8]) -> Result<(), RegistryError> {
         let digest = Digest::of(bytes);
         let url = format!("{}blobs/{digest}", self.base);
@@ -158,7 +158,7 @@ impl Client {
         self.created(&url, "application/octet-stream", bytes)
     }
 
-    /// Brings something else.
+    /// Uploads something else.
     pub(super) fn put(
         &mut self,
         path: &str,
@@ -177,7 +177,7 @@ impl Client {
         }
     }
 
-    /// A location may be without scheme and host.
+    /// A location may lack scheme and host.
     fn absolute(&self, location: &str) -> String {
         if location.contains("://") {
             return location.to_owned();
@@ -190,7 +190,7 @@ impl Client {
         format!("{root}/{}", location.trim_start_matches('/'))
     }
 
-    /// Asks; asks again with a token if the registry wants one.
+    /// Sends a request, and repeats it with a token if the registry requires one.
     fn ask(
         &mut self,
         method: &Method,
@@ -227,7 +227,7 @@ impl Client {
             .method(method.clone())
             .uri(url)
             .header(header.0, header.1);
-        // Only the registry itself is told who we are: an upload may lead elsewhere.
+        // Only the registry itself gets our credentials: an upload may lead to another host.
         let root = self
             .base
             .find("/v2/")
@@ -244,7 +244,7 @@ impl Client {
         self.agent.run(request).map_err(|err| failed(&err))
     }
 
-    /// The credentials for a registry that asks for them.
+    /// The credentials for a registry that requires them.
     fn authorize(&self, challenge: &str) -> Result<String, RegistryError> {
         let url = self.base.clone();
         let unknown = |why: &str| RegistryError::Unreachable {
@@ -306,7 +306,7 @@ impl Client {
     }
 }
 
-/// A refusal in the registry's words.
+/// A refusal, with the registry's own explanation.
 fn refused(url: &str, answer: &mut Answer) -> RegistryError {
     let status = answer.status().as_u16();
     let words = answer
@@ -348,7 +348,7 @@ pub(super) fn parameter(challenge: &str, name: &str) -> Option<String> {
     }
 }
 
-/// As a query has it.
+/// Encoded for a query.
 fn escaped(value: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/,".contains(&b);
     value
@@ -363,7 +363,7 @@ fn escaped(value: &str) -> String {
         .collect()
 }
 
-/// What `docker login`, `podman login` and others left for this host.
+/// The credentials that `docker login`, `podman login` and similar tools stored for this host.
 fn login(host: &str) -> Option<String> {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let docker = std::env::var_os("DOCKER_CONFIG")

@@ -3,7 +3,7 @@
 //! there is one, is an annotation of the manifest.
 //!
 //! A small part of the distribution specification: one manifest, its blobs, bearer tokens.
-//! Everything that comes is bounded, and compared with the digest that names it.
+//! Everything received is bounded, and checked against the digest that names it.
 
 mod client;
 mod reference;
@@ -20,7 +20,7 @@ pub use reference::{BadReference, Reference, Version};
 use crate::trust::{self, Digest, FILE_MAX};
 
 /// The annotation of a manifest that holds the signature of its component: the `.minisig` file in
-/// base64. Not its text: `wkg` writes the line breaks of annotations as they are, which is no JSON.
+/// base64. Not as text: `wkg` writes line breaks in annotations unescaped, which is not valid JSON.
 pub const SIGNATURE: &str = "carpd.minisig";
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -31,43 +31,43 @@ const WASM: &str = "application/wasm";
 /// The largest manifest that is read, in bytes.
 const MANIFEST_MAX: u64 = 256 << 10;
 
-/// Why something could not be had from a registry, or brought there.
+/// Why something could not be fetched from a registry, or uploaded to it.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
-    /// The registry cannot be spoken with.
+    /// The registry cannot be reached.
     #[error("{url}: {why}")]
     Unreachable {
-        /// What was asked for.
+        /// What was requested.
         url: String,
         /// What happened.
         why: String,
     },
-    /// It refused.
+    /// The registry refused.
     #[error("{url}: the registry answered {status}{}", said(why))]
     Refused {
-        /// What was asked for.
+        /// What was requested.
         url: String,
-        /// HTTP's number.
+        /// The HTTP status.
         status: u16,
-        /// Its words.
+        /// Its explanation.
         why: String,
     },
-    /// What came is not what its digest says.
+    /// What was received does not match its digest.
     #[error(
         "{what} is not what it should be: its digest is {found}, not {wanted}; do not use this registry"
     )]
     Digest {
         /// The manifest, or a blob.
         what: String,
-        /// What was asked for.
+        /// The digest that was requested.
         wanted: Digest,
-        /// What came.
+        /// The digest of what was received.
         found: Digest,
     },
-    /// It is no plugin, or too large for one.
+    /// It is not a plugin, or is too large for one.
     #[error("{reference}: {why}")]
     NoPlugin {
-        /// What was asked for.
+        /// What was requested.
         reference: Reference,
         /// What is wrong with it.
         why: String,
@@ -82,10 +82,10 @@ fn said(why: &str) -> String {
     }
 }
 
-/// A plugin as it came from a registry.
+/// A plugin as received from a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pulled {
-    /// Of the manifest: names exactly this version in the registry.
+    /// The digest of the manifest: names exactly this version in the registry.
     pub digest: Digest,
     /// The component.
     pub component: Vec<u8>,
@@ -93,7 +93,7 @@ pub struct Pulled {
     pub signature: Option<String>,
 }
 
-/// What a manifest says, as far as we care.
+/// The parts of a manifest that matter here.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Manifest {
@@ -145,7 +145,7 @@ struct Config<'a> {
     component: Interfaces<'a>,
 }
 
-/// What a component needs and offers, for whoever looks for one.
+/// What a component imports and exports, for people who search for one.
 #[derive(Debug, Serialize)]
 struct Interfaces<'a> {
     exports: &'a [String],
@@ -153,8 +153,8 @@ struct Interfaces<'a> {
     target: Option<&'a str>,
 }
 
-/// Fetches a plugin. `limit` is the largest component that is taken, in bytes; `progress` is told
-/// how many bytes of how many there are.
+/// Fetches a plugin. `limit` is the largest component that is accepted, in bytes; `progress` is
+/// called with the number of bytes so far and in total.
 ///
 /// # Errors
 /// [`RegistryError`].
@@ -253,24 +253,24 @@ fn plugin_layer(manifest: &Manifest, limit: u64) -> Result<&Descriptor, String> 
     Ok(layer)
 }
 
-/// What a registry is told about a component, beside its bytes.
+/// What a registry is given about a component, in addition to its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct About {
     /// Interfaces that it imports, in the component's own words.
     pub imports: Vec<String>,
     /// Interfaces that it exports.
     pub exports: Vec<String>,
-    /// When, as RFC 3339 has it.
+    /// When it was made, as in RFC 3339.
     pub created: String,
     /// Annotations of the manifest, such as `org.opencontainers.image.version`.
     pub annotations: BTreeMap<String, String>,
     /// The text of its signature.
     pub signature: Option<String>,
-    /// The file name for tools that do not know about components.
+    /// The file name, for tools that do not know components.
     pub file_name: String,
 }
 
-/// Brings a plugin to a registry, and says under which digest it is there.
+/// Uploads a plugin to a registry, and returns its digest there.
 ///
 /// # Errors
 /// [`RegistryError`].
@@ -315,7 +315,7 @@ pub fn push(
         layers: vec![layer],
         annotations,
     };
-    // With its keys in the order of the alphabet, as others write theirs: the same plugin has the
+    // With its keys in alphabetical order, as other tools write theirs: the same plugin has the
     // same digest.
     let manifest = serde_json::to_value(&manifest)
         .and_then(|manifest| serde_json::to_vec(&manifest))

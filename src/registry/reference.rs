@@ -1,31 +1,31 @@
-//! Names of what lies in a registry: `ghcr.io/example/failover:0.2.0`.
+//! Names of artifacts in a registry: `ghcr.io/example/failover:0.2.0`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::trust::Digest;
 
-/// Where a plugin lies.
+/// Where a plugin is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference {
     /// Host, with its port if it has one.
     pub host: String,
     /// The repository in it.
     pub repository: String,
-    /// The version that is meant.
+    /// Which version.
     pub version: Version,
 }
 
-/// Which version of what lies in a repository.
+/// Which version of an artifact in a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Version {
-    /// What a name stands for today.
+    /// Whatever the tag refers to at present.
     Tag(String),
-    /// This one and no other.
+    /// Exactly this one.
     Digest(Digest),
 }
 
-/// A text that names nothing in a registry.
+/// A text that is not the name of an artifact in a registry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is not a reference to a registry: it should be HOST/NAME:TAG or HOST/NAME@sha256:..."
@@ -33,7 +33,7 @@ pub enum Version {
 pub struct BadReference(String);
 
 impl Reference {
-    /// Does the host lie on this machine?
+    /// Is the host this machine?
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         let name = match self.host.strip_prefix('[') {
@@ -80,8 +80,8 @@ impl fmt::Display for Reference {
 impl FromStr for Reference {
     type Err = BadReference;
 
-    /// The host must be written out. Without a version it is the tag `latest`; a tag before a
-    /// digest says nothing.
+    /// The host must be written out. Without a version, the tag is `latest`; a tag before a digest
+    /// has no effect.
     fn from_str(text: &str) -> Result<Self, BadReference> {
         let bad = || BadReference(text.to_owned());
         let (host, rest) = text.split_once('/').ok_or_else(bad)?;
@@ -112,8 +112,7 @@ impl FromStr for Reference {
     }
 }
 
-/// A name with a dot, a port, or `localhost`: nothing is taken for the name of some company's
-/// registry.
+/// A name with a dot, a port, or `localhost`: no default registry is assumed.
 fn is_host(host: &str) -> bool {
     let (name, port) = match host.rsplit_once(':') {
         Some((name, port)) if !port.ends_with(']') => (name, Some(port)),

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use super::client::parameter;
 use super::*;
 
-/// What a made-up registry says to `METHOD PATH`: a status, headers, a body.
+/// What a simulated registry answers to `METHOD PATH`: a status, headers, a body.
 type Said = (u16, Vec<(&'static str, String)>, Vec<u8>);
 
-/// A registry that answers by a table and remembers what it was asked.
+/// A registry that answers from a table and records the requests.
 struct Registry {
     address: String,
     asked: Arc<Mutex<Vec<String>>>,
@@ -54,7 +54,7 @@ impl Registry {
                     body.len()
                 );
                 let stream = stream.get_mut();
-                // A client that has heard enough may be gone.
+                // A client that has read enough may be gone.
                 let _ = stream
                     .write_all(head.as_bytes())
                     .and_then(|()| stream.write_all(&body));
@@ -191,7 +191,7 @@ fn what_is_no_plugin_is_refused_unread() {
 
 #[test]
 fn no_more_is_read_than_was_announced() {
-    // A manifest that says less than is sent, and one that never ends.
+    // A manifest shorter than what is sent, and one that never ends.
     let small = manifest(|m| m.layers[0].size = 3);
     let err = registry(small, COMPONENT)
         .pull(":1")
@@ -283,7 +283,7 @@ fn challenges_are_read() {
     }
 }
 
-/// A manifest as `wkg oci push --annotation "carpd.minisig=..."` writes it, but for digests and
+/// A manifest as `wkg oci push --annotation "carpd.minisig=..."` writes it, except for digests and
 /// sizes.
 #[test]
 fn what_wkg_pushed_is_pulled() {

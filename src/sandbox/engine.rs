@@ -1,7 +1,7 @@
-//! What the engine gives up: it runs no program, makes no process, traces nobody, mounts nothing,
-//! loads no code, and writes only below its own directories.
+//! What the engine gives up: it runs no programs, creates no processes, traces nothing, mounts
+//! nothing, loads no code, and writes only below its own directories.
 //!
-//! It is our own code: see `own_filter`.
+//! It runs only our own code: see `own_filter`.
 
 use std::path::PathBuf;
 
@@ -22,7 +22,8 @@ use super::own_filter::{
 };
 use super::{Confinement, Notes, SOCKETS, enforced, measure};
 
-/// What it calls beside what every process of our own code does, whatever the arguments.
+/// The system calls it makes in addition to those of every process of our own code, with any
+/// arguments.
 const MORE: &[libc::c_long] = &[
     // Files.
     libc::SYS_fallocate,
@@ -31,7 +32,7 @@ const MORE: &[libc::c_long] = &[
     libc::SYS_splice,
     libc::SYS_copy_file_range,
     libc::SYS_memfd_create,
-    // Time and signals to itself.
+    // Time, and signals to itself.
     libc::SYS_timerfd_create,
     libc::SYS_timerfd_settime,
     libc::SYS_timerfd_gettime,
@@ -44,7 +45,7 @@ const MORE: &[libc::c_long] = &[
     libc::SYS_accept4,
     libc::SYS_sendmmsg,
     libc::SYS_recvmmsg,
-    // What it is.
+    // Its own identity.
     libc::SYS_getpgid,
     libc::SYS_getsid,
     libc::SYS_getrusage,
@@ -54,7 +55,7 @@ const MORE: &[libc::c_long] = &[
     libc::SYS_rmdir,
 ];
 
-/// The kinds of socket that it opens, beside datagrams between processes.
+/// The kinds of socket that it opens, in addition to datagrams between processes.
 const FAMILIES: [libc::c_int; 4] = [
     libc::AF_INET,
     libc::AF_INET6,
@@ -62,18 +63,18 @@ const FAMILIES: [libc::c_int; 4] = [
     libc::AF_PACKET,
 ];
 
-/// What it asks of itself with prctl(2); nothing that would give it rights.
+/// The options of prctl(2) that it uses; none of them would give it privileges.
 const PRCTL: [libc::c_int; 3] = [
     libc::PR_CAPBSET_READ,
     libc::PR_GET_NO_NEW_PRIVS,
     libc::PR_GET_DUMPABLE,
 ];
 
-/// Confines the calling process, the engine, which must have one thread. It writes only below
-/// `writable`, which must exist; below `directories` it makes and removes directories, and no
-/// files. It reads these and [`READABLE`].
+/// Confines the calling process, the engine, which must have only one thread. It can write only
+/// below `writable`, which must exist; below `directories` it can create and remove directories,
+/// but no files. It can read all of these and [`READABLE`].
 ///
-/// `own_uid` is what came of [`change_user`].
+/// `own_uid` is the result of [`change_user`].
 pub(crate) fn confine_engine(
     writable: &[PathBuf],
     directories: &[PathBuf],
@@ -86,12 +87,12 @@ pub(crate) fn confine_engine(
     notes.0
 }
 
-/// Gives the calling process, which must have one thread, this user and group, for ever, and no
-/// other groups. It keeps its capabilities. `can_work` is asked as that user, while there is a way
-/// back.
+/// Gives the calling process, which must have only one thread, this user and group for good, and no
+/// other groups. It keeps its capabilities. `can_work` is called as that user, while the change can
+/// still be reverted.
 ///
 /// # Errors
-/// Why not; then it is who it was.
+/// Why it failed; the process then has its old user again.
 pub(crate) fn change_user(
     id: u32,
     can_work: impl FnOnce() -> Result<(), String>,
@@ -110,7 +111,7 @@ pub(crate) fn change_user(
         .and_then(|()| seteuid(uid))
         .map_err(failed("seteuid"))
         .and_then(|()| can_work());
-    // With its old user it has its capabilities again.
+    // With its old user it gets its capabilities back.
     seteuid(old_uid)
         .and_then(|()| setegid(old_gid))
         .map_err(failed("seteuid"))?;
@@ -125,7 +126,8 @@ pub(crate) fn change_user(
     caps::set(None, CapSet::Effective, &capabilities).map_err(|err| err.to_string())
 }
 
-/// What it reads beside its own directories. What the configuration names the reader opens for it.
+/// What it reads apart from its own directories. Files that the configuration names are opened for
+/// it by the reader.
 const READABLE: &[&str] = &[
     "/proc",
     "/sys",
@@ -135,8 +137,8 @@ const READABLE: &[&str] = &[
     "/usr/share/zoneinfo",
 ];
 
-/// Parameters of the network are files. What else is below `/proc/sys` belongs to root, and to the
-/// helper.
+/// Network parameters are files. Everything else below `/proc/sys` belongs to root, and is left to
+/// the helper.
 const PARAMETERS: &str = "/proc/sys/net";
 
 fn restrict_files(writable: &[PathBuf], directories: &[PathBuf]) -> Result<(), String> {
@@ -147,7 +149,8 @@ fn restrict_files(writable: &[PathBuf], directories: &[PathBuf]) -> Result<(), S
         ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | RemoveFile | RemoveDir
     });
     let make = make_bitflags!(AccessFs::{ReadDir | MakeDir | RemoveDir});
-    // Not the scope of abstract sockets: the system bus, or the service manager, may listen on one.
+    // Without the scope for abstract sockets: the system bus or the service manager may listen on
+    // one.
     let status = Ruleset::default()
         .handle_access(AccessFs::from_all(abi))
         .and_then(|rules| rules.handle_access(AccessNet::from_all(abi)))
@@ -168,23 +171,23 @@ fn restrict_calls() -> Result<(), String> {
 
 fn filter() -> Result<OwnFilter, BackendError> {
     let mut sockets = one_of(0, &FAMILIES)?;
-    // A stream to the system bus, or to whatever else serves root, could have it run anything.
-    // Datagrams are for the log and the service manager.
+    // Over a stream to the system bus, or to another service that runs as root, it could have
+    // anything executed. Datagrams are for the log and the service manager.
     sockets.push(SeccompRule::new(vec![
         argument(0, libc::AF_UNIX)?,
         low_bits(1, libc::SOCK_DGRAM)?,
     ])?);
     let own = std::process::id().cast_signed();
-    // A thread of its own, to stand back behind the loop.
+    // A thread may lower its own priority below that of the loop.
     let which = i32::try_from(libc::PRIO_PROCESS).unwrap_or_default();
     let own_thread = SeccompRule::new(vec![argument(0, which)?, argument(1, 0)?])?;
     let more = [SOCKETS, WRITING, OLDER_WRITING, MORE];
     Ok(OwnFilter::new(&more, &PRCTL)?
         .only(libc::SYS_socket, sockets)
-        // Asking whether a process is there, not ending it.
+        // It may check whether a process exists, but not end it.
         .only(libc::SYS_kill, vec![rule(argument(1, 0)?)?])
         .only(libc::SYS_setpriority, vec![own_thread])
-        // Its own limits alone.
+        // Only its own limits.
         .only(libc::SYS_prlimit64, one_of(0, &[0, own])?)
         .only(libc::SYS_ioctl, no_typing()?))
 }

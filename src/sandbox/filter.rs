@@ -9,8 +9,8 @@ use seccompiler::{
 
 use super::Kind;
 
-/// Every system call that a confined process needs whatever it does (glibc and musl, x86_64 and
-/// aarch64); anything else kills it.
+/// Every system call that a confined process needs, whatever its task (glibc and musl, x86_64 and
+/// aarch64); any other call kills it.
 pub(super) const ALLOWED: [libc::c_long; 19] = [
     libc::SYS_read,
     libc::SYS_write,
@@ -33,12 +33,12 @@ pub(super) const ALLOWED: [libc::c_long; 19] = [
     libc::SYS_exit_group,
 ];
 
-/// Puts the filter for this kind of process in force, for all of its threads.
+/// Installs the filter for this kind of process, for all of its threads.
 pub(super) fn apply(kind: Kind) -> Result<(), String> {
     install(&filter(kind).map_err(|err| err.to_string())?)
 }
 
-/// The second filter of an HTTP worker. The first one holds as well: the stricter answer wins.
+/// The second filter of an HTTP worker. The first one stays in force: the stricter answer wins.
 pub(super) fn no_more_names() -> Result<(), String> {
     install(&speaking().map_err(|err| err.to_string())?)
 }
@@ -47,7 +47,7 @@ pub(super) fn install(program: &BpfProgram) -> Result<(), String> {
     apply_filter_all_threads(program).map_err(|err| err.to_string())
 }
 
-/// What a process needs beside [`ALLOWED`] to speak over sockets.
+/// What a process needs in addition to [`ALLOWED`] to use sockets.
 pub(super) const SOCKETS: &[libc::c_long] = &[
     libc::SYS_socket,
     libc::SYS_connect,
@@ -65,7 +65,7 @@ pub(super) const SOCKETS: &[libc::c_long] = &[
     libc::SYS_fcntl,
 ];
 
-/// And to look up a name by whatever means `nsswitch.conf` names.
+/// What it needs to resolve a name by any of the methods in `nsswitch.conf`.
 const NAMES: &[libc::c_long] = &[
     libc::SYS_bind,
     libc::SYS_sendmmsg,
@@ -89,16 +89,16 @@ const NAMES: &[libc::c_long] = &[
     libc::SYS_geteuid,
     libc::SYS_getgid,
     libc::SYS_getegid,
-    // Code of the C library's modules is mapped from files; how is not looked at here.
+    // The code of the C library's modules is mapped from files; the protection is not checked here.
     libc::SYS_mmap,
     libc::SYS_mprotect,
-    // For the second filter.
+    // To install the second filter.
     libc::SYS_prctl,
     libc::SYS_seccomp,
 ];
 
-/// For looking up a name. What the C library's modules may try besides fails, and does not kill: it
-/// is the system's own code, and tries much.
+/// For resolving a name. Other calls that the C library's modules may try fail instead of killing
+/// the process: this is the system's own code, and it tries many things.
 fn naming() -> Result<BpfProgram, seccompiler::BackendError> {
     let calls = ALLOWED.iter().chain(SOCKETS).chain(NAMES);
     let rules = calls.map(|call| (*call, vec![])).collect();
@@ -112,7 +112,7 @@ fn naming() -> Result<BpfProgram, seccompiler::BackendError> {
     .try_into()
 }
 
-/// For speaking with a server whose address is known.
+/// For talking to a server whose address is known.
 fn speaking() -> Result<BpfProgram, seccompiler::BackendError> {
     let mut rules: BTreeMap<_, _> = ALLOWED
         .iter()
@@ -132,7 +132,7 @@ fn speaking() -> Result<BpfProgram, seccompiler::BackendError> {
     .try_into()
 }
 
-/// The third argument, a memory protection, lacks this bit.
+/// Allowed if the third argument, a memory protection, lacks this bit.
 pub(super) fn without(bit: libc::c_int) -> Result<SeccompCondition, seccompiler::BackendError> {
     SeccompCondition::new(
         2,
@@ -143,15 +143,15 @@ pub(super) fn without(bit: libc::c_int) -> Result<SeccompCondition, seccompiler:
 }
 
 fn filter(kind: Kind) -> Result<BpfProgram, seccompiler::BackendError> {
-    // Memory, but none that could be executed.
+    // Memory, but none that is executable.
     let not_executable = without(libc::PROT_EXEC)?;
     let mut rules: BTreeMap<_, _> = ALLOWED.iter().map(|call| (*call, vec![])).collect();
     rules.insert(
         libc::SYS_mmap,
         vec![SeccompRule::new(vec![not_executable.clone()])?],
     );
-    // In a build with debug assertions the standard library asks, before it closes a descriptor,
-    // whether that is open.
+    // In a build with debug assertions, the standard library checks that a descriptor is open
+    // before it closes it.
     if cfg!(debug_assertions) {
         let flags = SeccompCondition::new(
             1,
@@ -164,15 +164,15 @@ fn filter(kind: Kind) -> Result<BpfProgram, seccompiler::BackendError> {
     match kind {
         Kind::Lua => {}
         Kind::HttpWorker { .. } => return naming(),
-        // The C library's own heaps grow so.
+        // The C library's heaps grow this way.
         #[cfg(feature = "wasm")]
         Kind::Compiler => {
             rules.insert(
                 libc::SYS_mprotect,
                 vec![SeccompRule::new(vec![not_executable])?],
             );
-            // It aborts when its memory does not suffice, and then shall end by SIGABRT, which says
-            // so: a signal to itself.
+            // When it runs out of memory it aborts, and must then end by SIGABRT, which shows the
+            // cause: a signal to itself.
             let own = SeccompCondition::new(
                 0,
                 SeccompCmpArgLen::Dword,

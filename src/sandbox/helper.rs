@@ -1,18 +1,19 @@
-//! What the helper gives up where it starts no program: everything but files, the host name, and a
+//! What a helper gives up that starts no programs: everything but files, the host name, and a
 //! stream to the system bus.
 //!
-//! Programs that it starts would inherit the filter, and they may need anything: so one that starts
-//! some has none. It is our own code: see `own_filter`.
+//! Programs that it starts would inherit the filter, and they may need anything, so a helper that
+//! starts programs has none. It runs only our own code: see `own_filter`.
 
 use seccompiler::BackendError;
 
 use super::own_filter::{OLDER_WRITING, OwnFilter, WRITING, argument, no_typing, rule};
 use super::{Confinement, Notes, SOCKETS, measure};
 
-/// What it calls beside what every process of our own code does, whatever the arguments.
+/// The system calls it makes in addition to those of every process of our own code, with any
+/// arguments.
 const MORE: &[libc::c_long] = &[
     libc::SYS_sethostname,
-    // All that is put back of a file.
+    // Everything about a file that is restored.
     libc::SYS_fchown,
     libc::SYS_fchownat,
     libc::SYS_utimensat,
@@ -21,7 +22,7 @@ const MORE: &[libc::c_long] = &[
     libc::SYS_fsetxattr,
 ];
 
-/// Confines the calling process, a helper that starts no program.
+/// Confines the calling process, a helper that starts no programs.
 pub(crate) fn confine_helper() -> Confinement {
     let mut notes = Notes::default();
     notes.note(

@@ -1,8 +1,9 @@
-//! Confining a process that handles what somebody else wrote: what it can give up, it gives up, in
-//! an order that works.
+//! Confining a process that handles untrusted input: it gives up everything it can, in an order
+//! that works.
 //!
-//! The order matters: namespaces and credentials first (they need the rights that go next), then
-//! what a change of credentials would reset, limits, and the system call filter last.
+//! The order matters: first namespaces and credentials (they need the privileges that are dropped
+//! next), then what a change of credentials would reset, then limits, and finally the system call
+//! filter.
 
 mod engine;
 mod filter;
@@ -38,7 +39,7 @@ pub struct Confinement {
     pub missing: Vec<String>,
 }
 
-/// Names of the measures, as they stand in [`Confinement`].
+/// Names of the measures, as they appear in [`Confinement`].
 mod measure {
     pub(super) const FIRST_TO_GO: &str = "first-to-go-without-memory";
     pub(super) const NETWORK: &str = "empty-network-namespace";
@@ -53,7 +54,7 @@ mod measure {
     pub(super) const SECCOMP: &str = "seccomp";
 }
 
-/// Without one of these a hook is refused, unless `sandbox = "best-effort"`.
+/// A hook is refused if one of these is missing, unless `sandbox = "best-effort"`.
 const MANDATORY: [&str; 4] = [
     measure::CAPABILITIES,
     measure::NO_NEW_PRIVS,
@@ -61,31 +62,31 @@ const MANDATORY: [&str; 4] = [
     measure::CPU_LIMIT,
 ];
 
-/// CPU time of one confined process in its whole life, in seconds: the kernel's own end of one that
-/// nobody else ends. The engine replaces a runner long before (see
+/// CPU time of a confined process over its whole life, in seconds: the kernel ends it if nothing
+/// else does. The engine replaces a runner long before that (see
 /// [`crate::hooks::process::session::Session::is_worn`]).
 pub(crate) const CPU_SECONDS: u64 = 60;
 
-/// Address space beside what is mapped at the start and the hook's own heap, in bytes.
+/// Address space in addition to what is mapped at the start and the hook's own heap, in bytes.
 const SPARE_BYTES: u64 = 64 << 20;
 
-/// The same for a runner of WebAssembly: besides, wasmtime moves a growing memory, and arguments
-/// are larger as values.
+/// The same for a runner of WebAssembly: wasmtime also moves a memory that grows, and arguments
+/// take more space as values.
 #[cfg(feature = "wasm")]
 const SPARE_BYTES_WASM: u64 = 128 << 20;
 
 /// What a confined process is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A runner of Luau.
+    /// Runs Luau.
     Lua,
-    /// A runner of WebAssembly: may make memory executable, but never writable at the same time.
+    /// Runs WebAssembly: may make memory executable, but never writable at the same time.
     #[cfg(feature = "wasm")]
     Wasm,
-    /// The compiler of WebAssembly.
+    /// Compiles WebAssembly.
     #[cfg(feature = "wasm")]
     Compiler,
-    /// Speaks with one server, at this port; see [`no_more_names`].
+    /// Talks to one server, at this port; see [`no_more_names`].
     HttpWorker {
         /// 1..=65535.
         port: u16,
@@ -105,18 +106,18 @@ impl Kind {
     }
 }
 
-/// Processes get a uid of their own from here on: a range that systemd leaves unused (its
-/// "UIDS-GIDS"). The first is the engine's, whose files have to be its own at the next start as
-/// well; the others are for runners and their like.
+/// The first of the uids that processes get for themselves: a range that systemd leaves unused (its
+/// "UIDS-GIDS"). The first is the engine's, because its files must still belong to it after a
+/// restart; the others are for runners and similar processes.
 pub(crate) const FIRST_UID: u32 = 60_600;
-/// So many.
+/// How many there are.
 pub(crate) const UIDS: u32 = 500;
 
-/// So much more readily than the daemon, in thousandths of the memory that there is, a confined
-/// process is killed when memory is short.
+/// How much more readily than the daemon a confined process is killed when memory is short, in
+/// thousandths of the total memory.
 const FIRST_TO_GO_BY: i32 = 500;
 
-/// Notes what worked.
+/// Records which measures worked.
 #[derive(Default)]
 struct Notes(Confinement);
 
@@ -129,11 +130,12 @@ impl Notes {
     }
 }
 
-/// Confines the calling process, which must have one thread. `warm_up` runs after the limits and
-/// before the system call filter: for whatever a library does at its first use, threads included.
+/// Confines the calling process, which must have only one thread. `warm_up` runs after the limits
+/// and before the system call filter: for whatever a library does on first use, including starting
+/// threads.
 pub fn confine(kind: Kind, memory_bytes: u64, warm_up: impl FnOnce()) -> Confinement {
     let mut notes = Notes::default();
-    // Another uid may not say so of itself any more.
+    // With another uid it could no longer set this for itself.
     notes.note(measure::FIRST_TO_GO, first_to_go());
     let http_worker = if let Kind::HttpWorker { port } = kind {
         Some(port)
@@ -150,7 +152,7 @@ pub fn confine(kind: Kind, memory_bytes: u64, warm_up: impl FnOnce()) -> Confine
         measure::NO_NEW_PRIVS,
         prctl::set_no_new_privs().map_err(|err| err.to_string()),
     );
-    // A change of credentials resets it: after the last one.
+    // After the last change of credentials, which resets it.
     notes.note(
         measure::DEATH_SIGNAL,
         prctl::set_pdeathsig(Signal::SIGKILL).map_err(|err| err.to_string()),
@@ -167,15 +169,16 @@ pub fn confine(kind: Kind, memory_bytes: u64, warm_up: impl FnOnce()) -> Confine
     notes.0
 }
 
-/// What a tester may use, in bytes of address space.
+/// The address space that a tester may use, in bytes.
 const TESTER_BYTES: u64 = 1 << 30;
-/// What one of its runners may set for itself: room for the largest hook that there may be.
+/// The most that one of its runners may set for itself: room for the largest possible hook.
 const TESTED_BYTES: u64 = 4 << 30;
-/// It and its runners, threads included: also one that somebody has taken over.
+/// Its processes and those of its runners, including threads: this limits even a tester that has
+/// been taken over.
 const TESTER_PROCESSES: u64 = 256;
 
-/// Confines the calling process, a tester, which must have one thread. It goes on to start
-/// processes, so there is no system call filter: they have their own.
+/// Confines the calling process, a tester, which must have only one thread. It goes on to start
+/// processes, so it has no system call filter: they have their own.
 pub(crate) fn confine_tester() -> Confinement {
     let mut notes = Notes::default();
     notes.note(measure::FIRST_TO_GO, first_to_go());
@@ -199,7 +202,7 @@ pub(crate) fn confine_tester() -> Confinement {
     notes.0
 }
 
-/// `is_alone`: no other process has its user, or few. The kernel counts processes by user.
+/// `is_alone`: few or no other processes have its user. The kernel counts processes by user.
 fn tester_limits(is_alone: bool) -> Result<(), String> {
     let space = Resource::RLIMIT_AS;
     setrlimit(space, TESTER_BYTES, TESTED_BYTES).map_err(|err| format!("{space:?}: {err}"))?;
@@ -209,8 +212,8 @@ fn tester_limits(is_alone: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// No file is written to but `/dev/null`, and in `/proc`, where a runner says that it is to be
-/// killed first.
+/// No file can be written except `/dev/null`, and in `/proc`, where a runner requests to be killed
+/// first.
 fn no_writing() -> Result<(), String> {
     let abi = ABI::V6;
     let write = AccessFs::from_write(abi);
@@ -230,16 +233,16 @@ fn no_writing() -> Result<(), String> {
     enforced(&status.ruleset)
 }
 
-/// For an HTTP worker that knows the address: from here on it can open no file and load no code,
-/// and it dies if it tries.
+/// For an HTTP worker that knows the address: from here on it cannot open files or load code, and
+/// it is killed if it tries.
 ///
 /// # Errors
-/// The system's words.
+/// The system's error.
 pub fn no_more_names() -> Result<(), String> {
     filter::no_more_names()
 }
 
-/// The mandatory measures that are not in force.
+/// The mandatory measures that are missing.
 #[must_use]
 pub fn lacking(confinement: &Confinement) -> Vec<String> {
     let in_force = |name: &&str| confinement.in_force.iter().any(|have| have == *name);
@@ -257,9 +260,9 @@ pub fn lacking(confinement: &Confinement) -> Vec<String> {
         .collect()
 }
 
-/// When the machine or the control group has no memory left the kernel kills who uses most, and
-/// that is the engine, though it is the hooks that grow. A hook that is killed is one that failed;
-/// with the engine the addresses go.
+/// When the machine or the control group runs out of memory, the kernel kills the process that uses
+/// most. That is the engine, although it is the hooks that grow. If a hook is killed, it merely
+/// failed; if the engine is killed, the addresses go with it.
 fn first_to_go() -> Result<(), String> {
     let place = "/proc/self/oom_score_adj";
     let ours = std::fs::read_to_string(place).map_err(|err| err.to_string())?;
@@ -273,7 +276,8 @@ fn first_to_go() -> Result<(), String> {
 
 fn empty_network() -> Result<(), String> {
     unshare(CloneFlags::CLONE_NEWNET)
-        // An ordinary user may do so in a user namespace of its own, whose rights go with the rest.
+        // An ordinary user can do so in a user namespace of its own; its privileges there are
+        // dropped with the rest.
         .or_else(|_| unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET))
         .map_err(|err| err.to_string())
 }
@@ -297,7 +301,7 @@ fn drop_capabilities(bounding_cleared: bool) -> Result<(), String> {
         CapSet::Permitted,
     ];
     for set in sets {
-        // Ambient is unknown to old kernels; whether all are empty is looked at below.
+        // Old kernels do not know the ambient set; whether all sets are empty is checked below.
         let _ = caps::clear(None, set);
     }
     for set in sets {
@@ -306,7 +310,7 @@ fn drop_capabilities(bounding_cleared: bool) -> Result<(), String> {
             return Err(format!("{set:?} still has {left:?}"));
         }
     }
-    // The bounding set matters only to a program that this process may never execute.
+    // The bounding set only matters to a program that is executed, which this process can never do.
     tracing::trace!(bounding_cleared, "Gave up all capabilities");
     Ok(())
 }
@@ -323,8 +327,8 @@ fn no_files() -> Result<(), String> {
     enforced(&status.ruleset)
 }
 
-/// Files that the C library reads to look up a name, and where the code for that may lie. What does
-/// not exist is left out.
+/// Files that the C library reads to resolve a name, and where its code for that may be. Those that
+/// do not exist are left out.
 const FOR_NAMES: &[&str] = &[
     "/etc/resolv.conf",
     "/etc/hosts",
@@ -339,10 +343,10 @@ const FOR_NAMES: &[&str] = &[
     "/usr/lib64",
 ];
 
-/// Port of DNS, for answers that are too long for a datagram.
+/// The port of DNS, for answers that are too long for a datagram.
 const DNS: u16 = 53;
 
-/// What looking up a name needs, and connections to one port.
+/// What resolving a name needs, and connections to one port.
 fn only_names_and(port: u16) -> Result<(), String> {
     let abi = ABI::V6;
     let read = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute;
@@ -359,7 +363,7 @@ fn only_names_and(port: u16) -> Result<(), String> {
     enforced(&status.ruleset)
 }
 
-/// That the kernel knows nothing of it is no error to the library.
+/// A kernel without Landlock is not an error to the library.
 fn enforced(status: &RulesetStatus) -> Result<(), String> {
     match status {
         RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(()),
@@ -378,7 +382,7 @@ fn limits(kind: Kind, memory_bytes: u64) -> Result<(), String> {
     limit(Resource::RLIMIT_FSIZE, 0)?;
     limit(Resource::RLIMIT_CORE, 0)?;
     limit(Resource::RLIMIT_MEMLOCK, 0)?;
-    // Looking up a name opens files and sockets.
+    // Resolving a name opens files and sockets.
     limit(
         Resource::RLIMIT_NOFILE,
         if matches!(kind, Kind::HttpWorker { .. }) {
@@ -390,8 +394,8 @@ fn limits(kind: Kind, memory_bytes: u64) -> Result<(), String> {
     limit(Resource::RLIMIT_AS, space)
 }
 
-/// The address space in use, in bytes; read before files are out of reach, or taken to be the
-/// binary's usual.
+/// The address space in use, in bytes; read before files are out of reach, or assumed to be what
+/// the binary usually takes.
 fn mapped_bytes() -> Result<u64, String> {
     MAPPED
         .get()
@@ -401,8 +405,8 @@ fn mapped_bytes() -> Result<u64, String> {
 
 static MAPPED: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
 
-/// Reads how much address space the process has, and where its code is; before [`confine`], which
-/// takes `/proc` away.
+/// Reads how much address space the process has, and where its code is; must be called before
+/// [`confine`], which makes `/proc` inaccessible.
 pub fn measure_address_space() {
     resident::note();
     let pages = std::fs::read_to_string("/proc/self/statm")

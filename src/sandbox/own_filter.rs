@@ -1,8 +1,8 @@
-//! The filter of a process of our own code: engine, helper, reader.
+//! The filter of a process that runs only our own code: engine, helper, reader.
 //!
-//! What is not on its list fails with an error instead of killing the process. The lists are of
-//! what the C library, the async runtime and the D-Bus client call (glibc and musl, x86_64 and
-//! aarch64).
+//! A call that is not on its list fails with an error instead of killing the process. The lists
+//! contain what the C library, the async runtime and the D-Bus client call (glibc and musl, x86_64
+//! and aarch64).
 
 use std::collections::BTreeMap;
 
@@ -13,13 +13,13 @@ use seccompiler::{
 
 use super::filter::{ALLOWED, install, without};
 
-/// What such a process may call. It has threads and makes no processes, reads files and watches
-/// directories, and has no memory that it could write to and execute.
+/// What such a process may call. It has threads but creates no processes, reads files and watches
+/// directories, and has no memory that is both writable and executable.
 pub(super) struct OwnFilter(BTreeMap<libc::c_long, Vec<SeccompRule>>);
 
 impl OwnFilter {
-    /// Beside [`ALLOWED`], [`READING`] and [`OLDER`] these calls whatever the arguments, and these
-    /// options of prctl(2) beside its own name.
+    /// In addition to [`ALLOWED`], [`READING`] and [`OLDER`], allows these calls with any
+    /// arguments, and these options of prctl(2) besides setting its own name.
     pub(super) fn new(
         more: &[&[libc::c_long]],
         prctl: &[libc::c_int],
@@ -43,13 +43,13 @@ impl OwnFilter {
         Ok(Self(rules))
     }
 
-    /// Allows this call only if one of these rules fits.
+    /// Allows this call only if one of these rules matches.
     pub(super) fn only(mut self, call: libc::c_long, rules: Vec<SeccompRule>) -> Self {
         self.0.insert(call, rules);
         self
     }
 
-    /// Puts it in force, for all threads of the calling process.
+    /// Installs it for all threads of the calling process.
     pub(super) fn install(self) -> Result<(), String> {
         install(&no_clone3().map_err(|err| err.to_string())?)?;
         let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
@@ -58,8 +58,8 @@ impl OwnFilter {
     }
 }
 
-/// Whether clone3 makes a thread or a process stands in memory, where no filter looks. The C
-/// library takes clone where there is none.
+/// Whether clone3 creates a thread or a process is stored in memory, which no filter can read.
+/// Where there is no clone3, the C library uses clone.
 fn no_clone3() -> Result<BpfProgram, BackendError> {
     let calls = [(libc::SYS_clone3, vec![])].into();
     let none = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
@@ -74,7 +74,7 @@ fn program(
     SeccompFilter::new(rules, otherwise, then, std::env::consts::ARCH.try_into()?)?.try_into()
 }
 
-/// Reading files, watching directories, waiting. Whatever the arguments.
+/// Reading files, watching directories, waiting. With any arguments.
 const READING: &[libc::c_long] = &[
     // Files.
     libc::SYS_readv,
@@ -93,7 +93,7 @@ const READING: &[libc::c_long] = &[
     libc::SYS_getxattr,
     libc::SYS_getdents64,
     libc::SYS_getcwd,
-    // Sockets that it was handed.
+    // Sockets that were passed to it.
     libc::SYS_socketpair,
     // Events.
     libc::SYS_epoll_create1,
@@ -108,7 +108,7 @@ const READING: &[libc::c_long] = &[
     libc::SYS_clock_nanosleep,
     libc::SYS_nanosleep,
     libc::SYS_rt_sigaction,
-    // Threads; that it makes no process is seen to below.
+    // Threads; the rules below make sure that it creates no processes.
     libc::SYS_clone3,
     libc::SYS_set_robust_list,
     libc::SYS_rseq,
@@ -116,7 +116,7 @@ const READING: &[libc::c_long] = &[
     libc::SYS_membarrier,
     libc::SYS_sched_getaffinity,
     libc::SYS_getcpu,
-    // What it is.
+    // Its own identity.
     libc::SYS_getpid,
     libc::SYS_gettid,
     libc::SYS_getuid,
@@ -127,7 +127,7 @@ const READING: &[libc::c_long] = &[
     libc::SYS_sysinfo,
 ];
 
-/// The older forms of some of them.
+/// Older forms of some of these calls.
 #[cfg(target_arch = "x86_64")]
 const OLDER: &[libc::c_long] = &[
     libc::SYS_stat,
@@ -141,7 +141,7 @@ const OLDER: &[libc::c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const OLDER: &[libc::c_long] = &[libc::SYS_gettimeofday];
 
-/// What writing files takes, for those that do: of both, engine and helper.
+/// What a process needs to write files: both the engine and the helper do.
 pub(super) const WRITING: &[libc::c_long] = &[
     libc::SYS_pwrite64,
     libc::SYS_openat,
@@ -160,13 +160,13 @@ pub(super) const WRITING: &[libc::c_long] = &[
     libc::SYS_pipe2,
     libc::SYS_pselect6,
     libc::SYS_get_robust_list,
-    // What it is; the system bus asks.
+    // Its identity, which the system bus asks for.
     libc::SYS_getppid,
     libc::SYS_getgroups,
     libc::SYS_capget,
 ];
 
-/// The older forms of some of them.
+/// Older forms of some of these calls.
 #[cfg(target_arch = "x86_64")]
 pub(super) const OLDER_WRITING: &[libc::c_long] = &[
     libc::SYS_open,
@@ -182,7 +182,7 @@ pub(super) const OLDER_WRITING: &[libc::c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) const OLDER_WRITING: &[libc::c_long] = &[];
 
-/// What clone(2) may make: a thread can have namespaces of its own, too.
+/// What clone(2) may create: threads, without namespaces of their own.
 fn threads_alone() -> Result<SeccompRule, BackendError> {
     let thread = u64::from(libc::CLONE_THREAD.unsigned_abs());
     let namespaces = NAMESPACES
@@ -196,7 +196,7 @@ fn threads_alone() -> Result<SeccompRule, BackendError> {
     )?)
 }
 
-/// Of clone(2): what would be made anew.
+/// Flags of clone(2) for new namespaces.
 const NAMESPACES: [libc::c_int; 7] = [
     libc::CLONE_NEWNS,
     libc::CLONE_NEWCGROUP,
@@ -207,14 +207,15 @@ const NAMESPACES: [libc::c_int; 7] = [
     libc::CLONE_NEWNET,
 ];
 
-/// Of ioctl(2): typing into the terminal that it was started from would be running programs.
+/// Every request of ioctl(2) but those that simulate input: a process that can type into the
+/// terminal it was started from can run programs.
 pub(super) fn no_typing() -> Result<Vec<SeccompRule>, BackendError> {
     let typing = SeccompCondition::new(1, Len::Dword, Op::Ne, u64::from(TIOCSTI))?;
     let console = SeccompCondition::new(1, Len::Dword, Op::Ne, u64::from(TIOCLINUX))?;
     Ok(vec![SeccompRule::new(vec![typing, console])?])
 }
 
-/// Types on a terminal.
+/// Simulates typing on a terminal.
 const TIOCSTI: u32 = 0x5412;
 /// Pastes on a console.
 const TIOCLINUX: u32 = 0x541c;
@@ -227,7 +228,7 @@ pub(super) fn argument(number: u8, value: libc::c_int) -> Result<SeccompConditio
     SeccompCondition::new(number, Len::Dword, Op::Eq, u64::from(value.cast_unsigned()))
 }
 
-/// The kind of a socket stands in four bits, beside flags.
+/// The kind of a socket takes four bits; flags take the rest.
 pub(super) fn low_bits(number: u8, value: libc::c_int) -> Result<SeccompCondition, BackendError> {
     SeccompCondition::new(
         number,

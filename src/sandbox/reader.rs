@@ -1,6 +1,6 @@
-//! What the reader gives up: everything but opening files to read them, and watching directories.
+//! What the reader gives up: everything but opening files for reading, and watching directories.
 //!
-//! It is our own code: see `own_filter`.
+//! It runs only our own code: see `own_filter`.
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetCreatedAttr, Scope,
@@ -11,12 +11,13 @@ use seccompiler::{BackendError, SeccompCmpArgLen as Len, SeccompCmpOp as Op, Sec
 use super::own_filter::{OwnFilter, rule};
 use super::{Confinement, Notes, enforced, measure};
 
-/// What it calls beside what every process of our own code does, whatever the arguments.
+/// The system calls it makes in addition to those of every process of our own code, with any
+/// arguments.
 const MORE: &[libc::c_long] = &[
     // Files.
     libc::SYS_fcntl,
     libc::SYS_ioctl,
-    // Sockets that it was handed.
+    // Sockets that were passed to it.
     libc::SYS_recvmsg,
     libc::SYS_sendmsg,
     libc::SYS_getsockopt,
@@ -28,7 +29,7 @@ const MORE: &[libc::c_long] = &[
     libc::SYS_poll,
 ];
 
-/// Confines the calling process, the reader, which must have one thread.
+/// Confines the calling process, the reader, which must have only one thread.
 pub(crate) fn confine_reader() -> Confinement {
     let mut notes = Notes::default();
     notes.note(measure::LANDLOCK, only_reading());
@@ -56,7 +57,7 @@ fn only_reading() -> Result<(), String> {
 }
 
 fn filter() -> Result<OwnFilter, BackendError> {
-    // Also where there is no Landlock: files to read, and none to make.
+    // This holds even without Landlock: files can be read, but not created.
     let writes = libc::O_WRONLY | libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC;
     let filter =
         OwnFilter::new(&[MORE], &[])?.only(libc::SYS_openat, vec![rule(lacks(2, writes)?)?]);
@@ -65,7 +66,7 @@ fn filter() -> Result<OwnFilter, BackendError> {
     Ok(filter)
 }
 
-/// This argument has none of these bits.
+/// Allowed if this argument has none of these bits.
 fn lacks(number: u8, bits: libc::c_int) -> Result<SeccompCondition, BackendError> {
     SeccompCondition::new(
         number,

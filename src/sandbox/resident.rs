@@ -1,19 +1,19 @@
-//! Letting go of what only the start of a process needed: code of the binary and its libraries that
-//! is mapped and will hardly run again.
+//! Releases what only the start of a process needed: mapped code of the binary and its libraries
+//! that is unlikely to run again.
 //!
 //! Starting, confining and loading touch much more of a large binary than serving does, and every
-//! page of it counts for the process as long as it is mapped. Unmapped, it comes back at the next
-//! touch, from memory as a rule.
+//! page counts towards the process as long as it is mapped. A page that was unmapped is mapped
+//! again when it is next touched, usually from memory.
 #![expect(unsafe_code, reason = "madvise has no safe form")]
 
 use std::sync::OnceLock;
 
-/// Address and length of what may be let go.
+/// Address and length of what can be released.
 type Range = (usize, usize);
 
 static CODE: OnceLock<Vec<Range>> = OnceLock::new();
 
-/// Notes where the code is; before `/proc` is out of reach.
+/// Records where the code is; must be called before `/proc` is out of reach.
 pub(super) fn note() {
     CODE.get_or_init(|| {
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
@@ -21,8 +21,8 @@ pub(super) fn note() {
     });
 }
 
-/// Of a line like `55d0c000-55d1f000 r-xp 00786000 fe:00 1001 /usr/sbin/carpd`, if nothing of it
-/// can ever have been written: code, or the head of a file. Further read-only parts may hold
+/// Parses a line like `55d0c000-55d1f000 r-xp 00786000 fe:00 1001 /usr/sbin/carpd`, if nothing in
+/// it can ever have been written: code, or the head of a file. Other read-only parts may hold
 /// addresses that the loader put there.
 fn code(line: &str) -> Option<Range> {
     let mut words = line.split_whitespace();
@@ -40,7 +40,7 @@ fn code(line: &str) -> Option<Range> {
     Some((from, to.checked_sub(from)?))
 }
 
-/// Lets go of it. Whatever is needed is mapped again when it is touched.
+/// Releases it. Whatever is needed is mapped again when it is touched.
 pub fn forget_code() {
     for (from, length) in CODE.get().into_iter().flatten() {
         // SAFETY: these are private mappings of files that were never writable in this process and

@@ -1,9 +1,9 @@
-//! The log of the keeper's children. They have no right to open one: each line that they log is one
-//! packet on their standard error, and the keeper writes it into the daemon's log.
+//! The log of the keeper's children. They may not open a log themselves: each line that they log is
+//! one packet on their standard error, and the keeper writes it to the daemon's log.
 //!
-//! Some of them handle what others wrote, so a packet is not trusted more than its sender: it has a
-//! level and a text, and the keeper bounds the text, makes it one line and adds which process it
-//! was.
+//! Some of them handle untrusted input, so a packet is trusted no more than its sender: it contains
+//! a level and a text. The keeper limits the length of the text, makes it a single line and adds
+//! the name of the process.
 
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
@@ -16,22 +16,23 @@ use tracing_subscriber::registry::Registry;
 
 use crate::types::shown_within;
 
-/// The longest packet that is sent or read whole, in bytes.
+/// The longest packet that is sent or read in full, in bytes.
 pub const PACKET_MAX: usize = 4096;
-/// Lines of one packet that are written out: a library's message before it aborts may have several.
+/// The number of lines of one packet that are logged: a library's message before it aborts may have
+/// several.
 const LINES_MAX: usize = 8;
-/// Characters of a message, and of its details, that are written out.
+/// The number of characters of a message, and of its details, that are logged.
 const TEXT_MAX: usize = 2000;
 
-/// Begins a packet of ours; any other is plain text.
+/// Starts a packet of ours; any other is plain text.
 const OURS: char = '\u{1e}';
-/// Between the message and its details.
+/// Separates the message from its details.
 const BETWEEN: char = '\u{1f}';
 
 /// An entry of a child's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogEntry {
-    /// The level. A child can claim any.
+    /// The level. A child can claim any level.
     pub level: Level,
     /// The sentence, as one harmless line.
     pub message: String,
@@ -39,16 +40,16 @@ pub struct LogEntry {
     pub details: String,
 }
 
-/// From now on what this process logs goes to its keeper.
+/// From now on, this process logs to its keeper.
 ///
 /// # Errors
-/// It logs somewhere already.
+/// Logging was started before.
 pub fn start() -> Result<(), SetGlobalDefaultError> {
     tracing::subscriber::set_global_default(Registry::default().with(ToKeeper))
 }
 
-/// The entries of a packet. Text that was not logged by our code (a panic, a message of the C
-/// library before it aborts) becomes one warning for each line.
+/// The entries of a packet. Text that our code did not log (a panic, a message of the C library
+/// before it aborts) becomes one warning per line.
 #[must_use]
 pub fn read(packet: &[u8]) -> Vec<LogEntry> {
     let text = String::from_utf8_lossy(packet);
@@ -73,7 +74,7 @@ fn bounded(text: &str) -> String {
     shown_within(text.trim(), TEXT_MAX)
 }
 
-/// As they stand in a packet.
+/// As they appear in a packet.
 const LEVELS: [(char, Level); 4] = [
     ('E', Level::ERROR),
     ('W', Level::WARN),
@@ -90,13 +91,14 @@ fn split_level(text: &str) -> Option<(Level, &str)> {
 struct ToKeeper;
 
 impl<S: Subscriber> Layer<S> for ToKeeper {
-    /// What libraries log stays out of the daemon's log, and so does the trace level.
+    /// What libraries log stays out of the daemon's log, as does the trace level.
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         metadata.target().starts_with("carpd") && *metadata.level() <= Level::DEBUG
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        // One write is one packet. What finds no room is lost: a child does not wait for its log.
+        // One write is one packet. A packet that does not fit is lost: a child does not wait for
+        // its log.
         _ = std::io::stderr().write_all(packet(event).as_bytes());
     }
 }
@@ -132,7 +134,7 @@ impl Line {
 
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         _ = match (field.name(), self.details.is_empty()) {
             ("message", _) => write!(self.message, "{value:?}"),
             (name, true) => write!(self.details, "{name}={value:?}"),

@@ -1,4 +1,4 @@
-//! The journal of systemd, without waiting for it.
+//! Logging to the systemd journal without waiting for it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,7 +15,7 @@ use tracing_journald::{Priority, PriorityMappings};
 /// Where `journald` listens.
 const SOCKET: &str = "/run/systemd/journal/socket";
 
-/// Levels as syslog(3) means them: what happens in the normal course is not a notice.
+/// Levels in the sense of syslog(3): normal operation is not a notice.
 const PRIORITIES: PriorityMappings = PriorityMappings {
     error: Priority::Error,
     warn: Priority::Warning,
@@ -24,13 +24,13 @@ const PRIORITIES: PriorityMappings = PriorityMappings {
     trace: Priority::Debug,
 };
 
-/// Sends each event to the journal with its fields. Where `journald` has stopped reading, lines
-/// are lost once its queue is full.
+/// Sends each event to the journal with its fields. If `journald` has stopped reading, lines are
+/// lost once its queue is full.
 ///
 /// # Errors
-/// There is no journal, or it does not read now.
+/// There is no journal, or it is not reading at the moment.
 pub(super) fn layer() -> io::Result<tracing_journald::Layer> {
-    // The library says a first word of its own, and would wait here.
+    // The library sends an initial message of its own, and would wait here.
     let probe = UnixDatagram::unbound()?;
     probe.set_nonblocking(true)?;
     probe.send_to(&[], SOCKET)?;
@@ -41,18 +41,18 @@ pub(super) fn layer() -> io::Result<tracing_journald::Layer> {
         .with_priority_mappings(PRIORITIES))
 }
 
-/// Lets no write to a datagram socket that `open` opens wait. Its owner keeps the descriptor to
-/// itself, and the mode belongs to the open file description, so it is set through a duplicate.
-/// Another thread must not open such a socket meanwhile.
+/// Makes writes to a datagram socket that `open` opens non-blocking. The socket's owner does not
+/// expose its descriptor, and the mode belongs to the open file description, so it is set through a
+/// duplicate. No other thread may open such a socket at the same time.
 fn nonblocking<T>(open: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let before = sockets()?;
     let opened = open()?;
     let Ok(own) = pidfd_open(getpid(), PidfdFlags::empty()) else {
-        // An old kernel or a container's filter: a journal that may wait is better than none.
+        // An old kernel, or a container's filter: a journal that may block is better than none.
         return Ok(opened);
     };
     for (number, _) in sockets()?.difference(&before) {
-        // Somebody may have closed it since.
+        // It may have been closed since.
         let Ok(duplicate) = pidfd_getfd(&own, *number, PidfdGetfdFlags::empty()) else {
             continue;
         };
@@ -63,8 +63,8 @@ fn nonblocking<T>(open: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     Ok(opened)
 }
 
-/// Number and inode of each socket that is open. A number alone says too little: the listing's own
-/// is free again after it.
+/// Number and inode of each open socket. The number alone is not enough: the one used by the
+/// listing itself is free again afterwards.
 fn sockets() -> io::Result<BTreeSet<(RawFd, PathBuf)>> {
     let mut sockets = BTreeSet::new();
     for entry in fs::read_dir("/proc/self/fd")? {

@@ -1,9 +1,9 @@
-//! Lines that repeat: a few of one kind are logged, then one that says how many more there were.
+//! Repeated lines: a few of each kind are logged, then one that says how many more there were.
 //!
-//! A fault that lasts is met again and again, by a loop, by a thousand virtual hosts, by whoever
-//! attacks; the log must neither fill the disk with it nor hide everything else behind it. This
-//! holds for every warning and error of the daemon, wherever it is logged. Nothing else is held
-//! back: what happens in good order is not a flood.
+//! A persistent fault shows up again and again: in a loop, for a thousand virtual hosts, or as long
+//! as an attacker likes. The log must neither fill the disk with it nor bury everything else. This
+//! applies to every warning and error of the daemon, wherever it is logged. Nothing else is held
+//! back: normal operation does not flood the log.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
@@ -18,15 +18,17 @@ use tracing::{Event, Level, Metadata, error, warn};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Filter};
 
-/// What is counted together.
+/// The period over which lines are counted together.
 const WINDOW: Duration = Duration::from_secs(10);
-/// Lines of one kind in it: from one place in the code, with the same words. Numbers may differ.
+/// Lines of one kind in a period: logged in the same place in the code, with the same words.
+/// Numbers may differ.
 const OF_A_KIND: u64 = 5;
-/// Lines of one place in the code in it, whatever their words.
+/// Lines of one place in the code in a period, whatever their words.
 const OF_A_PLACE: u64 = 200;
-/// Kinds that are told apart; a flood of others counts for their places alone.
+/// Kinds that are distinguished; in a flood of further kinds, lines are only counted by their
+/// place.
 const KINDS_MAX: usize = 1024;
-/// Bytes of a line that are repeated when it is told how often it came.
+/// Bytes of a line that are repeated in its summary.
 const LINE_MAX: usize = 300;
 /// Where the summaries themselves are logged.
 const TARGET: &str = "carpd::repeats";
@@ -39,13 +41,13 @@ pub(super) struct Repeats(Arc<Mutex<Counts>>);
 struct Counts {
     windows: HashMap<(Identifier, Option<u64>), Window>,
     words: RandomState,
-    /// Windows that are over and not told yet.
+    /// Windows that are over and have not been summarised yet.
     over: Vec<Held>,
-    /// Somebody will tell.
+    /// A thread will log the summaries.
     teller: bool,
 }
 
-/// The lines of one kind, or of one place, since its first one.
+/// The lines of one kind, or of one place, since the first one.
 #[derive(Debug)]
 struct Window {
     began: Instant,
@@ -63,7 +65,7 @@ struct Held {
 }
 
 impl Counts {
-    /// Is this line to be logged?
+    /// Should this line be logged?
     fn note(&mut self, line: &Line, level: Level, site: &Identifier, now: Instant) -> bool {
         let words = self.words.hash_one(&line.0);
         if self.windows.len() >= KINDS_MAX {
@@ -87,7 +89,7 @@ impl Counts {
         true
     }
 
-    /// The window of a kind or place; a new one where that is over.
+    /// The window of a kind or place; a new one if the last is over.
     fn window(&mut self, key: (Identifier, Option<u64>), now: Instant) -> &mut Window {
         let window = self.windows.entry(key).or_insert_with(|| Window {
             began: now,
@@ -101,7 +103,7 @@ impl Counts {
         window
     }
 
-    /// Forgets the windows that are at least so old; what they held is over.
+    /// Ends the windows that are at least this old.
     fn end(&mut self, now: Instant, age: Duration) {
         let over = &mut self.over;
         self.windows.retain(|_, window| {
@@ -113,7 +115,7 @@ impl Counts {
         });
     }
 
-    /// When the next window ends that has something to tell.
+    /// When the next window ends that has held lines back.
     fn due(&self) -> Option<Instant> {
         let holding = self.windows.values().filter(|window| window.held.is_some());
         holding.map(|window| window.began + WINDOW).min()
@@ -152,7 +154,7 @@ impl Line {
         if self.0.len() >= LINE_MAX {
             return;
         }
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         _ = match field.name() {
             "message" => write!(self.0, "{value}"),
             name => write!(self.0, " {name}={value}"),
@@ -179,8 +181,8 @@ impl Visit for Line {
 }
 
 impl<S> Filter<S> for Repeats {
-    // No interest is cached: whoever says "always" once and holds a line back then leaves its mark
-    // on the next one.
+    // No interest is cached: a filter that says "always" once and then holds a line back would
+    // affect the next line.
     fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
         true
     }
@@ -210,8 +212,8 @@ impl Repeats {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A thread that tells what is held back once its time is over, and ends when nothing is. True
-    /// if there is one.
+    /// Starts a thread that logs each summary once its window is over, and ends when none is left.
+    /// Returns whether there is one.
     fn start_teller(self) -> bool {
         thread::Builder::new()
             .name("repeats".to_owned())
@@ -219,8 +221,8 @@ impl Repeats {
             .is_ok()
     }
 
-    /// Waits for the next window to end, and tells. False if nothing is left to tell: then the
-    /// teller is gone.
+    /// Waits for the next window to end, and logs its summary. Returns false if none is left: then
+    /// the thread ends.
     fn tell_next(&self) -> bool {
         let due = {
             let mut counts = self.counts();
@@ -231,15 +233,15 @@ impl Repeats {
             counts.due()
         };
         if let Some(due) = due {
-            // Nobody unparks it: woken early it looks again.
+            // Nothing unparks it; if it wakes up early, it checks again.
             thread::park_timeout(due.saturating_duration_since(now()));
         }
         self.tell(WINDOW);
         true
     }
 
-    /// Tells what windows of at least this age held back. Not while the counts are locked: telling
-    /// is logging.
+    /// Logs summaries for windows of at least this age. The counts must not be locked meanwhile,
+    /// because this itself logs.
     fn tell(&self, age: Duration) {
         let over = {
             let mut counts = self.counts();
@@ -260,12 +262,12 @@ fn now() -> Instant {
 
 static OF_THIS_PROCESS: OnceLock<Repeats> = OnceLock::new();
 
-/// The one of this process.
+/// The one that this process uses.
 pub(super) fn of_this_process() -> Repeats {
     OF_THIS_PROCESS.get_or_init(Repeats::default).clone()
 }
 
-/// Tells at once what is held back: this process ends.
+/// Logs all summaries at once, because this process is about to end.
 pub fn tell_repeats() {
     if let Some(repeats) = OF_THIS_PROCESS.get() {
         repeats.tell(Duration::ZERO);
@@ -292,14 +294,14 @@ mod tests {
         }
     }
 
-    /// Places have to differ by their addresses.
+    /// Places must differ in their addresses.
     static PLACES: [(Place, u8); 2] = [(Place, 1), (Place, 2)];
 
     fn place(number: usize) -> Identifier {
         Identifier(&PLACES[number].0)
     }
 
-    /// Notes lines at a moment, and says which were let through.
+    /// Counts lines at one moment, and returns which were let through.
     fn note(counts: &mut Counts, place_: usize, words: &str, now: Instant, times: usize) -> usize {
         (0..times)
             .filter(|_| counts.note(&Line(words.to_owned()), Level::WARN, &place(place_), now))
@@ -347,7 +349,7 @@ mod tests {
         );
     }
 
-    /// Sends on what is logged.
+    /// Passes on what is logged.
     struct Log(Sender<(Level, String)>);
 
     impl<S: tracing::Subscriber> Layer<S> for Log {
@@ -362,13 +364,13 @@ mod tests {
     fn what_is_held_back_is_told_with_its_count() {
         let (sender, log) = channel();
         let repeats = Repeats::default();
-        // Nobody else shall tell it here.
+        // No other thread should log it here.
         repeats.counts().teller = true;
         let subscriber =
             tracing_subscriber::registry().with(Log(sender).with_filter(repeats.clone()));
         tracing::subscriber::with_default(subscriber, || {
             for n in 0..20 {
-                // Numbers may differ, as a pause that grows does.
+                // Numbers may differ, as in a pause that grows.
                 warn!(n, error = "Too many open files", "Could not accept");
                 tracing::info!("Ran a hook");
             }

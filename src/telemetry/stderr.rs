@@ -1,9 +1,9 @@
-//! Standard error of the daemon, which nobody waits for.
+//! The daemon's standard error, written without waiting.
 //!
-//! Whoever reads it may have stopped: a pager, a full pipe, a frozen container runtime. The engine
-//! must not miss an advertisement for that, nor the keeper a dead engine. So what finds no room is
-//! kept, within a limit, and written at the next opportunity; beyond the limit it is lost and
-//! counted.
+//! Its reader may have stopped: a pager, a full pipe, a frozen container runtime. That must not
+//! make the engine miss an advertisement, or the keeper a dead engine. So lines that cannot be
+//! written yet are kept, up to a limit, and written at the next opportunity; beyond the limit they
+//! are lost and counted.
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -17,14 +17,14 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, send};
 
-/// Bytes that wait for their reader; what comes then is lost.
+/// Bytes kept for the reader; anything beyond that is lost.
 const PENDING_MAX: usize = 1 << 20;
-/// Bytes that are written at one time: as many as a pipe that is ready takes without waiting.
+/// Bytes written at a time: as many as a pipe that is ready takes without blocking.
 const CHUNK: usize = 4096;
-/// How long the end of a process waits for the reader of its last lines.
+/// How long a process that is ending waits for the reader of its last lines.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Of this process; `None` until its log goes there.
+/// That of this process; `None` until it logs there.
 static STDERR: Mutex<Option<Pending>> = Mutex::new(None);
 
 /// Takes lines for standard error.
@@ -32,7 +32,7 @@ static STDERR: Mutex<Option<Pending>> = Mutex::new(None);
 pub(super) struct Stderr;
 
 impl Stderr {
-    /// From now on this process writes to standard error without waiting.
+    /// From now on, this process writes to standard error without waiting.
     ///
     /// # Errors
     /// There is no standard error.
@@ -44,7 +44,7 @@ impl Stderr {
 }
 
 impl Write for Stderr {
-    /// Takes one line as a whole, or loses it.
+    /// Takes a line as a whole, or drops it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if let Some(pending) = lock().as_mut() {
             pending.push(line);
@@ -58,7 +58,7 @@ impl Write for Stderr {
     }
 }
 
-/// Writes what has waited, as far as there is room; to be called from time to time.
+/// Writes what has been kept, as far as there is room; to be called from time to time.
 pub fn flush() {
     let lost = lock().as_mut().map_or(0, |pending| {
         pending.write();
@@ -69,7 +69,7 @@ pub fn flush() {
     }
 }
 
-/// The same before the process ends; waits for the reader a little.
+/// The same before the process ends; waits for the reader for a short time.
 pub fn finish() {
     flush();
     if let Some(pending) = lock().as_mut() {
@@ -81,9 +81,10 @@ fn lock() -> MutexGuard<'static, Option<Pending>> {
     STDERR.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Opened anew, a pipe or terminal has a mode of its own, and does not wait; whoever else has it
-/// open still does. A socket cannot be opened like that, nor what another user made: these are
-/// asked before each write. A file never waits, and its position is everybody's.
+/// If it is opened again, a pipe or terminal has a mode of its own and does not block; other
+/// processes that have it open are not affected. A socket cannot be opened this way, nor can a file
+/// that another user created: these are polled before each write. A file never blocks, and its
+/// position is shared by all.
 fn reopened(stderr: &io::Stderr) -> io::Result<File> {
     let same = File::from(stderr.as_fd().try_clone_to_owned()?);
     if same.metadata()?.is_file() {
@@ -102,7 +103,7 @@ struct Pending {
     to: File,
     lines: VecDeque<Vec<u8>>,
     bytes: usize,
-    /// What of the first one has been written.
+    /// How much of the first one has been written.
     written: usize,
     lost: u64,
 }
@@ -127,7 +128,7 @@ impl Pending {
         }
     }
 
-    /// How many were lost, if there is room to say so.
+    /// The number of lost lines, if there is room to report it.
     fn take_lost(&mut self) -> u64 {
         if self.lines.is_empty() {
             std::mem::take(&mut self.lost)
@@ -136,7 +137,7 @@ impl Pending {
         }
     }
 
-    /// Writes as much as there is room for.
+    /// Writes as much as fits.
     fn write(&mut self) {
         while let Some(line) = self.lines.front() {
             let left = line.get(self.written..).unwrap_or_default();
@@ -158,7 +159,7 @@ impl Pending {
         }
     }
 
-    /// Writes all of it, if its reader takes that in so long.
+    /// Writes everything, if the reader takes it within this time.
     fn finish(&mut self, patience: Duration) {
         let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
         self.write();
@@ -168,7 +169,7 @@ impl Pending {
     }
 }
 
-/// `EAGAIN` if it would have to wait.
+/// `EAGAIN` if it would block.
 fn write_now(to: &File, bytes: &[u8]) -> nix::Result<usize> {
     if !is_ready(to, PollTimeout::ZERO) {
         return Err(Errno::EAGAIN);

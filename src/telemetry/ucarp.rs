@@ -1,7 +1,7 @@
-//! Logs as ucarp writes them: its words, its form, to syslog and to the terminal.
+//! Logs as ucarp does: its wording and format, to syslog and to the terminal.
 //!
-//! The rest of the daemon knows nothing of this. A [`Layer`] hears what it logs and says it in
-//! ucarp's words where ucarp has some, for everybody who greps for them.
+//! The rest of the daemon knows nothing of this. A [`Layer`] receives what it logs and rewrites it
+//! in ucarp's words where ucarp has any, for scripts that search for them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,19 +19,19 @@ use crate::types::shown;
 
 /// Where the machine's syslog listens.
 const SYSLOG: &str = "/dev/log";
-/// A refused packet of one kind is logged at once, and then one in so many.
+/// The first refused packet of a kind is logged, and then one in this many.
 const REFUSED_EVERY: u64 = 100;
 
-/// How loud a line is.
+/// The severity of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     /// Something failed.
     Error,
-    /// Something happened: ucarp logs changes of state so.
+    /// Something happened: ucarp logs changes of state this way.
     Warning,
     /// For the record.
     Info,
-    /// With `-D` only.
+    /// Only with `-D`.
     Debug,
 }
 
@@ -45,7 +45,7 @@ impl Level {
         }
     }
 
-    /// Severity of syslog.
+    /// The severity in syslog.
     const fn severity(self) -> u8 {
         match self {
             Self::Error => 3,
@@ -59,7 +59,7 @@ impl Level {
 /// Where lines go.
 #[derive(Debug)]
 pub struct Sink {
-    /// The number of syslog's facility; `None`: nothing goes there.
+    /// The number of the syslog facility; `None`: nothing is sent to syslog.
     facility: Option<u8>,
     /// Lines to standard output and standard error.
     terminal: bool,
@@ -70,7 +70,7 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// `pid` is the number that lines carry in syslog.
+    /// `pid` is the number that lines have in syslog.
     #[must_use]
     pub fn new(facility: Option<u8>, terminal: bool, debug: bool, pid: u32) -> Self {
         let socket = UnixDatagram::unbound()
@@ -86,7 +86,7 @@ impl Sink {
         }
     }
 
-    /// Writes one line. What cannot be written is lost: a log that is full stops nothing.
+    /// Writes one line. If it cannot be written, it is lost: a full log must not stop anything.
     pub fn say(&self, level: Level, text: &str) {
         if level == Level::Debug && !self.debug {
             return;
@@ -113,8 +113,8 @@ impl Sink {
         }
     }
 
-    /// What a script wrote: to the terminal as it is, as if the script had written there itself;
-    /// else to syslog.
+    /// What a script wrote: to the terminal unchanged, as if the script had written there itself;
+    /// otherwise to syslog.
     fn script(&self, to_stderr: bool, line: &str) {
         if self.terminal {
             write(to_stderr, &format!("{line}\n"));
@@ -133,7 +133,7 @@ fn write(to_stderr: bool, line: &str) {
     };
 }
 
-/// From now on this process logs as ucarp does.
+/// From now on, this process logs as ucarp does.
 ///
 /// # Errors
 /// Logging was started before.
@@ -147,14 +147,14 @@ pub fn start(sink: Sink) -> Result<(), TryInitError> {
         .try_init()
 }
 
-/// Says in ucarp's words what the daemon logs.
+/// Rewrites in ucarp's words what the daemon logs.
 #[derive(Debug)]
 struct Translator {
     sink: Sink,
     state: Mutex<Said>,
 }
 
-/// What has been said: ucarp logs changes only, and knows no state but these two.
+/// What has been logged: ucarp logs changes only, and has only these two states.
 #[derive(Debug, Default)]
 struct Said {
     state: Option<&'static str>,
@@ -176,7 +176,7 @@ impl Logged {
             .map_or("", |(_, value)| value)
     }
 
-    /// For what ucarp has no words for.
+    /// For events that ucarp has no words for.
     fn whole(&self) -> String {
         self.fields
             .iter()
@@ -277,7 +277,7 @@ impl Translator {
 
     fn transition(&self, logged: &Logged) {
         let to = ucarp_state(logged.field("to"));
-        // In good order ucarp ends without a word about its state.
+        // On an orderly end, ucarp logs nothing about its state.
         if logged.field("cause") == "shutdown" {
             return;
         }
@@ -305,7 +305,7 @@ impl Translator {
         self.sink.say(Level::Warning, text);
     }
 
-    /// Others share the group: a neighbour with another password must not fill the log.
+    /// Others share the group: a neighbour with a different password must not fill the log.
     fn refused(&self, reason: &str) {
         let (level, text) = match reason {
             "digest" => (
@@ -328,7 +328,7 @@ impl Translator {
     }
 }
 
-/// ucarp has no state for a link that is down: it is BACKUP then.
+/// ucarp has no state for a link that is down: it stays BACKUP then.
 fn ucarp_state(state: &str) -> &'static str {
     if state == "master" {
         "MASTER"
@@ -343,7 +343,7 @@ mod tests {
 
     use super::*;
 
-    /// What syslog gets, without priority and time.
+    /// What syslog receives, without priority and time.
     fn heard(debug: bool, log: impl FnOnce()) -> Vec<String> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("log");

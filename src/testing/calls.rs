@@ -1,4 +1,4 @@
-//! What a case calls, done: hosts made, events played, expectations compared.
+//! Executes what a case calls: hosts made, events played, expectations compared.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -25,44 +25,44 @@ use crate::journal::DaemonCause;
 use crate::proto::Cause;
 use crate::types::State;
 
-/// Hosts that one case may make.
+/// How many hosts one case may make.
 const HOSTS_MAX: usize = 1000;
-/// Lines that one case may print, and bytes of all of them.
+/// How many lines one case may print, and how many bytes in total.
 const OUTPUT_MAX: usize = 64 << 10;
-/// A query of a host in memory waits for nothing.
+/// A query of a host in memory never waits.
 const LIMIT: Duration = Duration::from_secs(1);
 
 /// One case in progress.
 #[derive(Debug)]
 pub(super) struct Case<'a> {
     pub(super) subject: &'a Rc<Subject>,
-    /// Of random histories that the case asks for.
+    /// The seed of random histories that the case asks for.
     pub(super) seed: u64,
-    /// Take note of plans that differ, and go on.
+    /// Record plans that differ, and continue.
     pub(super) update: bool,
-    /// Each host with the place of its last event.
+    /// Each host with the place in the test of its last event.
     hosts: Vec<(Rc<Node>, (String, u32))>,
-    /// The first thing that was wrong.
+    /// The first thing that went wrong.
     pub(super) failure: Option<Failure>,
     pub(super) output: Vec<String>,
     output_bytes: usize,
     pub(super) updates: Vec<Update>,
-    /// What the hosts were made from.
+    /// The options that the hosts were made from.
     pub(super) specs: Vec<Json>,
 }
 
-/// An argument list, taken from the front.
+/// An argument list, consumed from the front.
 struct Arguments(std::vec::IntoIter<Json>);
 
 type Answered = Result<Json, Wrong>;
 
 /// Why a call raises an error.
 enum Wrong {
-    /// It makes no sense.
+    /// The call is invalid.
     Call(String),
     /// An expectation is not met.
     Expectation(String, Option<Mismatch>),
-    /// A history that the test made up went wrong.
+    /// A history that the test generated went wrong.
     History(Lived),
 }
 
@@ -192,7 +192,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Takes note of what is wrong, if it is the first.
+    /// Records what is wrong, unless something was recorded before.
     fn fail(&mut self, (file, line): &(String, u32), message: String, mismatch: Option<Mismatch>) {
         self.failure.get_or_insert(Failure {
             file: file.clone(),
@@ -203,8 +203,8 @@ impl<'a> Case<'a> {
         });
     }
 
-    /// The errors of hooks that nobody has expected so far, in words; empty if there is none. Often
-    /// they are why something else is not as expected.
+    /// The errors of hooks that were not expected so far, as text; empty if there are none. They
+    /// are often the reason why something else is not as expected.
     pub(super) fn own_errors(&self) -> String {
         let all = self
             .hosts
@@ -214,7 +214,7 @@ impl<'a> Case<'a> {
             .collect()
     }
 
-    /// The case has ended: a hook that failed, and nobody expected it, fails the case.
+    /// The case has ended: a hook that failed unexpectedly fails the case.
     pub(super) fn end(&mut self) {
         for at in 0..self.hosts.len() {
             if let Some((node, place)) = self.hosts.get(at).cloned()
@@ -315,7 +315,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// The number of the virtual host of this name on the same host.
+    /// The number of the virtual host with this name on the same host.
     fn beside(&self, node: &Node, name: &str) -> Answered {
         let here: Vec<(usize, &str)> = (1..)
             .zip(&self.hosts)
@@ -397,7 +397,7 @@ impl<'a> Case<'a> {
                     denied.join("; ")
                 };
                 if found {
-                    // The refusal is what the run failed of, unless the hook caught it.
+                    // The run failed because of the refusal, unless the hook caught it.
                     node.take_errors();
                 }
                 met(found, format!("expected a refusal with {text:?}: {got}"))
@@ -454,7 +454,7 @@ impl<'a> Case<'a> {
     }
 }
 
-/// Lines with something in them, without what is around, in the words that are compared.
+/// The lines that are not blank, trimmed, in the form in which they are compared.
 fn lines(text: &str) -> Vec<String> {
     text.lines()
         .map(str::trim)
@@ -463,7 +463,7 @@ fn lines(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// A route may be written in any way that `test.host` takes as well.
+/// A route may be written in any form that `test.host` accepts.
 fn canonical(line: &str) -> String {
     let of_route = || {
         let (verb, rest) = line
@@ -480,7 +480,7 @@ fn canonical(line: &str) -> String {
     of_route().unwrap_or_else(|| line.to_owned())
 }
 
-/// An event may only follow when nothing has failed unexpectedly.
+/// An event may only follow if nothing failed unexpectedly.
 fn nobody_failed(node: &Node) -> Result<(), String> {
     let errors = node.take_errors();
     let Some(failed) = errors.first() else {
@@ -545,7 +545,7 @@ async fn event(node: &Rc<Node>, call: HostEvent, mut arguments: Arguments) -> An
     Ok(Json::Null)
 }
 
-/// Arranges for later what goes wrong, or what somebody else changes.
+/// Sets up what goes wrong later, or what another program changes.
 fn arrange(node: &Node, call: Arrangement, mut arguments: Arguments) -> Answered {
     let host = node.host();
     let (effect, happens) = match call {
@@ -594,7 +594,7 @@ fn options_of<T: Default + for<'d> Deserialize<'d>>(
     serde_json::from_value(json.clone()).map_err(|err| err.to_string())
 }
 
-/// A cause by its word.
+/// A cause by its name.
 fn cause(word: &str) -> Result<Cause, String> {
     let protocol = [
         Cause::Startup,
@@ -612,7 +612,7 @@ fn cause(word: &str) -> Result<Cause, String> {
         },
         Cause::Shutdown,
     ];
-    // Nobody is left to hear of a death.
+    // When the daemon has died, nothing is left that could receive this cause.
     let daemon = DaemonCause::ALL
         .into_iter()
         .filter(|cause| *cause != DaemonCause::Died);
@@ -627,7 +627,7 @@ fn cause(word: &str) -> Result<Cause, String> {
         .ok_or_else(|| format!("no cause {word:?}; there are {}", words.join(", ")))
 }
 
-/// Looks at a host.
+/// Queries a host.
 async fn look(node: &Node, call: Look, mut arguments: Arguments) -> Answered {
     let host = node.host();
     let file = |path: String| {

@@ -1,5 +1,5 @@
-//! Every effect of a change of state fails once, hangs once, and has the runner killed under it
-//! once: all is done, or all is undone.
+//! Every effect of a change of state fails once, hangs once, and has its runner killed once:
+//! everything must be done, or everything undone.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -17,24 +17,24 @@ use crate::host::HostError;
 use crate::host::sim::{Happens, Trouble};
 use crate::types::State;
 
-/// Long enough for everything that is tried again.
+/// Long enough for all retries.
 const LONG: Duration = Duration::from_mins(10);
 
-/// What to make of a hook that fails on a host where nothing goes wrong.
+/// What it means if a hook fails on a host where nothing goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hopeless {
-    /// Nobody would sweep over such a host on purpose.
+    /// It is an error: a sweep over such a host was not intended.
     Wrong,
-    /// The host was made to let the hook fail: there is nothing to sweep.
+    /// The host was set up to make the hook fail: there is nothing to sweep.
     Fine,
 }
 
-/// One fault and where it strikes.
+/// One fault, and where it occurs.
 struct Fault {
     /// Which call of the change of state, counted from 0.
     at: usize,
     effect: String,
-    /// How many equal calls go well before.
+    /// How many equal calls succeed first.
     after: u32,
     happens: Happens,
 }
@@ -77,11 +77,11 @@ fn faults(effects: &[String]) -> Vec<Fault> {
     all
 }
 
-/// Sweeps both changes of state. What is wrong, if anything. `if_hopeless`: what to make of a hook
-/// that fails on such a host by itself.
+/// Sweeps both changes of state. Returns what is wrong, if anything. `if_hopeless`: what it means
+/// if a hook fails on such a host by itself.
 ///
 /// # Errors
-/// The options make no sense.
+/// The options are invalid.
 pub(super) async fn sweep(
     subject: &Rc<Subject>,
     options: &Json,
@@ -97,7 +97,7 @@ pub(super) async fn sweep(
     Ok(None)
 }
 
-/// Of one virtual host; the others are nothing.
+/// For one virtual host; the others stay in the initial state.
 async fn sweep_vhost(
     subject: &Rc<Subject>,
     spec: &Spec,
@@ -131,7 +131,7 @@ async fn sweep_vhost(
 
 /// What happens when nothing goes wrong.
 struct Calm {
-    /// The effects of becoming master, and of becoming backup with those of the undoing.
+    /// The effects of becoming master, and of becoming backup, including those that undo.
     up: Vec<String>,
     down: Vec<String>,
     /// Every value as master, and as backup afterwards.
@@ -188,8 +188,8 @@ fn strike(node: &Node, fault: &Fault) {
     });
 }
 
-/// Becomes master under a fault: it is, with everything done, at once or when it was tried again, or
-/// it is not, with everything undone. Then once more without.
+/// Becomes master under a fault: either it is master, with everything done, at once or after a
+/// retry, or it is not, with everything undone. Then once more without the fault.
 async fn rise(
     node: &Node,
     fault: &Fault,
@@ -215,8 +215,7 @@ async fn rise(
         } else {
             "the hook ended well"
         };
-        // The hook took the fault into account: what the effect would have set may differ, and
-        // nothing else.
+        // The hook handled the fault: what the effect would have set may differ, but nothing else.
         let different = differing(node, &calm.master);
         let excused = |line: &&String| failed || !is_about(node, fault, line);
         let missing: Vec<_> = different.iter().filter(excused).cloned().collect();
@@ -237,7 +236,7 @@ async fn rise(
     ended(node, calm)
 }
 
-/// Becomes backup under a fault: in the end it is one, with everything undone.
+/// Becomes backup under a fault: in the end it is backup, with everything undone.
 async fn fall(node: &Node, fault: &Fault, calm: &Calm) -> Result<(), String> {
     node.change_to(State::Master, true).await?;
     well(node, "becoming master without a fault")?;
@@ -249,7 +248,7 @@ async fn fall(node: &Node, fault: &Fault, calm: &Calm) -> Result<(), String> {
     ended(node, calm)
 }
 
-/// What failed is tried again, and works in the end: the fault strikes once.
+/// What failed is retried, and succeeds in the end, because the fault occurs only once.
 async fn calms_down(node: &Node) -> Result<(), String> {
     node.advance(LONG).await?;
     node.take_errors();
@@ -262,7 +261,7 @@ async fn calms_down(node: &Node) -> Result<(), String> {
     Err(format!("{run} does not end well any more: {error}"))
 }
 
-/// The host is as after a calm mastership.
+/// The host is in the same state as after a mastership without faults.
 fn ended(node: &Node, calm: &Calm) -> Result<(), String> {
     let mut left = node.left_behind();
     if node.holds_something() || !left.is_empty() {
@@ -280,7 +279,7 @@ fn ended(node: &Node, calm: &Calm) -> Result<(), String> {
     }
 }
 
-/// The values that are not these, in words.
+/// The values that differ from these, as text.
 fn differing(node: &Node, wanted: &BTreeMap<Resource, Value>) -> Vec<String> {
     let now = node.host().values();
     let words =
@@ -300,7 +299,7 @@ fn differing(node: &Node, wanted: &BTreeMap<Resource, Value>) -> Vec<String> {
         .collect()
 }
 
-/// Does a line of [`differing`] speak of what the fault's effect would have set?
+/// Is a line of [`differing`] about what the fault's effect would have set?
 fn is_about(node: &Node, fault: &Fault, line: &str) -> bool {
     let effects = node.record();
     let asked = effects

@@ -16,16 +16,16 @@ use crate::host::HostError;
 use crate::host::sim::{Happens, Trouble};
 use crate::types::{Name, State};
 
-/// Histories, unless the test says otherwise.
+/// How many histories are played, unless the test specifies it.
 pub(super) const RUNS: u32 = 20;
-/// The most that a test may ask for.
+/// The most that a test may request.
 pub(super) const RUNS_MAX: u32 = 10_000;
-/// Steps of one history.
+/// The number of steps of one history.
 const STEPS: u64 = 12;
-/// Long enough for everything that is tried again.
+/// Long enough for all retries.
 const LONG: Duration = Duration::from_hours(1);
 
-/// Numbers that look random: SplitMix64.
+/// Pseudo-random numbers: SplitMix64.
 #[derive(Debug, Clone)]
 struct Random(u64);
 
@@ -51,7 +51,7 @@ impl Random {
 /// One step of a history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Step {
-    /// Of one of the virtual hosts; the first has no name here.
+    /// For one of the virtual hosts; the first has no name here.
     Become {
         vhost: Option<Name>,
         to: State,
@@ -103,14 +103,14 @@ impl fmt::Display for Step {
 pub(super) struct Lived {
     /// What was wrong.
     pub(super) wrong: String,
-    /// How it came to that, in lines.
+    /// The steps that led to it, as lines.
     pub(super) history: Vec<String>,
 }
 
-/// Plays histories. The first that goes wrong, made short, with what went wrong.
+/// Plays histories. Returns the first that goes wrong, shortened, with what went wrong.
 ///
 /// # Errors
-/// The options make no sense.
+/// The options are invalid.
 pub(super) async fn play(
     subject: &Rc<Subject>,
     options: &Json,
@@ -147,7 +147,7 @@ pub(super) async fn play(
     Ok(None)
 }
 
-/// What the hooks ask for when all is calm.
+/// What the hooks ask for when nothing goes wrong.
 async fn effects(subject: &Rc<Subject>, spec: &Spec) -> Result<Vec<String>, String> {
     let nodes = Node::all(subject, spec).await?;
     let mut effects = Vec::new();
@@ -167,7 +167,7 @@ async fn effects(subject: &Rc<Subject>, spec: &Spec) -> Result<Vec<String>, Stri
     Ok(effects)
 }
 
-/// `further`: the virtual hosts beside the first.
+/// `further`: the virtual hosts other than the first.
 fn history(random: &mut Random, effects: &[String], further: &[Name]) -> Vec<Step> {
     let steps = 2 + random.below(STEPS - 1);
     (0..steps)
@@ -221,7 +221,7 @@ fn trouble(random: &mut Random, effects: &[String]) -> Option<Step> {
     }))
 }
 
-/// Plays one history. What went wrong, as the inner result.
+/// Plays one history. The inner result is what went wrong.
 async fn live(
     subject: &Rc<Subject>,
     spec: &Spec,
@@ -258,7 +258,7 @@ async fn live(
     Ok(nodes.iter().try_for_each(|node| ended(node)))
 }
 
-/// All is quiet, and nothing is left.
+/// Nothing is running any more, and nothing is left behind.
 fn ended(node: &Node) -> Result<(), String> {
     let errors = node.take_errors();
     let left = node.left_behind();
@@ -273,7 +273,7 @@ fn ended(node: &Node) -> Result<(), String> {
     }
 }
 
-/// Of a run that was in progress when the troubles ended.
+/// May a run that was in progress when the faults ended fail this way?
 fn is_fault(failed: &Failed) -> bool {
     match failed.error {
         HookError::Raised { .. } => failed.met_fault,
@@ -282,7 +282,7 @@ fn is_fault(failed: &Failed) -> bool {
     }
 }
 
-/// Leaves out steps as long as it still goes wrong.
+/// Removes steps for as long as it still goes wrong.
 async fn shorten(
     subject: &Rc<Subject>,
     spec: &Spec,

@@ -1,5 +1,5 @@
-//! The hook under test, and those beside it: loaded once for each set of grants and config, and used
-//! again by every host.
+//! The hook under test, and other hooks on the same host: loaded once for each set of grants and
+//! config, and reused by every host.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,9 +15,9 @@ use crate::hooks::{EntryPoint, LoadError};
 use crate::keeper::Client;
 use crate::types::Name;
 
-/// Refusals that are remembered: more than any hook has calls.
+/// How many refusals are kept: more than any hook has calls.
 const REFUSED_MAX: usize = 1_000;
-/// Ways to load the hook whose runners are kept for the next host that is made so.
+/// For how many variants of the hook runners are kept, for the next host that uses the same one.
 const VARIANTS_MAX: usize = 8;
 
 /// The hook under test.
@@ -28,11 +28,12 @@ pub(super) struct Subject {
     others: BTreeMap<Name, Result<TestHook, String>>,
     policy: SandboxPolicy,
     coverage: bool,
-    /// Of the others, those that hosts have asked for.
+    /// The other hooks that hosts have used so far.
     beside: RefCell<BTreeMap<Name, Rc<TestHook>>>,
-    /// With the config and the linked functions that each was loaded with; the last used comes last.
+    /// With the config and the linked functions that each was loaded with; the last used is at the
+    /// end.
     loaded: RefCell<Vec<(Variant, Rc<LoadedHook>)>>,
-    /// Of all that were ever loaded.
+    /// The counters of all that were ever loaded.
     counted: RefCell<Vec<Counted>>,
     entry_points: Vec<EntryPoint>,
     /// Entry points and host functions that were called.
@@ -40,7 +41,7 @@ pub(super) struct Subject {
     refused: RefCell<Vec<Refused>>,
 }
 
-/// What makes one load of a hook differ from another: its name, its config, what is linked.
+/// What distinguishes one load of a hook from another: its name, its config, what is linked.
 type Variant = (Name, String, Vec<String>);
 
 impl Subject {
@@ -82,7 +83,7 @@ impl Subject {
         &self.tested.source.name
     }
 
-    /// The hook of this name: the tested one, or one that may run beside it.
+    /// The hook with this name: the one under test, or one that may run on the same host.
     ///
     /// # Errors
     /// There is none, or it cannot be used.
@@ -105,7 +106,7 @@ impl Subject {
         Ok(hook)
     }
 
-    /// Who starts its runners.
+    /// The process that starts its runners.
     pub(super) const fn keeper(&self) -> &Client {
         &self.keeper
     }
@@ -115,7 +116,7 @@ impl Subject {
         &self.entry_points
     }
 
-    /// A hook as it is written there, in runners that may be warm.
+    /// A hook loaded as described there, in runners that may be warm.
     ///
     /// # Errors
     /// [`LoadError`].
@@ -157,7 +158,7 @@ impl Subject {
         Some(loaded)
     }
 
-    /// Lets the one go that was not used for longest: every variant has a process.
+    /// Drops the variant that has not been used for longest: each one has a process.
     fn make_room(&self) {
         let mut all = self.loaded.borrow_mut();
         if all.len() >= VARIANTS_MAX {
@@ -190,12 +191,12 @@ impl Subject {
         self.called.borrow().clone()
     }
 
-    /// How many runners were started.
+    /// The number of runners that were started.
     pub(super) fn started(&self) -> u32 {
         self.counted.borrow().iter().map(Counted::started).sum()
     }
 
-    /// How often each line has run, by file, in runs that came to their end.
+    /// How often each line has run, by file, in runs that were completed.
     pub(super) fn coverage(&self) -> BTreeMap<String, BTreeMap<u32, u32>> {
         let mut all: BTreeMap<String, BTreeMap<u32, u32>> = BTreeMap::new();
         for counted in self.counted.borrow().iter().flat_map(Counted::coverage) {

@@ -5,7 +5,7 @@
 //! test file (Luau, in a runner) -> calls (hosts, events, expectations) -> node (what a test may ask of a host)
 //!   -> engine::sim (the daemon itself, on a simulated machine) -> record (what the hook asked for)
 //! ```
-//! The engine has a hook pass its test in a process of its own: [`process`].
+//! The engine has a hook pass its test in a separate process: [`process`].
 
 mod calls;
 mod faults;
@@ -27,14 +27,15 @@ pub use update::update;
 
 use crate::keeper::Client;
 
-/// The seed of random histories where nobody gives one.
+/// The seed of random histories if none is given.
 pub const SEED: u64 = 1;
 
 /// Runs every case of a test file against a hook, in runners that `keeper` starts.
 ///
-/// Hostile bytes on either side end in a fault: nothing here runs longer than [`HookTest::limit`], and
-/// nothing of what the hook does reaches this machine or the log. Needs a tokio runtime with I/O
-/// and time, inside a `LocalSet`, on one thread. When the future is dropped its runners are killed.
+/// Hostile input on either side results in a fault: nothing here runs longer than
+/// [`HookTest::limit`], and nothing that the hook does reaches this machine or the log. Needs a
+/// tokio runtime with I/O and time, inside a `LocalSet`, on one thread. When the future is dropped,
+/// its runners are killed.
 pub async fn examine(keeper: &Client, exam: HookTest) -> Verdict {
     run(keeper, exam, &Choice::default()).await.0.verdict()
 }

@@ -1,5 +1,5 @@
-//! One host of a test: the daemon on a simulated machine, with what the test wants to know of each
-//! of its virtual hosts.
+//! One host of a test: the daemon on a simulated machine, with what the test records about each of
+//! its virtual hosts.
 
 use std::cell::{Ref, RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,10 +20,10 @@ use crate::host::SimHost;
 use crate::proto::Cause;
 use crate::types::{Demotion, Name, State, VirtualAddress};
 
-/// Where the daemon asks for the health on its own, it does so only if the test wants it.
+/// The daemon runs health checks by itself only if the test wants it.
 const NEVER: Duration = Duration::from_hours(24 * 366);
 
-/// What an event says besides.
+/// The details of an event.
 #[derive(Debug, Clone)]
 pub(super) struct Told {
     pub(super) cause: Cause,
@@ -32,7 +32,7 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// As it mostly is: nobody is heard any more, or a better master is.
+    /// The usual details: no master is heard any more, or a better one is.
     pub(super) const fn usual(to: State) -> Self {
         let cause = match to {
             State::Master => Cause::MasterDown {
@@ -53,7 +53,7 @@ impl Told {
 struct Shared {
     machine: RefCell<Scripted>,
     witness: Rc<Witness>,
-    /// Every value when nothing was held for the last time.
+    /// Every value when the host last held nothing.
     baseline: RefCell<BTreeMap<Resource, Value>>,
 }
 
@@ -67,10 +67,10 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// The virtual hosts of a host as the test describes it; they are nothing yet.
+    /// The virtual hosts of a host as the test describes it; they are in the initial state.
     ///
     /// # Errors
-    /// What makes no sense in the description.
+    /// What is invalid in the description.
     pub(super) async fn all(subject: &Rc<Subject>, spec: &Spec) -> Result<Vec<Rc<Self>>, String> {
         let host = spec.host()?;
         let (config, loaded) = configuration(subject, spec).await?;
@@ -128,12 +128,12 @@ impl Node {
         self.shared.machine.borrow().state(self.number)
     }
 
-    /// How unfit it says that it is.
+    /// The demotion that it advertises.
     pub(super) fn demotion(&self) -> u8 {
         self.shared.machine.borrow().demotion(self.number)
     }
 
-    /// What the hook keeps under this key: JSON.
+    /// The value that the hook stored under this key: JSON.
     pub(super) fn stored(&self, key: &str) -> Option<Vec<u8>> {
         let hook = self.shared.witness.subject.name();
         self.shared.machine.borrow().stored(self.number, hook, key)
@@ -152,12 +152,12 @@ impl Node {
         self.record.borrow_mut()
     }
 
-    /// Runs that failed since the last event; they are forgotten.
+    /// Runs that failed since the last event; they are cleared.
     pub(super) fn take_errors(&self) -> Vec<Failed> {
         std::mem::take(&mut self.record_mut().errors)
     }
 
-    /// Somebody else changes the host.
+    /// Another program changes the host.
     pub(super) fn change(&self, world: &World) -> Result<(), String> {
         let host = self.host();
         let changed = world.change(&host)?;
@@ -169,7 +169,7 @@ impl Node {
         Ok(())
     }
 
-    /// Somebody else gives it another name.
+    /// Another program renames the host.
     pub(super) fn rename(&self, name: &str) {
         let value = Value::Text(name.to_owned());
         self.host().set(Resource::Hostname, value.clone());
@@ -177,8 +177,8 @@ impl Node {
         staying.foreign.insert(Resource::Hostname, value);
     }
 
-    /// It becomes something, and the daemon does what follows. With `wait`, until it has nothing to
-    /// do but to try again later; without, until the hook waits for the first time.
+    /// It changes state, and the daemon does what follows. With `wait`, until the daemon has
+    /// nothing left but later retries; without it, until the hook first waits.
     ///
     /// # Errors
     /// It never ends.
@@ -209,7 +209,7 @@ impl Node {
             .await
     }
 
-    /// It becomes master or backup, as it mostly does.
+    /// It becomes master or backup in the usual way.
     ///
     /// # Errors
     /// It never ends.
@@ -238,7 +238,7 @@ impl Node {
             .await
     }
 
-    /// Lets time pass: what waits goes on, what is to be tried again is.
+    /// Lets time pass: what waits continues, and retries that are due happen.
     ///
     /// # Errors
     /// It never ends.
@@ -246,7 +246,8 @@ impl Node {
         self.play(async |machine| machine.advance(time).await).await
     }
 
-    /// Asks its hooks how the service is: how unfit it is by all of them, and why.
+    /// Runs its hooks' health checks: returns the demotion that they cause together, and the
+    /// reason.
     ///
     /// # Errors
     /// It never ends.
@@ -269,7 +270,7 @@ impl Node {
         Ok((unfit.get(), reasons.join("; ")))
     }
 
-    /// Nobody else uses the machine meanwhile: a case does one thing after the other.
+    /// Nothing else uses the machine meanwhile: a case does one thing at a time.
     #[expect(
         clippy::await_holding_refcell_ref,
         reason = "one thing after the other"
@@ -286,7 +287,7 @@ impl Node {
         with(&mut machine).await
     }
 
-    /// Its own addresses that are on its interface now.
+    /// Those of its own addresses that are on its interface now.
     pub(super) fn own_addresses_up(&self) -> Vec<VirtualAddress> {
         let (host, dev) = (self.host(), &self.vhost.interface);
         let up = |a: &&VirtualAddress| host.has(dev, a.ip);
@@ -306,7 +307,7 @@ impl Node {
         }
     }
 
-    /// What of its last mastership is left, in words: claims, and values that nobody wanted to stay
+    /// What is left of its last mastership, as text: claims, and values that were not meant to stay
     /// and that no other virtual host holds.
     pub(super) fn left_behind(&self) -> Vec<String> {
         let held = self.shared.machine.borrow().held();
@@ -322,7 +323,7 @@ impl Node {
             .collect()
     }
 
-    /// Values that are neither as they were, nor as somebody wanted them to stay, but for these.
+    /// Values that are neither as before nor meant to stay, except for these.
     fn different_from(
         &self,
         before: &BTreeMap<Resource, Value>,
@@ -352,7 +353,7 @@ impl Node {
             .collect()
     }
 
-    /// Every effect that its hooks have asked for since the plan began, printed.
+    /// Every effect that its hooks have requested since the plan began, as text.
     pub(super) fn plan(&self) -> Vec<String> {
         self.record()
             .plan
@@ -361,7 +362,7 @@ impl Node {
             .collect()
     }
 
-    /// What was undone since the last event, printed in the same words.
+    /// What was undone since the last event, in the same form.
     pub(super) fn undone(&self) -> Vec<String> {
         self.record()
             .undone
@@ -384,7 +385,8 @@ impl Node {
     }
 }
 
-/// What an operator would have written about such a host, and the hooks that run there.
+/// The configuration that an operator would have written for such a host, and the hooks that run
+/// there.
 async fn configuration(
     subject: &Subject,
     spec: &Spec,
@@ -446,7 +448,7 @@ fn vhost_table(spec: &VhostSpec, hooks: &[Name]) -> toml::Value {
     put("addresses", texts(&spec.addresses));
     put("password-file", "password".into());
     put("hooks", texts(hooks));
-    // So that time passes with little to do.
+    // So that time passes with little work.
     put("advbase", 254.into());
     put("advskew", 100.into());
     put("lease", "off".into());

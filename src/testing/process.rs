@@ -1,6 +1,7 @@
-//! The tester: a process that runs the test of one hook for an engine, and ends.
+//! The tester: a process that runs the test of one hook for an engine, and then ends.
 //!
-//! It starts runners, and it reads what the test says happened: a user of its own, no rights, no network, no file to write to, and limits of time and memory.
+//! It starts runners, and it parses what the test reports, so it has a user of its own, no
+//! privileges, no network, no file that it can write to, and limits on time and memory.
 
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
@@ -14,7 +15,7 @@ use crate::programs::role;
 use crate::sandbox;
 
 /// The whole life of a tester, started by the keeper with its socket as standard input. Exit
-/// statuses as of the program `carpd-worker`.
+/// statuses are those of the program `carpd-worker`.
 #[must_use]
 pub fn process() -> ExitCode {
     let stdin = std::io::stdin().as_fd().try_clone_to_owned();
@@ -24,8 +25,8 @@ pub fn process() -> ExitCode {
     if stream.peer_addr().is_err() {
         return ExitCode::from(2);
     }
-    // The hook itself runs in runners, which refuse it without a full sandbox; what is missing here is
-    // told with the verdict.
+    // The hook itself runs in runners, which refuse it without a full sandbox; what is missing here
+    // is reported with the verdict.
     let missing = sandbox::confine_tester().missing;
     let served = serve(&stream, &missing);
     if let Err(error) = &served {
@@ -61,7 +62,8 @@ fn keeper() -> io::Result<(Client, Exits)> {
     }
 }
 
-/// Standard error goes into the daemon's log; one that takes nothing more is no reason to panic.
+/// Standard error goes to the daemon's log; if that cannot take any more, this is no reason to
+/// panic.
 fn tell(error: &FrameError) {
     _ = writeln!(std::io::stderr(), "{error}");
 }

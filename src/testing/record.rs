@@ -1,4 +1,4 @@
-//! What hooks have asked for and what came of it: the ground of every plan.
+//! What hooks have requested and the results: the basis of every plan.
 
 use std::cell::{RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,30 +13,30 @@ use crate::hooks::{Answer, Ask, AskError, EntryPoint, HookError, HookEvent, LogL
 use crate::host::SimHost;
 use crate::types::Name;
 
-/// Lines of log that are kept, in bytes.
+/// Log lines that are kept, in bytes.
 const LOG_MAX: usize = 1 << 20;
-/// Calls that are kept.
+/// How many calls are kept.
 const CALLS_MAX: usize = 10_000;
-/// What is said of a call that has not ended.
+/// The outcome of a call that has not ended.
 const RUNNING: &str = "running";
 
 /// One effect that a hook asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Asked {
-    /// What.
+    /// The effect.
     pub(super) effect: Effect,
-    /// What came of it.
+    /// Its result.
     pub(super) came: Came,
 }
 
-/// What came of an effect.
+/// The result of an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Came {
     /// It was done, or there was nothing to do.
     Done,
-    /// The host said no.
+    /// The host failed to do it.
     Failed,
-    /// The gate said no.
+    /// The gate denied it.
     Denied,
     /// The run ended before there was an answer.
     Open,
@@ -57,18 +57,18 @@ impl fmt::Display for Asked {
 /// One line of a hook's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct LogLine {
-    /// Whose.
+    /// The hook.
     pub(super) hook: Name,
-    /// How loud.
+    /// The level.
     pub(super) level: LogLevel,
     /// The sentence.
     pub(super) message: String,
-    /// The values.
+    /// The fields.
     pub(super) fields: BTreeMap<String, String>,
 }
 
 impl LogLine {
-    /// The level's word.
+    /// The name of the level.
     pub(super) const fn level(&self) -> &'static str {
         match self.level {
             LogLevel::Debug => "debug",
@@ -94,25 +94,25 @@ pub(super) struct HookCall {
     pub(super) hook: Name,
     pub(super) entry: EntryPoint,
     pub(super) cause: String,
-    /// So many transitions before were told to nobody.
+    /// How many earlier transitions were not passed to any hook.
     pub(super) missed: u32,
-    /// How it ended, in a word.
+    /// How it ended, as one word.
     pub(super) outcome: &'static str,
 }
 
 /// A run that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failed {
-    /// Which hook, unless it is the one under test.
+    /// The hook, unless it is the one under test.
     hook: Option<Name>,
     entry: EntryPoint,
     pub(super) error: HookError,
-    /// An effect that it asked for failed by a fault that the test arranged.
+    /// One of its effects failed because of a fault that the test set up.
     pub(super) met_fault: bool,
 }
 
 impl Failed {
-    /// Of what, in words.
+    /// The run, as text.
     pub(super) fn run(&self) -> String {
         let entry = self.entry.as_str();
         match &self.hook {
@@ -131,21 +131,21 @@ impl fmt::Display for Failed {
 /// The record of one virtual host.
 #[derive(Debug, Default)]
 pub(super) struct Record {
-    /// What was asked for since the plan began.
+    /// What was requested since the plan began.
     pub(super) plan: Vec<Asked>,
     /// What the gate refused since the last event.
     pub(super) denied: Vec<String>,
     /// What was undone since the last event.
     pub(super) undone: Vec<String>,
-    /// Every call of its hooks but for their health.
+    /// Every call of its hooks, except for health checks.
     pub(super) calls: Vec<HookCall>,
     /// Everything that was logged.
     pub(super) log: Vec<LogLine>,
-    /// Text of log lines, in bytes.
+    /// The size of the log lines' text, in bytes.
     log_bytes: usize,
-    /// Runs that failed and nobody has expected yet.
+    /// Runs that failed and have not been expected yet.
     pub(super) errors: Vec<Failed>,
-    /// The runs in progress of which an effect failed by a fault.
+    /// The runs in progress that had an effect fail because of a fault.
     faulted: BTreeSet<(Name, EntryPoint)>,
 }
 
@@ -165,7 +165,8 @@ impl Record {
     }
 
     fn effect_ended(&mut self, effect: &Effect, came: Came) {
-        // Runs of several hooks are one after the other, and of each it is the last that was open.
+        // Runs of several hooks follow each other, and each has at most one open effect of this
+        // kind: the last.
         let open = self.plan.iter_mut().rev();
         if let Some(asked) = open
             .filter(|asked| asked.came == Came::Open)
@@ -179,18 +180,18 @@ impl Record {
 /// What is not undone when a mastership ends.
 #[derive(Debug, Default)]
 pub(super) struct Staying {
-    /// What stays by a hook's own wish.
+    /// What a hook explicitly wanted to keep.
     pub(super) lasting: BTreeMap<Resource, Value>,
-    /// What somebody else has changed.
+    /// What another program has changed.
     pub(super) foreign: BTreeMap<Resource, Value>,
 }
 
-/// Looks on while hooks run on one host.
+/// Observes hooks while they run on one host.
 #[derive(Debug)]
 pub(super) struct Witness {
     pub(super) subject: Rc<Subject>,
     pub(super) host: SimHost,
-    /// The test gives grants of its own: what they refuse is what it tests.
+    /// The test specifies its own grants: what they refuse is part of what it tests.
     pub(super) own_grants: bool,
     /// The record of each virtual host, by its number.
     pub(super) records: Vec<(Name, Rc<RefCell<Record>>)>,
@@ -198,7 +199,7 @@ pub(super) struct Witness {
 }
 
 impl Witness {
-    /// The record of the virtual host that somebody asks for.
+    /// The record of the virtual host that a request comes from.
     fn of(&self, asker: Asker<'_>) -> Option<RefMut<'_, Record>> {
         let record = self.records.get(asker.vhost);
         record.map(|(_, record)| record.borrow_mut())

@@ -1,4 +1,4 @@
-//! How test files went, case by case.
+//! The results of test files, case by case.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use crate::effect::{Effect, Query};
 use crate::engine::hook_test::{Fault, Verdict};
 use crate::types::shown;
 
-/// How one test file went.
+/// The result of one test file.
 #[derive(Debug, Clone, Default)]
 pub struct FileReport {
     /// The test file.
@@ -16,82 +16,82 @@ pub struct FileReport {
     pub hook: String,
     /// Its cases, in order; those that were not chosen are left out.
     pub cases: Vec<CaseReport>,
-    /// What no case is to blame for.
+    /// Problems that are not caused by any case.
     pub faults: Vec<Fault>,
-    /// How often each line of the hook's files ran, by file; empty unless it was counted.
+    /// How often each line of the hook's files ran, by file; empty unless this was requested.
     pub coverage: BTreeMap<String, BTreeMap<u32, u32>>,
     /// Entry points and functions of the host that were called.
     pub called: BTreeSet<String>,
     /// The entry points that the hook defines.
     pub entry_points: Vec<&'static str>,
-    /// What the grants that the test was given did not allow; not what a case denies by grants of
-    /// its own.
+    /// What the grants given for the test did not allow, except for what a case denies with grants
+    /// of its own.
     pub refused: Vec<Refused>,
     /// How many runners of the hook were started.
     pub runners: u32,
 }
 
-/// Something that a hook asked for and was not granted.
+/// Something that a hook requested and was not granted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refused {
-    /// To change something.
+    /// A change.
     Effect(Effect),
-    /// To look at something.
+    /// A query.
     Query(Query),
 }
 
-/// How one case went.
+/// The result of one case.
 #[derive(Debug, Clone)]
 pub struct CaseReport {
     /// Its name.
     pub name: String,
-    /// What was wrong, if anything.
+    /// What went wrong, if anything.
     pub failure: Option<Failure>,
     /// What it printed.
     pub output: Vec<String>,
-    /// Real time.
+    /// How long it took, in real time.
     pub took: Duration,
 }
 
-/// What was wrong in a case.
+/// What went wrong in a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// The test file, or a module of it, in which it shows.
+    /// The test file, or a module of it, where it occurred.
     pub file: String,
-    /// Its line, counted from 1; 0 if unknown.
+    /// The line, counted from 1; 0 if unknown.
     pub line: u32,
-    /// What is wrong, in a sentence.
+    /// What went wrong, in a sentence.
     pub message: String,
-    /// The steps that led to it, a line each, where a test made them up.
+    /// The steps that led to it, one per line, if a test generated them.
     pub history: Vec<String>,
-    /// The two plans that should be one.
+    /// The two plans that should be equal.
     pub mismatch: Option<Mismatch>,
 }
 
-/// Two lists of lines that should be the same.
+/// Two lists of lines that should be equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mismatch {
     /// The function that compared: `expect_plan`, `expect_undone`.
     pub function: &'static str,
-    /// What the test says.
+    /// What the test expects.
     pub expected: Vec<String>,
-    /// What there is.
+    /// The actual lines.
     pub actual: Vec<String>,
 }
 
-/// A plan in a test file that is to be replaced by what was found.
+/// A plan in a test file that is to be replaced by the actual one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Update {
-    /// The file in which it stands.
+    /// The file that contains it.
     pub file: String,
     /// The line of the call.
     pub line: u32,
-    /// What should stand there.
+    /// The new plan.
     pub mismatch: Mismatch,
 }
 
 impl FileReport {
-    /// Cases that failed, and faults.
+    /// The number of cases that failed, and of faults.
     #[must_use]
     pub fn failed(&self) -> usize {
         self.faults.len()
@@ -102,7 +102,7 @@ impl FileReport {
                 .count()
     }
 
-    /// The same in short.
+    /// A summary.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         let failed = |case: &CaseReport| {
@@ -146,7 +146,7 @@ impl FileReport {
 }
 
 impl Failure {
-    /// What stands below the message: the history, and what differs.
+    /// The text below the message: the history, and the differences.
     #[must_use]
     pub fn more(&self) -> Vec<String> {
         let differs = self
@@ -162,7 +162,7 @@ impl Failure {
     }
 }
 
-/// One row of two lists beside each other.
+/// One row of two lists side by side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Row<'a> {
     Both(&'a str),
@@ -172,7 +172,7 @@ enum Row<'a> {
 }
 
 impl Mismatch {
-    /// Expected on the left, actual on the right, what differs marked.
+    /// Expected on the left, actual on the right, with differences marked.
     #[must_use]
     pub fn side_by_side(&self) -> String {
         const WIDEST: usize = 60;
@@ -199,10 +199,9 @@ impl Mismatch {
     }
 }
 
-/// The rows of a longest common subsequence; what stands at the same place and differs shares a
-/// row.
+/// The rows of a longest common subsequence; lines at the same place that differ share a row.
 fn rows<'a>(a: &'a [String], b: &'a [String]) -> Vec<Row<'a>> {
-    // Longer plans are compared line by line: the table below would be too large.
+    // Longer plans are compared line by line, because the table below would be too large.
     const LONG: usize = 500;
     if a.len() > LONG || b.len() > LONG {
         return paired(a, b);

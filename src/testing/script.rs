@@ -1,4 +1,4 @@
-//! One test file from its start to its report.
+//! Runs one test file and makes its report.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::hooks::process::test_session::TestSession;
 use crate::hooks::{Budget, EntryPoint, HookError, HookSource, Language, LoadError};
 use crate::keeper::{ChildId, Client, Role};
 
-/// A case's ceilings, its hook's time not counted but for the wall.
+/// The limits of a case; its hook's time only counts towards the wall time.
 const CASE: Budget = Budget {
     wall: Duration::from_secs(60),
     cpu: Duration::from_secs(2),
@@ -27,8 +27,8 @@ const CASE: Budget = Budget {
     state_bytes: 0,
 };
 
-/// Runners at a time, of a test and of its hook. Hosts whose hook waits in the middle of a run, or
-/// has a config of its own, have one each.
+/// How many runners of a test and of its hook may exist at one time. Hosts whose hook waits in the
+/// middle of a run, or has a config of its own, have one each.
 const PROCESSES_MAX: usize = 64;
 
 /// What to run and how.
@@ -36,15 +36,15 @@ const PROCESSES_MAX: usize = 64;
 pub struct Choice {
     /// Only cases with this text in their name.
     pub filter: Option<String>,
-    /// Count which lines of the hook run.
+    /// Count how often each line of the hook runs.
     pub coverage: bool,
-    /// Take note of plans that differ, for [`super::update`].
+    /// Record plans that differ, for [`super::update`].
     pub update: bool,
-    /// Besides, sweep faults over every kind of host that the cases make.
+    /// In addition, sweep faults over every kind of host that the cases make.
     pub faults: bool,
-    /// Besides, play so many random histories on each.
+    /// In addition, play this many random histories on each.
     pub histories: u32,
-    /// Of the random histories.
+    /// The seed of the random histories.
     pub seed: u64,
 }
 
@@ -105,9 +105,9 @@ impl Script {
     }
 }
 
-/// Runs a test file; the plans that should be rewritten come beside the report.
+/// Runs a test file; also returns the plans that should be rewritten.
 ///
-/// As [`super::examine`] otherwise.
+/// Otherwise like [`super::examine`].
 pub async fn run(keeper: &Client, exam: HookTest, choice: &Choice) -> (FileReport, Vec<Update>) {
     let mut sitting = Sitting {
         report: FileReport {
@@ -121,7 +121,7 @@ pub async fn run(keeper: &Client, exam: HookTest, choice: &Choice) -> (FileRepor
     };
     let (limit, path) = (exam.limit, exam.path.clone());
     let keeper = &keeper.at_most(PROCESSES_MAX);
-    // What a test does is none of the log's business: its lines would look like the daemon's own.
+    // What a test does must not appear in the log: its lines would look like the daemon's own.
     let all = sitting
         .all(keeper, exam, choice)
         .with_subscriber(NoSubscriber::default());
@@ -149,11 +149,11 @@ pub async fn run(keeper: &Client, exam: HookTest, choice: &Choice) -> (FileRepor
     (sitting.report, sitting.updates)
 }
 
-/// One test file while it is run: what is known so far stays when time is up.
+/// One test file while it runs: what is known so far is kept when the time is up.
 struct Sitting {
     report: FileReport,
     updates: Vec<Update>,
-    /// Every kind of host that the cases made.
+    /// Every kind of host that the cases have made.
     specs: Vec<Json>,
     subject: Option<Rc<Subject>>,
 }
@@ -231,7 +231,7 @@ impl Sitting {
             message: failure.message + &own_errors,
             ..failure
         });
-        // What the case raised is the first thing that was wrong.
+        // An error that the case raised comes before anything that its end would find.
         if raised.is_none() {
             case.end();
         }
@@ -256,7 +256,7 @@ impl Sitting {
         });
     }
 
-    /// Faults and histories that the command line asked for.
+    /// Faults and histories that were requested on the command line.
     async fn besides(&mut self, subject: &Rc<Subject>, choice: &Choice) {
         for options in std::mem::take(&mut self.specs) {
             if choice.faults {
@@ -299,7 +299,7 @@ impl Sitting {
     }
 }
 
-/// What a case raised by itself, at its place.
+/// An error that a case raised itself, with its place.
 fn raised(error: &HookError, path: &str) -> Failure {
     let (text, backtrace) = match error {
         HookError::Raised { message, backtrace } => (message.clone(), backtrace.as_str()),
@@ -307,7 +307,8 @@ fn raised(error: &HookError, path: &str) -> Failure {
     };
     let (file, mut line, message) = place(&text, path);
     if line == 0 {
-        // An error without a place, as of assert: that of the innermost line of the test.
+        // An error without a place, such as one of assert: uses the place of the innermost line of
+        // the test.
         let name = file_name(path);
         let first = backtrace
             .lines()
@@ -332,7 +333,7 @@ fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// `file:12: text` apart; without a place, line 0 of `path`.
+/// Splits `file:12: text`; without a place, it is line 0 of `path`.
 fn place(text: &str, path: &str) -> (String, u32, String) {
     let parts = text.split_once(':').and_then(|(file, rest)| {
         let (line, message) = rest.split_once(": ")?;

@@ -1,4 +1,5 @@
-//! `test.host{...}`: what a test file says about a host, and the host in memory that it makes.
+//! `test.host{...}`: what a test file specifies about a host, and the host in memory that is made
+//! from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,7 +23,7 @@ pub(super) struct Spec {
     vhosts: Vec<VhostSpec>,
     pub(super) config: Option<Json>,
     pub(super) grants: Option<Json>,
-    /// The daemon asks for the health by itself, as an operator has it.
+    /// The daemon runs health checks by itself, as in production.
     #[serde(default)]
     pub(super) health: bool,
     #[serde(flatten)]
@@ -41,15 +42,15 @@ pub(super) struct VhostSpec {
     #[serde(default = "vhid", deserialize_with = "vhid_of")]
     pub(super) vhid: Vhid,
     pub(super) xparam: Option<String>,
-    /// In their order; the tested one alone if not given.
+    /// In order; only the one under test if not given.
     #[serde(default, deserialize_with = "names")]
     pub(super) hooks: Option<Vec<Name>>,
 }
 
-/// What may be said of every virtual host.
+/// What can be specified for every virtual host.
 const OF_VHOST: [&str; 6] = ["interface", "addresses", "name", "vhid", "xparam", "hooks"];
 
-/// What is on the host.
+/// The state of the host.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(super) struct World {
     pub(super) hostname: Option<String>,
@@ -98,7 +99,7 @@ pub(super) struct LinkSpec {
     addresses: Vec<String>,
 }
 
-/// A service: a word, or a table.
+/// A service: a word or a table.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 pub(super) enum UnitSpec {
@@ -155,7 +156,7 @@ fn vhid_of<'d, D: Deserializer<'d>>(deserializer: D) -> Result<Vhid, D::Error> {
     Vhid::new(i64::deserialize(deserializer)?).map_err(serde::de::Error::custom)
 }
 
-/// A list; Lua has one word for the empty list and the empty table.
+/// A list; in Lua, the empty list and the empty table are the same.
 fn list<'d, D: Deserializer<'d>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     match Json::deserialize(deserializer)? {
         Json::Object(map) if map.is_empty() => Ok(Vec::new()),
@@ -178,7 +179,7 @@ fn names<'d, D: Deserializer<'d>>(deserializer: D) -> Result<Option<Vec<Name>>, 
     parsed_list(deserializer).map(Some)
 }
 
-/// Time as a test writes it: `"30s"`, `"500ms"`, or a number of seconds.
+/// A time as written in a test: `"30s"`, `"500ms"`, or a number of seconds.
 pub(super) fn time(json: &Json) -> Result<Duration, String> {
     let longest = Duration::from_hours(24 * 366);
     let time = match json {
@@ -198,7 +199,7 @@ pub(super) fn time(json: &Json) -> Result<Duration, String> {
     }
 }
 
-/// A route in the words of `ip route`.
+/// A route written as for `ip route`.
 pub(super) fn route(text: &str) -> Result<Route, String> {
     let wrong = |what: &str| format!("route {text:?}: {what}");
     let mut words = text.split_whitespace();
@@ -237,7 +238,7 @@ pub(super) fn route(text: &str) -> Result<Route, String> {
 }
 
 impl Spec {
-    /// Reads what a test file handed over.
+    /// Reads what a test file passed.
     pub(super) fn read(json: &Json) -> Result<Self, String> {
         const KNOWN: [&str; 14] = [
             "vhosts",
@@ -273,7 +274,7 @@ impl Spec {
         let Some(json) = &self.grants else {
             return Ok(None);
         };
-        // An empty table of Lua may be meant as an empty list.
+        // An empty table in Lua may be meant as an empty list.
         let mut json = json.clone();
         if let Json::Object(map) = &mut json {
             map.retain(|key, value| {
@@ -300,7 +301,7 @@ impl Spec {
         interfaces.retain(|dev| !named(dev.as_str()));
         let mut index = 1;
         for dev in interfaces {
-            // A virtual host's interface is there whatever else is.
+            // A virtual host's interface always exists.
             host = host.with_link(link(dev, index));
             index += 1;
         }
@@ -350,11 +351,12 @@ impl Spec {
     }
 }
 
-/// The virtual hosts beside the first. What is not said of them differs from that of the others.
+/// The virtual hosts other than the first. Whatever is not specified gets a value that the others
+/// do not have.
 fn further(given: &Json) -> Result<Vec<Json>, String> {
     let mut all = match given {
         Json::Array(list) => list.clone(),
-        // Lua has one word for the empty list and the empty table.
+        // In Lua, the empty list and the empty table are the same.
         Json::Object(map) if map.is_empty() => Vec::new(),
         _ => return Err("vhosts must be a list of tables".to_owned()),
     };
@@ -373,13 +375,13 @@ fn further(given: &Json) -> Result<Vec<Json>, String> {
 }
 
 impl World {
-    /// Reads what `h:change` was given.
+    /// Reads the argument of `h:change`.
     pub(super) fn read(json: &Json) -> Result<Self, String> {
         known(json, &["hostname", "routes", "units", "files", "sysctls"])?;
         serde_json::from_value(json.clone()).map_err(|err| err.to_string())
     }
 
-    /// Makes the host so. What was changed.
+    /// Changes the host accordingly. Returns what was changed.
     pub(super) fn change(&self, host: &SimHost) -> Result<Vec<Resource>, String> {
         let mut changed: Vec<(Resource, Value)> = Vec::new();
         if let Some(name) = &self.hostname {
@@ -446,7 +448,7 @@ impl LinkSpec {
 }
 
 impl UnitSpec {
-    /// Arranges what starting and stopping do; gives whether the unit runs, if it exists.
+    /// Sets up what starting and stopping do; returns whether the unit runs, if it exists.
     fn put(&self, unit: &str, host: &SimHost) -> Result<Option<bool>, String> {
         let word = |text: &str| Some(text.to_owned());
         let table = match self {
@@ -521,7 +523,7 @@ where
     text.parse().map_err(|err| format!("{text:?}: {err}"))
 }
 
-/// Refuses keys that mean nothing, with the one that was meant.
+/// Refuses unknown keys, and suggests the one that was meant.
 pub(super) fn known(json: &Json, keys: &[&str]) -> Result<(), String> {
     let Json::Object(map) = json else {
         return if json.as_array().is_some_and(Vec::is_empty) {

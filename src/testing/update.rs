@@ -1,14 +1,14 @@
-//! Writes what was found into the plans of a test file.
+//! Writes the actual plans into a test file.
 
 use std::collections::BTreeMap;
 
 use super::report::Update;
 
-/// The text with its plans replaced. The updates must be of this text alone.
+/// The text with its plans replaced. All updates must be for this text.
 ///
 /// # Errors
-/// The line and why its plan cannot be replaced: it is not written out there, or it is compared
-/// with different plans.
+/// The line, and why its plan cannot be replaced: it is not a literal, or it is compared with
+/// different plans.
 pub fn update(text: &str, updates: &[Update]) -> Result<String, (u32, String)> {
     let mut wanted: BTreeMap<u32, (&'static str, &[String])> = BTreeMap::new();
     for Update { line, mismatch, .. } in updates {
@@ -21,7 +21,7 @@ pub fn update(text: &str, updates: &[Update]) -> Result<String, (u32, String)> {
         }
     }
     let mut text = text.to_owned();
-    // From the end, so that the lines before keep their numbers.
+    // From the end, so that earlier lines keep their numbers.
     for (line, (function, plan)) in wanted.into_iter().rev() {
         let (start, end, indent) = block(&text, line, function).ok_or_else(|| {
             (
@@ -35,8 +35,7 @@ pub fn update(text: &str, updates: &[Update]) -> Result<String, (u32, String)> {
     Ok(text)
 }
 
-/// The inside of the long string that the call on this line is given, and the blanks before its
-/// end.
+/// The content of the long string that the call on this line gets, and the blanks before its end.
 fn block(text: &str, line: u32, function: &str) -> Option<(usize, usize, String)> {
     let skipped = usize::try_from(line).ok()?.checked_sub(1)?;
     let begin: usize = text.split_inclusive('\n').take(skipped).map(str::len).sum();

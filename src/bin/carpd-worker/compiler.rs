@@ -1,6 +1,6 @@
-//! The compiler process: one component in, code for the runners out, and it ends.
+//! The compiler process: it takes one component, returns code for the runners, and ends.
 //!
-//! It is started as `carpd-worker __compiler` by the keeper, with its socket as standard input, and
+//! The keeper starts it as `carpd-worker __compiler`, with its socket as standard input. It
 //! confines itself as a runner does: whatever a hostile component does to cranelift, it does to a
 //! process that can reach nothing.
 
@@ -15,7 +15,7 @@ use carpd::sandbox::{self, Kind};
 
 use crate::wasm;
 
-/// The whole life of a compiler process. Exit statuses as of [`crate::runner::main`].
+/// The whole life of a compiler process. Exit statuses are those of [`crate::runner::main`].
 #[must_use]
 pub(crate) fn main() -> ExitCode {
     let Ok(stream) = std::io::stdin()
@@ -29,10 +29,10 @@ pub(crate) fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     sandbox::measure_address_space();
-    // Asked before the system call filter, which denies it to everyone.
+    // Asked before the system call filter, which always denies it.
     let native = wasm::can_execute();
     let mut engine = Err("wasmtime was not started".to_owned());
-    // It installs its signal handlers, which the filter denies later.
+    // It installs its signal handlers now, because the filter denies that later.
     let confinement = sandbox::confine(Kind::Compiler, MEMORY, || {
         engine = wasmtime::Engine::new(&wasm::config(native)).map_err(|err| format!("{err:#}"));
     });

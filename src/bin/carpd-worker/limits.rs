@@ -1,4 +1,4 @@
-//! When a run must end: its time, or an order from the engine.
+//! When a run must end: because of its time limit, or an order from the engine.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use carpd::hooks::{Budget, HookError};
 
-/// How much wall time may pass between two looks at the CPU clock, which costs a system call.
+/// How much wall time may pass between two checks of the CPU clock, which costs a system call.
 const CPU_EVERY: Duration = Duration::from_millis(1);
 
 /// Why a run must end.
@@ -17,11 +17,11 @@ pub(crate) enum Stop {
     Wall,
     /// The CPU time is used up.
     Cpu,
-    /// The engine said that a newer state overtook the run.
+    /// A newer state overtook the run, according to the engine.
     Superseded,
 }
 
-/// Watches one run. The interpreter asks it at every jump, call and step of a pattern.
+/// Watches one run. The interpreter consults it at every jump, call and step of a pattern.
 #[derive(Debug)]
 pub(crate) struct Watch {
     budget: Budget,
@@ -31,7 +31,7 @@ pub(crate) struct Watch {
     stop: Cell<Option<Stop>>,
 }
 
-/// A clock's time; zero if the kernel will not tell, which for these clocks it always does.
+/// A clock's time; zero if the kernel refuses, which never happens with these clocks.
 #[expect(
     clippy::disallowed_methods,
     reason = "the runner is a process of its own, and counts its own time"
@@ -40,7 +40,7 @@ fn read(clock: ClockId) -> Duration {
     clock_gettime(clock).map(Duration::from).unwrap_or_default()
 }
 
-/// Time since the machine started, suspend included.
+/// Time since the machine started, including suspend.
 pub(crate) fn since_boot() -> Duration {
     read(ClockId::CLOCK_BOOTTIME)
 }
@@ -82,12 +82,12 @@ impl Watch {
         self.stop.get()
     }
 
-    /// Ends the run at the next look.
+    /// Ends the run at the next check.
     pub(crate) fn stop(&self, why: Stop) {
         self.stop.set(Some(why));
     }
 
-    /// How the run failed, if it was ended from here.
+    /// How the run failed, if it was ended here.
     pub(crate) fn verdict(&self) -> Option<HookError> {
         Some(match self.stop.get()? {
             Stop::Wall => HookError::TimedOut(self.budget.wall),

@@ -1,5 +1,5 @@
-//! The `carpd-worker` binary: the processes that handle what others wrote. They have no rights;
-//! what is read, compiled or run here is run nowhere else.
+//! The `carpd-worker` binary: the processes that handle untrusted input. They have no privileges;
+//! what is read, compiled or run here is read, compiled or run nowhere else.
 
 #[cfg(feature = "wasm")]
 mod compiler;

@@ -1,8 +1,8 @@
-//! The runner process: confines itself, loads one hook, serves calls until its socket closes.
+//! The runner process: confines itself, loads one hook, and serves calls until its socket closes.
 //!
-//! It is started as `carpd-worker __runner MEMORY_BYTES LANGUAGE` with its socket as standard
-//! input, by the keeper, with TERM, INT and HUP blocked: a signal to the whole process group must
-//! not end a hook that is taking services down.
+//! The keeper starts it as `carpd-worker __runner MEMORY_BYTES LANGUAGE` with its socket as
+//! standard input, and with TERM, INT and HUP blocked: a signal to the whole process group must not
+//! end a hook that is stopping services.
 
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -20,9 +20,9 @@ use carpd::programs::role;
 use carpd::sandbox;
 use carpd::types::State;
 
-/// The longest log message and the longest field that are sent on, in bytes.
+/// The longest log message, and the longest field, that is passed on, in bytes.
 const MAX_LOG: usize = 8 << 10;
-/// The most fields of a log line that are sent on.
+/// The most fields of a log line that are passed on.
 const MAX_FIELDS: usize = 32;
 
 /// The runner's end of the socket.
@@ -51,7 +51,7 @@ impl HookHost for Link {
         }
         match sent.and_then(|()| self.receive()) {
             Ok(ToRunner::Answer(answer)) => answer,
-            // The engine is gone or confused: nothing of this run matters to anyone any more.
+            // The engine is gone or confused: nothing about this run matters any more.
             Ok(_) | Err(_) => Answer::Error(AskError::Superseded),
         }
     }
@@ -68,7 +68,7 @@ impl TestHost for Link {
     }
 }
 
-/// Log text is cut here already, so that a careless hook does not spend its quota on one line.
+/// Log text is already cut here, so that a careless hook does not spend its quota on one line.
 fn shorten(ask: Ask) -> Ask {
     let cut = |text: String| match text.len() {
         0..=MAX_LOG => text,
@@ -105,7 +105,7 @@ fn shorten(ask: Ask) -> Ask {
 }
 
 /// The whole life of a runner process. Exit status 0: the engine closed the socket; 2: it was not
-/// started as a runner; 3: the engine spoke another language.
+/// started as a runner; 3: the engine used another protocol version.
 #[must_use]
 pub(crate) fn main() -> ExitCode {
     let memory = role::arguments()
@@ -124,8 +124,8 @@ pub(crate) fn main() -> ExitCode {
     }
     sandbox::measure_address_space();
     let confinement = confine(memory);
-    // Never dropped: before it closes a descriptor the standard library, built for debugging, makes
-    // a system call that is forbidden here, and the end of the process closes it all the same.
+    // Never dropped: before the standard library closes a descriptor, a debug build makes a system
+    // call that is forbidden here. The descriptor is closed anyway when the process ends.
     let mut link = std::mem::ManuallyDrop::new(Link {
         stream,
         inbox: Inbox::default(),
@@ -141,7 +141,7 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// Confines the process for its language: the third argument, Luau if there is none.
+/// Confines the process for its language: the third argument, or Luau if there is none.
 #[cfg(feature = "wasm")]
 fn confine(memory: u64) -> Confinement {
     let language = role::arguments().nth(1);
@@ -159,7 +159,7 @@ fn confine(memory: u64) -> Confinement {
                 "native-code: memory may not be made executable here; it is interpreted".to_owned(),
             );
         }
-        // Loading will say so.
+        // Loading will report it.
         Err(why) => confinement.missing.push(format!("wasmtime: {why}")),
     }
     confinement
@@ -194,7 +194,7 @@ fn serve_hook(
     coverage: bool,
 ) -> Result<(), FrameError> {
     let loaded = load(&source, budget, coverage);
-    // It may be megabytes; what the hook needs of it, it has.
+    // It may be megabytes, and the hook already has what it needs of it.
     drop(source);
     let told = loaded
         .as_ref()
@@ -206,8 +206,8 @@ fn serve_hook(
         .map_err(Clone::clone);
     link.send(&FromRunner::Loaded(told))?;
     let Ok(mut hook) = loaded else { return Ok(()) };
-    // Runners wait for hours; what loading took of the binary is not needed for that. What
-    // preparing takes comes back at once.
+    // Runners wait for hours, and do not need what loading mapped of the binary. What preparing
+    // needs is mapped again at once.
     sandbox::forget_code();
     loop {
         hook.prepare();
@@ -215,8 +215,8 @@ fn serve_hook(
             ToRunner::Call { event, budget } => {
                 let result = hook.call(&event, link, &budget);
                 link.send(&FromRunner::Finished(result))?;
-                // On a shared CPU the engine would otherwise learn of the end only after the
-                // preparations for the next run.
+                // On a shared CPU, the engine would otherwise learn that the run has ended only
+                // after the next one has been prepared.
                 std::thread::yield_now();
             }
             ToRunner::Coverage => link.send(&FromRunner::Coverage(hook.coverage()))?,
@@ -269,7 +269,7 @@ fn load(source: &HookSource, budget: &Budget, coverage: bool) -> Result<Box<dyn 
     }
 }
 
-/// A host that says no.
+/// A host that denies everything.
 struct Nobody;
 
 impl HookHost for Nobody {
@@ -278,7 +278,7 @@ impl HookHost for Nobody {
     }
 }
 
-/// Runs a hook once, with an error in it: so that everything that happens at first use has happened
+/// Runs a hook once, with an error in it, so that everything that happens on first use has happened
 /// before the system call filter.
 fn warm_up() {
     let source = HookSource {

@@ -1,14 +1,14 @@
-//! Who answers: made from requests sent and answers received.
+//! Which host answers: derived from requests sent and answers received.
 
 use std::time::Duration;
 
 use super::Sighting;
 use crate::types::{MacAddr, Timestamp};
 
-/// Nobody answers: said this long after the first request without an answer.
+/// A silence is reported this long after the first request without an answer.
 const SILENT_AFTER: Duration = Duration::from_millis(25);
 
-/// One request and who answered it.
+/// One request and which host answered it.
 #[derive(Debug, Clone, Copy, Default)]
 struct Request {
     sent: Timestamp,
@@ -16,8 +16,8 @@ struct Request {
     by_another: bool,
 }
 
-/// What the requests and answers so far say. Times are those of the frames, so the figures hold on
-/// a busy machine too.
+/// What the requests and answers so far show. Times are those of the frames, so the figures are
+/// right on a busy machine too.
 #[derive(Debug)]
 pub(super) struct Answers {
     requests: Vec<Request>,
@@ -51,7 +51,7 @@ impl Answers {
         }
     }
 
-    /// The number for the next request, which is sent now; and what its being sent shows.
+    /// Returns the number for the next request, which is sent now, and what sending it shows.
     pub(super) fn send(&mut self, now: Timestamp) -> (u8, Option<Sighting>) {
         let number = self.next;
         self.next = self.next.wrapping_add(1);
@@ -101,8 +101,8 @@ impl Answers {
 
     fn first_answer(&mut self, number: u8, mac: MacAddr, at: Timestamp) -> Option<Sighting> {
         if let Some(since) = self.both_since {
-            // While two answer, this may be the first of two. One before is the last whose answers
-            // are all here.
+            // While two hosts answer, this may be the first of two answers. The request before is
+            // the last one whose answers have all arrived.
             let before = self.requests.get(usize::from(number.wrapping_sub(1)))?;
             let (one, only) = (before.answered?, !before.by_another && before.sent >= since);
             if !only {
@@ -147,7 +147,7 @@ mod tests {
     const A: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
     const B: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
 
-    /// A request each ms; `answer` says who answers the n-th.
+    /// One request per ms; `answer` returns which host answers the n-th.
     fn play(count: u64, answer: impl Fn(u64) -> Vec<MacAddr>) -> (Vec<Sighting>, Answers) {
         let mut answers = Answers::new(Timestamp::ZERO);
         let mut seen = Vec::new();

@@ -1,16 +1,16 @@
-//! The frames that the prober sends and knows.
+//! The frames that the prober sends and recognises.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Sighting;
 use crate::types::MacAddr;
 
-/// First bytes of the hardware addresses from which requests are sent; the rest is the request's
-/// number. They are nobody's, so that no kernel learns from the answers: what the client learns, it
-/// learns from announcements, as other hosts do.
+/// The first bytes of the hardware addresses from which requests are sent; the rest is the
+/// request's number. These addresses belong to no host, so that no kernel learns from the answers:
+/// what the client learns, it learns from announcements, as other hosts do.
 const PROBE_MAC: [u8; 5] = [0x02, 0xca, 0, 0, 0];
 
-/// Asks by ARP who has `target`, as RFC 5227 probes do: without a sender's address, so that nobody
+/// Asks by ARP who has `target`, as RFC 5227 probes do: without a sender's address, so that no host
 /// learns from it.
 #[must_use]
 pub(super) fn arp_request(number: u8, target: Ipv4Addr) -> Vec<u8> {
@@ -29,8 +29,8 @@ pub(super) fn arp_request(number: u8, target: Ipv4Addr) -> Vec<u8> {
     .concat()
 }
 
-/// The address that solicitations come from. It is nobody's; its hardware address is that of the
-/// newest request.
+/// The address that solicitations come from. It belongs to no host; its hardware address is that of
+/// the newest request.
 const PROBE_IP: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0xca, 1);
 
 /// Asks by neighbour discovery who has `target` (RFC 4861, section 4.3): the answer goes to the
@@ -90,7 +90,7 @@ fn checksum(bytes: &[u8]) -> u16 {
     !u16::try_from((folded & 0xffff) + (folded >> 16)).unwrap_or(u16::MAX)
 }
 
-/// What a received frame is to the prober.
+/// The meaning of a received frame for the prober.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Frame {
     /// An answer to request `number`.
@@ -99,11 +99,11 @@ pub(super) enum Frame {
         ip: IpAddr,
         mac: MacAddr,
     },
-    /// Something to be told.
+    /// Something to be reported.
     Seen(Sighting),
 }
 
-/// Decodes a frame; `None` if it is of no interest, or not well formed.
+/// Decodes a frame; `None` if it is irrelevant or malformed.
 #[must_use]
 pub(super) fn decode(frame: &[u8]) -> Option<Frame> {
     let source = mac(frame, 6)?;
@@ -160,7 +160,7 @@ fn ipv6(packet: &[u8], destination: MacAddr, source: MacAddr) -> Option<Frame> {
                 mac: source,
             })
         }
-        // A neighbour advertisement to all nodes, with its override flag.
+        // A neighbour advertisement to all nodes, with the override flag.
         58 if *payload.first()? == 136
             && v6(packet, 24)?.is_multicast()
             && payload.get(4)? & 0x20 != 0 =>
@@ -238,7 +238,7 @@ mod tests {
             &request[38..54],
             "ff02::1:ff00:22".parse::<Ipv6Addr>().unwrap().octets()
         );
-        // With its checksum in it, a packet sums up to nothing.
+        // A packet that includes its checksum has the sum zero.
         let pseudo = [
             &request[22..54],
             &[0, 0, 0, 32, 0, 0, 0, 58],

@@ -1,7 +1,7 @@
-//! The prober: who answers for a virtual address, and what can be heard on the wire.
+//! The prober: which host answers for a virtual address, and what can be heard on the network.
 //!
-//! A role of its own (`__lab-probe`), to be spawned in a host. It sends an ARP request each few ms,
-//! fetches `http://ADDRESS/` again and again, listens to all frames, and writes each [`Sighted`] as
+//! A role of its own (`__lab-probe`), to be started in a host. It sends an ARP request every few
+//! ms, fetches `http://ADDRESS/` repeatedly, listens to all frames, and writes each [`Sighted`] as
 //! one line of JSON.
 
 mod answers;
@@ -30,15 +30,15 @@ use super::httpd::HOST_HEADER;
 use super::role::{PROBE, Step, StepError};
 use crate::types::{MacAddr, Timestamp};
 
-/// How long one HTTP request may take. Short: a new connection notices a takeover, one that waits
-/// for its retransmission does not.
+/// How long one HTTP request may take. It is short, because a new connection notices a takeover,
+/// but one that waits for its retransmission does not.
 const HTTP_MAX: Duration = Duration::from_millis(200);
-/// `PACKET_OUTGOING`: what this host itself sent.
+/// `PACKET_OUTGOING`: frames that this host itself sent.
 const OUTGOING: u8 = 4;
-/// Most bytes of an HTTP answer that are read.
+/// The most bytes of an HTTP answer that are read.
 const HTTP_BYTES_MAX: u64 = 4096;
 
-/// One line of the prober.
+/// One line of the prober's output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sighted {
     /// µs since boot (`CLOCK_BOOTTIME`); for frames, when the kernel received them.
@@ -48,31 +48,31 @@ pub struct Sighted {
     pub what: Sighting,
 }
 
-/// What the prober tells.
+/// What the prober reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Sighting {
-    /// It listens from now on.
+    /// It is listening from now on.
     Started,
-    /// Another one than before answers ARP, or the same again after a silence.
+    /// A different host than before answers ARP, or the same one again after a silence.
     Answers {
         /// The hardware address in the answer.
         mac: MacAddr,
-        /// Who answered before.
+        /// The one that answered before.
         previous: Option<MacAddr>,
         /// µs since the last answer.
         silent_us: u64,
         /// Requests since then that nobody answered.
         unanswered: u64,
     },
-    /// Nobody answers ARP any more.
+    /// No host answers ARP any more.
     Silent,
-    /// Two answered one ARP request.
+    /// Two hosts answered one ARP request.
     Both {
         /// Who.
         macs: [MacAddr; 2],
     },
-    /// Only one answers again.
+    /// Only one host answers again.
     One {
         /// Who.
         mac: MacAddr,
@@ -96,32 +96,33 @@ pub enum Sighting {
     },
     /// A gratuitous ARP, or a neighbour advertisement to all nodes.
     Announcement {
-        /// For which address.
+        /// The address.
         ip: IpAddr,
-        /// Which hardware address it gives.
+        /// The hardware address for it.
         mac: MacAddr,
     },
-    /// HTTP answers with another text than before, from another host, or again.
+    /// HTTP answers with a different text than before, from a different host, or again after a
+    /// failure.
     Http {
-        /// The text, without the end of its line.
+        /// The text, without the line break.
         text: String,
-        /// The lab's name for the host that served it, whatever that calls itself.
+        /// The lab's name for the host that served it, whatever its host name.
         host: String,
         /// Requests before it that failed.
         failed: u64,
     },
-    /// HTTP does not answer any more.
+    /// HTTP no longer answers.
     HttpFailed {
-        /// Why, in the system's words.
+        /// The reason: the system's error.
         error: String,
     },
     /// The figures, at the end.
     Summary {
         /// ARP requests sent.
         requests: u64,
-        /// Answered by anyone.
+        /// Answered by any host.
         answered: u64,
-        /// Answered by two.
+        /// Answered by two hosts.
         by_two: u64,
     },
 }
@@ -140,10 +141,10 @@ impl Sighted {
     }
 }
 
-/// What the prober shall do.
+/// What the prober should do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProbeSpec {
-    /// The virtual address; who has an IPv6 one is asked by neighbour discovery.
+    /// The virtual address; an IPv6 address is queried by neighbour discovery.
     pub address: IpAddr,
     /// Time between ARP requests (or neighbour solicitations); zero: none.
     pub arp_interval: Duration,
@@ -204,7 +205,7 @@ pub(super) fn run(args: &[String]) -> Result<(), StepError> {
         std::thread::spawn(move || Http::default().run(&ticker, address));
     }
     let asks = (!spec.arp_interval.is_zero()).then_some(spec.address);
-    // Without requests the timer never matters; a long period keeps the loop simple.
+    // Without requests the timer does not matter; a long period keeps the loop simple.
     let period = if asks.is_some() {
         spec.arp_interval
     } else {
@@ -235,7 +236,7 @@ fn open(interface: &str) -> io::Result<OwnedFd> {
     Ok(wire)
 }
 
-/// Sends whole frames by an interface.
+/// Sends complete frames on an interface.
 pub(super) fn send_frames(interface: &str, frames: &[Vec<u8>]) -> io::Result<()> {
     let wire = open(interface)?;
     frames
@@ -244,8 +245,8 @@ pub(super) fn send_frames(interface: &str, frames: &[Vec<u8>]) -> io::Result<()>
         .map_err(Into::into)
 }
 
-/// The interface's address for packet sockets, which names it by number and leaves the protocol as
-/// it is.
+/// The interface's address for packet sockets, which refers to it by number and leaves the protocol
+/// unchanged.
 fn link_address(interface: &str) -> io::Result<LinkAddr> {
     nix::ifaddrs::getifaddrs()?
         .filter(|found| found.interface_name == interface)
@@ -288,7 +289,7 @@ impl Prober {
                 let [wire, tick, done] = fds.map(|fd| fd.any().unwrap_or(false));
                 (wire, tick, done)
             };
-            // Answers before the next request: it would make them look late.
+            // Read the answers before the next request, which would make them look late.
             if wire {
                 self.receive()?;
             }
@@ -310,7 +311,7 @@ impl Prober {
             IpAddr::V4(ip) => frame::arp_request(number, ip),
             IpAddr::V6(ip) => frame::neighbour_solicitation(number, ip),
         };
-        // While the link is down nothing can be sent: then nobody answers, which is what shall be
+        // While the link is down nothing can be sent: then no host answers, which is what should be
         // seen.
         let _ = send(self.wire.as_raw_fd(), &request, MsgFlags::empty());
         sighting.map_or(Ok(()), |sighting| tell(now, &sighting))
@@ -361,7 +362,7 @@ impl Prober {
     }
 }
 
-/// The HTTP client: tells changes.
+/// The HTTP client: reports changes.
 #[derive(Default)]
 struct Http {
     last: Option<Result<Page, String>>,
@@ -375,7 +376,7 @@ impl Http {
 
     fn fetch(&mut self, address: SocketAddr) -> io::Result<()> {
         let answer = get(address).map_err(|err| match err.kind() {
-            // The system's words for a read that took too long do not say so.
+            // The system's error for a read that took too long does not mention it.
             io::ErrorKind::WouldBlock => "timed out".to_owned(),
             _ => err.to_string(),
         });
@@ -395,14 +396,14 @@ impl Http {
     }
 }
 
-/// What a request got.
+/// The result of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Page {
     text: String,
     host: String,
 }
 
-/// Fetches `/`: the first line of the body, and who served it.
+/// Fetches `/`: the first line of the body, and which host served it.
 fn get(address: SocketAddr) -> io::Result<Page> {
     let mut stream = TcpStream::connect_timeout(&address, HTTP_MAX)?;
     stream.set_read_timeout(Some(HTTP_MAX))?;

@@ -1,7 +1,7 @@
-//! The example, played: two nodes, one address, a master that ends, a backup that takes over, a
+//! Plays the example: two nodes, one address, a master that ends, a backup that takes over, and a
 //! master that comes back.
 //!
-//! `carpd lab` shows it to a person, and the tests on a real wire hold carpd to it.
+//! `carpd lab` shows it to a person, and the tests on a real network check carpd with it.
 
 mod node;
 mod report;
@@ -30,16 +30,16 @@ use crate::types::{Timestamp, VirtualAddress};
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 32, 22));
 /// The gateway of its default route.
 const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 32, 254));
-/// Who the master is called.
+/// The host name of the master.
 const NAME_MASTER: &str = "nodevir2";
 /// The longest that a takeover may take: ucarp needs 4 s, and machines may be busy.
 const TAKEOVER_MAX: Duration = Duration::from_secs(15);
-/// The longest that a node may take to be itself again.
+/// The longest that a node may take to be restored.
 const SETTLE_MAX: Duration = Duration::from_secs(10);
-/// The longest that a daemon may take to end: carpd's `shutdown-timeout`, and some more.
+/// The longest that a daemon may take to end: carpd's `shutdown-timeout`, and some time more.
 const STOP_MAX: Duration = Duration::from_secs(40);
 
-/// What runs on a node.
+/// The daemon of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Daemon {
     /// This program, with a hook in Lua.
@@ -55,12 +55,12 @@ pub struct Options {
     pub node2: Daemon,
     /// What runs on node3.
     pub node3: Daemon,
-    /// A hook in place of `examples/hooks/failover.lua`.
+    /// A hook to use instead of `examples/hooks/failover.lua`.
     pub hook: Option<PathBuf>,
-    /// The carpd to run, as the hosts see it.
+    /// The carpd program to run, by its path in the hosts.
     pub program: String,
-    /// Write one JSON object a line: `{"entry": ...}` for what happens, `{"phase": ...}` for each
-    /// act at the end, and `{"good": true}` or `{"good": false}` as the last.
+    /// Write one JSON object per line: `{"entry": ...}` for each event, `{"phase": ...}` for each
+    /// act at the end, and finally `{"good": true}` or `{"good": false}`.
     pub json: bool,
     /// Leave the lab, with its daemons, running until Ctrl-C.
     pub keep: bool,
@@ -79,11 +79,10 @@ impl Default for Options {
     }
 }
 
-/// Plays the example and writes what happens to `out`, while it happens.
+/// Plays the example and reports what happens to `out` at the same time.
 ///
 /// # Errors
-/// [`LabError`] if it could not be played. That it went badly is no error: [`Report::good`] says
-/// it.
+/// [`LabError`] if it could not be played. A bad result is not an error: see [`Report::good`].
 pub fn run(options: &Options, out: &mut dyn Write) -> Result<Report, LabError> {
     let hook = node::hook(options)?;
     let lab = Lab::start(&spec())?;
@@ -123,9 +122,9 @@ fn spec() -> LabSpec {
     }
 }
 
-/// Why the play ends before its end.
+/// Why the play stops early.
 enum Stop {
-    /// What is bad stands among the problems; the rest would only follow from it.
+    /// The cause is among the problems; continuing would only produce further ones.
     Bad,
     /// The lab does not work.
     Failed(LabError),
@@ -195,7 +194,7 @@ fn play(lab: &Lab, pair: &[Node; 2], story: &mut Story<'_>, keep: bool) -> Resul
     Ok(())
 }
 
-/// node2 is master again, and node3 is itself.
+/// node2 is master again, and node3 is restored.
 fn returns(
     story: &mut Story<'_>,
     [node2, node3]: &[Node; 2],
@@ -207,7 +206,7 @@ fn returns(
     Ok(())
 }
 
-/// The daemon ends by itself, and well.
+/// The daemon ends by itself, with success.
 fn ends(story: &mut Story<'_>, node: &Node, process: &Process) -> Result<(), Stop> {
     match process.wait(STOP_MAX) {
         Ok(exit) if exit.success() => Ok(()),
@@ -222,7 +221,7 @@ fn ends(story: &mut Story<'_>, node: &Node, process: &Process) -> Result<(), Sto
     }
 }
 
-/// Says how to get into the hosts, and waits to be interrupted.
+/// Explains how to enter the hosts, and waits for an interrupt.
 fn keep(lab: &Lab, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,

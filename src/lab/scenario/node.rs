@@ -1,4 +1,4 @@
-//! The two nodes of the example, and how a daemon is put on them.
+//! The two nodes of the example, and how a daemon is installed on them.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use crate::lab::control::Lab;
 use crate::lab::host::Process;
 use crate::types::MacAddr;
 
-/// The configuration and the hook that the project ships; the lab changes only what differs between
+/// The configuration and the hook that the project ships; the lab only changes what differs between
 /// the nodes.
 const CONFIG: &str = include_str!("../../../examples/carpd.toml");
 const HOOK: &str = include_str!("../../../examples/hooks/failover.lua");
@@ -21,7 +21,7 @@ const PASSWORD: &str = "gw22";
 pub(super) enum Hook {
     /// A script, written onto the node.
     Script(String),
-    /// A component, read where it lies: the nodes share this machine's files.
+    /// A component, read from its path: the nodes share this machine's files.
     Component(PathBuf),
 }
 
@@ -30,14 +30,14 @@ pub(super) struct Node {
     pub(super) name: &'static str,
     pub(super) daemon: Daemon,
     pub(super) mac: MacAddr,
-    /// It takes the address back, and it is the better one.
+    /// It preempts the other, and it is the better one.
     preempts: bool,
     program: String,
     hook: Hook,
 }
 
 impl Node {
-    /// Puts the daemon's files on the node.
+    /// Installs the daemon's files on the node.
     pub(super) fn new(
         lab: &Lab,
         name: &'static str,
@@ -59,7 +59,7 @@ impl Node {
         Ok(node)
     }
 
-    /// Writes the daemon's files, which are gone after a power-off.
+    /// Writes the daemon's files, which do not survive a power cut.
     pub(super) fn prepare(&self, lab: &Lab) -> Result<(), LabError> {
         let host = lab.host(self.name);
         match self.daemon {
@@ -86,7 +86,7 @@ impl Node {
                 "\"hooks/failover.lua\"",
                 &toml::Value::String(path.display().to_string()).to_string(),
             );
-            // It lies where the caller has it, and that need not be root's.
+            // It is wherever the caller put it, and need not belong to root.
             config = format!("[daemon]\nfile-owners = \"warn\"\n\n{config}");
         }
         if self.preempts {
@@ -157,7 +157,7 @@ pub(super) fn hook(options: &Options) -> Result<Hook, LabError> {
 mod tests {
     use super::*;
 
-    /// The lab changes the example by replacing text: what it replaces must be there.
+    /// The lab changes the example by replacing text: the text that it replaces must exist.
     #[test]
     fn the_example_becomes_the_configuration_of_node3() {
         let node = Node {

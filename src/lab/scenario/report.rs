@@ -1,8 +1,8 @@
-//! What came of it.
+//! The result of the play.
 
 use serde::Serialize;
 
-/// One line of what is told to a machine: `{"entry": ...}`, `{"phase": ...}`, and at last `{"good":
+/// One line of the output for programs: `{"entry": ...}`, `{"phase": ...}`, and finally `{"good":
 /// true}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -30,31 +30,31 @@ pub struct Entry {
     pub text: String,
 }
 
-/// One act: what was done to the nodes, and who served after it.
+/// One act: what was done to the nodes, and which node served after it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Phase {
     /// What was done.
     pub title: String,
-    /// Who became master; `None` where nobody should, or nobody did.
+    /// The node that became master; `None` if none should, or none did.
     pub master: Option<String>,
-    /// µs from the deed to the new master's first ARP answer.
+    /// µs from the action to the new master's first ARP answer.
     pub takeover_us: Option<u64>,
-    /// µs for which nobody answered ARP.
+    /// µs during which no node answered ARP.
     pub silent_us: Option<u64>,
-    /// ARP requests, one each 2 ms, that nobody answered.
+    /// ARP requests, one every 2 ms, that no node answered.
     pub unanswered: Option<u64>,
-    /// µs for which two answered ARP.
+    /// µs during which two nodes answered ARP.
     pub both_us: u64,
-    /// µs from the deed to the new master's first HTTP answer.
+    /// µs from the action to the new master's first HTTP answer.
     pub served_us: Option<u64>,
-    /// What was not as it should be.
+    /// What went wrong.
     pub problems: Vec<String>,
 }
 
-/// The whole of it.
+/// The whole play.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Report {
-    /// All was as it should be.
+    /// Nothing went wrong.
     pub good: bool,
     /// The acts, in order.
     pub phases: Vec<Phase>,
@@ -63,7 +63,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// A table of the acts and a verdict, for a person.
+    /// A table of the acts and a verdict, for people.
     #[must_use]
     pub fn summary(&self) -> String {
         let mut text = String::from("\n");

@@ -1,4 +1,4 @@
-//! Follows the events of the lab, tells them, and judges.
+//! Follows the events of the lab, reports them, and judges.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -17,28 +17,28 @@ use crate::lab::message::{Event, What};
 use crate::lab::probe::Sighted;
 use crate::types::{MacAddr, Timestamp};
 
-/// So many of a daemon's last lines go with a problem.
+/// How many of a daemon's last lines are shown with a problem.
 const LAST_LINES: usize = 20;
 
-/// The telling of one lab.
+/// The report on one lab, while it runs.
 pub(super) struct Story<'a> {
     lab: &'a Lab,
     out: &'a mut dyn Write,
     json: bool,
     began: Timestamp,
-    /// Events before this one were told.
+    /// Events before this one have been reported.
     next: usize,
     view: View,
     names: BTreeMap<MacAddr, &'static str>,
     /// Daemons that have not ended: their processes, and where they run.
     running: BTreeMap<u64, &'static str>,
-    /// Processes that are or were daemons: lines of others are not told.
+    /// Processes that are or were daemons: lines of other processes are not reported.
     tellers: BTreeMap<u64, Daemon>,
     report: Report,
 }
 
 impl<'a> Story<'a> {
-    /// For a person, or in JSON for a machine.
+    /// As text for people, or as JSON for programs.
     pub(super) fn new(lab: &'a Lab, out: &'a mut dyn Write, json: bool) -> Self {
         Self {
             lab,
@@ -54,7 +54,7 @@ impl<'a> Story<'a> {
         }
     }
 
-    /// Learns which hardware address is whose.
+    /// Finds out which hardware address belongs to which host.
     pub(super) fn know(&mut self, nodes: &[Node]) {
         for node in nodes {
             self.names.insert(node.mac, node.name);
@@ -69,7 +69,7 @@ impl<'a> Story<'a> {
         Ok(process)
     }
 
-    /// A new act.
+    /// Starts a new act.
     pub(super) fn begin(&mut self, title: &str) {
         let _ = self.drain();
         self.view.begin();
@@ -81,12 +81,12 @@ impl<'a> Story<'a> {
         self.say("lab", title);
     }
 
-    /// Adds a line to the timeline, of now.
+    /// Adds a line to the timeline, with the present time.
     pub(super) fn say(&mut self, host: &str, text: &str) {
         self.tell(clock::now(), host, text);
     }
 
-    /// Something is not as it should be.
+    /// Records a problem.
     pub(super) fn problem(&mut self, text: String) {
         self.say("lab", &format!("bad: {text}"));
         if let Some(phase) = self.report.phases.last_mut() {
@@ -108,21 +108,21 @@ impl<'a> Story<'a> {
         self.report.timeline.push(entry);
     }
 
-    /// Writes what is for a person, or what is for a machine.
+    /// Writes the text for people, or the JSON for programs.
     fn write(&mut self, person: impl FnOnce() -> String, machine: Option<&Told<'_>>) {
         let text = if self.json {
             machine.map_or_else(String::new, Told::line)
         } else {
             person()
         };
-        // A reader that went away shall not stop the play: its verdict is the exit status.
+        // A reader that went away must not stop the play: its verdict is the exit status.
         let _ = self
             .out
             .write_all(text.as_bytes())
             .and_then(|()| self.out.flush());
     }
 
-    /// Waits until `node` alone answers ARP and serves HTTP; notes how long that took since
+    /// Waits until only `node` answers ARP and serves HTTP; records how long that took since
     /// `began`.
     pub(super) fn takes_over(&mut self, node: &Node, began: Timestamp) -> Result<(), Stop> {
         let served = (NAME_MASTER.to_owned(), node.name.to_owned());
@@ -178,8 +178,8 @@ impl<'a> Story<'a> {
         Ok(())
     }
 
-    /// What a client sees now, and what the daemons wrote last: whoever reads of a problem has
-    /// nothing else left of the lab.
+    /// What a client sees now, and what the daemons wrote last: somebody who reads about a problem
+    /// has nothing else left of the lab.
     fn circumstances(&self, node: &Node) -> String {
         let name = |mac: MacAddr| {
             self.names
@@ -295,7 +295,7 @@ impl<'a> Story<'a> {
         Ok(())
     }
 
-    /// Tells events as they come, until `done`.
+    /// Reports events as they arrive, until `done`.
     fn follow(
         &mut self,
         what: &str,
@@ -308,7 +308,7 @@ impl<'a> Story<'a> {
             let waited = self
                 .lab
                 .wait_event(what, self.next, left, |event| Some(event.clone()));
-            // Of several waits only the last one failed: say how long all of them took.
+            // Of several waits only the last one failed: report how long all of them took.
             let (next, event) = waited.map_err(|err| {
                 if let LabError::Timeout { what, .. } = err {
                     LabError::Timeout {
@@ -325,7 +325,7 @@ impl<'a> Story<'a> {
         Ok(())
     }
 
-    /// Tells what has come.
+    /// Reports the events that have arrived.
     pub(super) fn drain(&mut self) -> Result<(), LabError> {
         loop {
             match self
@@ -345,7 +345,7 @@ impl<'a> Story<'a> {
     fn take(&mut self, event: &Event) {
         match &event.what {
             What::Line { text, .. } if event.host == "client" => {
-                // What is no sighting is why it sees nothing more.
+                // A line that is not a sighting is the reason why it reports nothing more.
                 let Some(sighted) = Sighted::parse(text) else {
                     return self.tell(event.at, "client", text);
                 };
@@ -399,7 +399,7 @@ impl<'a> Story<'a> {
             .iter()
             .all(|phase| phase.problems.is_empty());
         let mut report = std::mem::take(&mut self.report);
-        // Events of different hosts arrive in about the order in which they happened.
+        // Events of different hosts arrive in roughly the order in which they happened.
         report.timeline.sort_by_key(|entry| entry.at_us);
         for phase in &report.phases {
             self.write(String::new, Some(&Told::Phase(phase)));
@@ -409,7 +409,7 @@ impl<'a> Story<'a> {
     }
 }
 
-/// What a line of carpd's log, in JSON, is worth telling.
+/// What to report of a line of carpd's log, in JSON.
 fn carpd_line(line: &str) -> Option<String> {
     let Ok(value) = serde_json::from_str::<Value>(line) else {
         return Some(line.to_owned());
@@ -463,7 +463,7 @@ fn carpd_line(line: &str) -> Option<String> {
     }
 }
 
-/// What a line of ucarp's is worth telling.
+/// What to report of a line of ucarp's log.
 fn ucarp_line(line: &str) -> Option<String> {
     let state = line
         .split_once("Switching to state: ")

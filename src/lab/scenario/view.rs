@@ -1,4 +1,4 @@
-//! What the outside sees: made from the prober's lines.
+//! What can be seen from outside: derived from the prober's lines.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use super::ADDRESS;
 use crate::lab::probe::{Sighted, Sighting};
 use crate::types::{MacAddr, Timestamp};
 
-/// Who answers ARP for the address.
+/// The hosts that answer ARP for the address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answerer {
     Nobody,
@@ -14,11 +14,11 @@ pub(super) enum Answerer {
     Both,
 }
 
-/// The newest state of things, and the figures of the act.
+/// The latest state, and the figures of the act.
 #[derive(Debug, Clone)]
 pub(super) struct View {
     pub(super) answerer: Answerer,
-    /// The text that HTTP answers with, and the host that serves it.
+    /// The text of the HTTP answer, and the host that serves it.
     pub(super) http: Option<(String, String)>,
     /// First ARP answers of this act.
     pub(super) first_answers: Vec<(MacAddr, Timestamp)>,
@@ -27,7 +27,7 @@ pub(super) struct View {
     pub(super) silent_us: u64,
     pub(super) unanswered: u64,
     pub(super) both_us: u64,
-    /// What was told already in this act, so that what is repeated each second is told once.
+    /// What was already reported in this act, so that what recurs every second is reported once.
     told: BTreeSet<String>,
 }
 
@@ -45,7 +45,7 @@ impl View {
         }
     }
 
-    /// A new act begins.
+    /// Starts a new act.
     pub(super) fn begin(&mut self) {
         *self = Self {
             answerer: self.answerer,
@@ -54,7 +54,7 @@ impl View {
         };
     }
 
-    /// Takes one sighting in; says what it is worth telling, with hosts named by `name`.
+    /// Processes one sighting; returns what to report, with the hosts' names from `name`.
     pub(super) fn take(
         &mut self,
         sighted: &Sighted,

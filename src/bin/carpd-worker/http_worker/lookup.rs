@@ -1,5 +1,5 @@
-//! From the host that was granted to the addresses that are gone to. Looked up once: what was
-//! judged is what is used.
+//! Resolves the host that was granted to the addresses that will be contacted. This happens once:
+//! the addresses that were checked are the addresses that are used.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 
@@ -7,7 +7,7 @@ use carpd::effect::Endpoint;
 use carpd::host::HostError;
 use carpd::host::children::http_worker::Trouble;
 
-/// Addresses of one name that are tried.
+/// How many addresses of one name are tried.
 const ADDRESSES_MAX: usize = 8;
 
 /// The addresses of an endpoint.
@@ -20,8 +20,8 @@ pub(super) fn look_up(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, HostError>
     judged(endpoint, &found)
 }
 
-/// Without those that a name may not lead to. What is granted by its address, or is called
-/// `localhost`, is meant.
+/// Drops addresses that a name may not lead to. A host that is granted by its address, or as
+/// `localhost`, is deliberate.
 fn judged(endpoint: &Endpoint, found: &[SocketAddr]) -> Result<Vec<SocketAddr>, HostError> {
     if endpoint.host().parse::<IpAddr>().is_ok() {
         return Ok(found.to_vec());
@@ -55,7 +55,7 @@ fn is_localhost(host: &str) -> bool {
 }
 
 /// The operator of a name server can point a name anywhere, at any time. A grant for a name does
-/// not include services that listen only on this machine's loopback, or on the link (such as a
+/// not include services that listen only on this machine's loopback or on the link (such as a
 /// cloud's metadata service).
 fn barred(ip: IpAddr) -> Option<&'static str> {
     let (this_machine, link, nobody) = ("this machine", "a link-local address", "no host");
@@ -70,8 +70,8 @@ fn barred(ip: IpAddr) -> Option<&'static str> {
     }
 }
 
-/// An IPv4 address in the clothes of an IPv6 one is the IPv4 address: mapped, or compatible as it
-/// was once.
+/// An IPv4 address written as an IPv6 one is the IPv4 address: mapped, or compatible (an obsolete
+/// form).
 fn plain(ip: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = ip else { return ip };
     match (v6.to_ipv4_mapped(), v6.octets()) {

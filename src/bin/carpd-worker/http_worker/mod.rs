@@ -1,4 +1,5 @@
-//! The HTTP worker's own process: takes its order, confines itself for it, goes, reports, and ends.
+//! The HTTP worker's own process: takes its order, confines itself, sends the request, reports, and
+//! ends.
 
 mod lookup;
 mod talk;
@@ -25,7 +26,8 @@ use carpd::sandbox::{self, Kind};
 use self::lookup::look_up;
 use self::talk::Trust;
 
-/// What it may have beside what is mapped at its start, in bytes; the sandbox adds its own room.
+/// The address space that it may have in addition to what is mapped at its start, in bytes; the
+/// sandbox adds its own reserve.
 const MEMORY: u64 = 8 << 20;
 
 /// The whole life of an HTTP worker. Exit status 2: it was not started as one.
@@ -43,12 +45,12 @@ pub(crate) fn main() -> ExitCode {
     }
     match serve(&stream, &Told::by_keeper()) {
         Ok(()) => ExitCode::SUCCESS,
-        // Nobody wants it any more.
+        // It is no longer wanted.
         Err(_) => ExitCode::FAILURE,
     }
 }
 
-/// What the keeper of a daemon says, whatever the engine does.
+/// What the keeper of a daemon specifies, whatever the engine does.
 struct Told {
     /// Whether it was started by a daemon.
     daemon: bool,
@@ -65,7 +67,7 @@ impl Told {
         }
     }
 
-    /// The file to read, with root's rights. A command of the operator's own may name it.
+    /// The file to read, with root's rights. Only one of the operator's own commands may name it.
     fn ca_file(&self, asked: Option<PathBuf>) -> Option<PathBuf> {
         if self.daemon {
             self.ca_file.clone()
@@ -91,7 +93,7 @@ fn run(order: Order, told: &Told) -> Report {
         ca_file,
     } = order;
     let endpoint = request.endpoint();
-    // The certificates that system and operator trust are read while files are accessible.
+    // The certificates that the system and the operator trust are read while files are accessible.
     let trust = match (&request, told.ca_file(ca_file)) {
         (OutgoingRequest::Http(request), ca_file) if request.url.scheme() == Scheme::Https => {
             let more = ca_file.map_or_else(|| Ok(Vec::new()), |path| certificates(&path));

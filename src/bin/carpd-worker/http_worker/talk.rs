@@ -1,4 +1,4 @@
-//! The talk with a server whose address is known. Blocking, on one thread.
+//! The exchange with a server whose address is known. Blocking, on one thread.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
@@ -17,7 +17,7 @@ use carpd::effect::{Endpoint, HttpRequest, HttpResponse, HttpVerb};
 use carpd::host::HostError;
 use carpd::host::children::http_worker::{Brought, Report, Trouble};
 
-/// Whose certificates are believed.
+/// Which certificates are trusted.
 #[derive(Debug)]
 pub(super) struct Trust(Vec<Certificate<'static>>);
 
@@ -33,7 +33,7 @@ impl Trust {
         )
     }
 
-    /// And these.
+    /// These in addition.
     pub(super) fn and(mut self, certificates: &[CertificateDer<'_>]) -> Self {
         self.0.extend(
             certificates
@@ -43,7 +43,7 @@ impl Trust {
         self
     }
 
-    /// Nobody's: for what is not encrypted.
+    /// None: for unencrypted connections.
     pub(super) const fn nobody() -> Self {
         Self(Vec::new())
     }
@@ -54,7 +54,7 @@ impl Trust {
     }
 }
 
-/// Names were looked up before, where that was still allowed.
+/// Names were resolved earlier, when that was still allowed.
 #[derive(Debug)]
 struct Known(Vec<SocketAddr>);
 
@@ -71,7 +71,7 @@ impl Resolver for Known {
     }
 }
 
-/// Sends one request and takes one answer, whatever its status.
+/// Sends one request and reads one answer, whatever its status.
 pub(super) fn ask(
     request: &HttpRequest,
     addresses: &[SocketAddr],
@@ -97,8 +97,8 @@ fn config(trust: &Trust, limit: Duration) -> ureq::config::Config {
     Agent::config_builder()
         .tls_config(tls)
         .timeout_global(Some(limit))
-        // What the hook was granted is one place: where it is sent from there is for the hook to
-        // ask anew.
+        // The hook was granted one place: if it is redirected from there, the hook has to ask
+        // again.
         .max_redirects(0)
         .max_redirects_will_error(false)
         .http_status_as_error(false)
@@ -119,7 +119,7 @@ fn answer(agent: &Agent, request: &HttpRequest) -> Result<HttpResponse, Error> {
     }
     let mut response = match request.verb {
         HttpVerb::Get | HttpVerb::Delete => agent.run(builder.body(())?)?,
-        // A body that is empty is one all the same.
+        // An empty body is still a body.
         HttpVerb::Post | HttpVerb::Put | HttpVerb::Patch => {
             agent.run(builder.body(request.body.as_slice())?)?
         }
@@ -163,7 +163,7 @@ fn told(endpoint: &Endpoint, err: &Error, trust: &Trust) -> HostError {
 }
 
 fn of_io(err: &std::io::Error) -> Trouble {
-    // TLS comes as an error of its transport.
+    // A TLS error arrives as an error of its transport.
     if err
         .get_ref()
         .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
@@ -171,7 +171,7 @@ fn of_io(err: &std::io::Error) -> Trouble {
         return Trouble::Tls;
     }
     match err.kind() {
-        // Landlock denies a port that it was not sent to.
+        // Landlock denies a port that is not its own.
         ErrorKind::ConnectionRefused | ErrorKind::PermissionDenied => Trouble::Refused,
         ErrorKind::TimedOut | ErrorKind::WouldBlock => Trouble::Timeout,
         ErrorKind::HostUnreachable
@@ -186,7 +186,7 @@ pub(super) fn connect(endpoint: &Endpoint, addresses: &[SocketAddr], limit: Dura
     let began = now();
     let mut last = Trouble::Name.error(endpoint, "it has no address");
     for (tried, address) in addresses.iter().enumerate() {
-        // What is left is shared by those that are left.
+        // The remaining time is shared by the remaining addresses.
         let left = limit.saturating_sub(now().saturating_sub(began));
         let share = left / u32::try_from(addresses.len() - tried).unwrap_or(1).max(1);
         if share.is_zero() {

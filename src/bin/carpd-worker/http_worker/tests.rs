@@ -1,4 +1,4 @@
-//! The talk itself, with servers that answer well, late, too much or nonsense.
+//! The exchange itself, with servers that answer correctly, late, too much or nonsense.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -19,7 +19,7 @@ const CERTIFICATE: &[u8] = include_bytes!("../../../../tests/fixtures/tls/server
 const KEY: &[u8] = include_bytes!("../../../../tests/fixtures/tls/server.key");
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// What a request looks like to the server: until its headers end, and its body if it has one.
+/// What the server sees of a request: until its headers end, and its body if it has one.
 fn heard(stream: &mut impl Read) -> String {
     let (mut text, mut byte) = (String::new(), [0]);
     while !text.ends_with("\r\n\r\n") && stream.read(&mut byte).is_ok_and(|n| n == 1) {
@@ -34,7 +34,7 @@ fn heard(stream: &mut impl Read) -> String {
     text + &String::from_utf8(body).unwrap()
 }
 
-/// A server for one connection. Gives what it heard.
+/// A server for one connection. Returns what it received.
 fn server(
     serve: impl FnOnce(TcpStream) -> String + Send + 'static,
 ) -> (SocketAddr, thread::JoinHandle<String>) {
@@ -51,7 +51,7 @@ fn saying(answer: impl Into<Vec<u8>>) -> (SocketAddr, thread::JoinHandle<String>
     let answer = answer.into();
     server(move |mut stream| {
         let heard = heard(&mut stream);
-        // It may have heard enough before all is said.
+        // The client may have read enough before everything is sent.
         let _ = stream.write_all(&answer);
         heard
     })
@@ -209,11 +209,11 @@ fn nonsense_and_silence_are_told_apart() {
         );
         serving.join().unwrap();
     }
-    // It says it has more than it gives.
+    // It announces more than it sends.
     let (address, serving) = saying("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort");
     assert!(get(address, LIMIT).is_err());
     serving.join().unwrap();
-    // A byte now and then is no progress: the limit is for all of it.
+    // A byte now and then does not help: the limit is for the whole exchange.
     let (address, dripping) = server(|mut stream| {
         let heard = heard(&mut stream);
         stream
@@ -222,7 +222,7 @@ fn nonsense_and_silence_are_told_apart() {
         stream
             .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
             .unwrap();
-        // Until the other end has gone.
+        // Until the other end has closed the connection.
         while stream.write_all(b"x").is_ok() && !matches!(stream.read(&mut [0]), Ok(0)) {}
         heard
     });

@@ -14,7 +14,7 @@ pub(super) struct Coverage {
 }
 
 impl Coverage {
-    /// Adds what the VM that ends now has counted in these files.
+    /// Adds what was counted in these files by the VM that is about to end.
     pub(super) fn add(&self, files: &[(String, Function)]) {
         let mut all = self.hits.borrow_mut();
         for (file, main) in files {
@@ -31,7 +31,7 @@ impl Coverage {
         }
     }
 
-    /// All of it, by file.
+    /// All counts, by file.
     pub(super) fn report(&self) -> Vec<FileCoverage> {
         let lines =
             |lines: &BTreeMap<u32, u32>| lines.iter().map(|(line, hits)| (*line, *hits)).collect();

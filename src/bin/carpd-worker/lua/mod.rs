@@ -36,8 +36,9 @@ use coverage::Coverage;
 
 const PRELUDE: &str = include_str!("prelude.luau");
 
-/// Everything but `os` (it opens files for time zones, and says little that `clock` does not),
-/// `integer` and `vector`. `debug` is there for the prelude, which leaves of it what is harmless.
+/// Everything except `os` (it opens files for time zones, and offers little that `clock` does not),
+/// `integer` and `vector`. `debug` is loaded for the prelude, which keeps only the harmless part of
+/// it.
 const LIBRARIES: [StdLib; 8] = [
     StdLib::COROUTINE,
     StdLib::TABLE,
@@ -58,7 +59,7 @@ const MAX_STACK: usize = 20;
 /// The host of Luau hooks.
 #[derive(Debug, Default)]
 pub(crate) struct LuaRuntime {
-    /// Count how often each line runs; costs a little.
+    /// Count how often each line runs; this has a small cost.
     pub coverage: bool,
 }
 
@@ -83,39 +84,39 @@ struct Code {
     file: String,
     prelude: Vec<u8>,
     main: Vec<u8>,
-    /// Bytecode, or the error in the text, which does not matter until the module is required,
+    /// Bytecode, or the error in the text. The error does not matter until the module is required,
     /// since hooks share a directory.
     modules: BTreeMap<String, Result<Vec<u8>, String>>,
     config: serde_json::Value,
     kind: Kind,
-    /// How often each line has run, if that is wanted.
+    /// How often each line has run, if requested.
     coverage: Option<Coverage>,
 }
 
-/// What a script is, which decides what it may call.
+/// The kind of script, which decides what it may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// A hook: the functions of the host.
+    /// A hook: it may call the functions of the host.
     Hook {
         /// Count how often each line runs.
         coverage: bool,
     },
-    /// A test of one: the module `test`.
+    /// A test of a hook: it may call the module `test`.
     Test,
 }
 
-/// The other end of what a script calls.
+/// The other end of the functions that a script calls.
 enum Peer<'a> {
-    /// While loading: a top level may not touch the host.
+    /// While loading: a top level must not touch the host.
     Nobody,
     /// The host of a hook.
     Hook(RefCell<&'a mut dyn HookHost>),
-    /// Whoever runs the test.
+    /// The program that runs the test.
     Test(RefCell<&'a mut dyn TestHost>),
 }
 
-/// The script's top level, and what the prelude gives back: how to call a function of the script,
-/// how to make a table strict, and the cases.
+/// The script's top level, and what the prelude returns: functions to call a function of the script
+/// and to make a table strict, and the cases.
 #[derive(Debug)]
 struct Glue {
     main: Function,
@@ -167,7 +168,7 @@ struct Run<'a> {
     opened: RefCell<BTreeSet<String>>,
     /// The top levels whose lines are counted.
     running: RefCell<Vec<(String, Function)>>,
-    /// Virtual sleep that the clock has not seen.
+    /// Simulated sleep that the clock has not seen.
     skipped: Cell<Duration>,
 }
 
@@ -220,8 +221,8 @@ impl Hook for LuaHook {
 
     fn prepare(&mut self) {
         self.last = None;
-        // What fails now fails again in the run, and is told there. What the prelude left over is
-        // collected now, so that a run that needs little never waits for the collector.
+        // An error here occurs again in the run, and is reported there. What the prelude left over
+        // is collected now, so that a short run never waits for the collector.
         let ready = || {
             Vm::new(&self.code)
                 .and_then(|vm| vm.lua.gc_collect().map(|()| vm))
@@ -248,7 +249,7 @@ impl Hook for LuaHook {
             Some(vm) => vm,
             None => Vm::new(&code).map_err(|err| raised(&err))?,
         };
-        // It must not be used again, whatever becomes of this run.
+        // It must not be used again, whatever the outcome of this run.
         let vm = &*self.last.insert(vm);
         run.enter_vm(vm, |lua, glue| {
             let Glue { call, strict, .. } = glue;
@@ -340,8 +341,8 @@ impl Code {
             .into_function()
     }
 
-    /// Finds what `require` means: `./x` beside the file that asks, anything else below the hook's
-    /// directory.
+    /// Finds what `require` refers to: `./x` next to the file that calls it, anything else below
+    /// the hook's directory.
     fn resolve(&self, wanted: &str, from: &str) -> Result<String, String> {
         let refuse = |why: &str| format!("require {wanted:?}: {why}");
         let Some(stem) = module_stem(wanted, from) else {
@@ -364,7 +365,7 @@ impl Code {
     }
 }
 
-/// The prelude with the host's tables written out.
+/// The prelude, including the host's tables.
 fn prelude() -> String {
     let mut groups = String::new();
     for group in api::groups() {
@@ -374,7 +375,7 @@ fn prelude() -> String {
             .filter(|(_, f)| f.group == group)
             .map(|(id, f)| format!("{} = api({id})", f.name))
             .collect();
-        // A group with a function of its own name can itself be called: announce(...).
+        // A group that has a function with its own name can itself be called: announce(...).
         let call = api::find(group, group).map(|(id, _)| {
             format!(", function(_, ...) local ok, value = host({id}, ...) if ok then return value end error(value, 2) end")
         });
@@ -391,7 +392,7 @@ fn prelude() -> String {
         .replace("$CASES", "nil")
 }
 
-/// What the top level of a hook left behind.
+/// What the top level of a hook defined.
 struct Defined {
     entry_points: Vec<EntryPoint>,
     mistyped: Option<(String, &'static str)>,
@@ -437,9 +438,9 @@ fn lookup(lua: &Lua, returned: &Value, entry: EntryPoint) -> Option<Function> {
     }
 }
 
-/// Luau's memory error is this very text where the prelude catches it: `xpcall` does not pass on the
-/// status, which mlua would make [`mlua::Error::MemoryError`] of. An error that a hook raises has
-/// the place before its text, unless it asks for none.
+/// Where the prelude catches a memory error, it has exactly this text: `xpcall` does not pass on
+/// the status from which mlua would make [`mlua::Error::MemoryError`]. An error that a hook raises
+/// has the place before its text, unless it asks for none.
 const MEMORY_ERROR: &str = "not enough memory";
 
 /// Runs a function of the hook under the prelude's `call`.
@@ -473,7 +474,7 @@ fn protected(
     })
 }
 
-/// What `health` gave back: true, false, or a demotion with a reason.
+/// What `health` returned: true, false, or a demotion with a reason.
 fn health(file: &str, value: &Value, reason: &Value) -> Result<Returned, HookError> {
     let demotion = match value {
         Value::Boolean(true) => Some(0),
@@ -493,7 +494,7 @@ fn health(file: &str, value: &Value, reason: &Value) -> Result<Returned, HookErr
     Ok(Returned::Health { demotion, reason })
 }
 
-/// An error that happened outside of the hook's own code: in the glue, mostly for want of memory.
+/// An error outside of the hook's own code: in the glue, mostly because memory ran out.
 fn raised(err: &mlua::Error) -> HookError {
     if is_out_of_memory(err) {
         return HookError::OutOfMemory(UNKNOWN_LIMIT);
@@ -528,13 +529,13 @@ fn cut(text: &str) -> String {
         .to_owned()
 }
 
-/// `file:line: text` without mlua's own words around it.
+/// `file:line: text` without the text that mlua adds.
 fn syntax_error(name: &str, err: &mlua::Error) -> String {
     let text = match err {
         mlua::Error::SyntaxError { message, .. } => message.clone(),
         other => other.to_string(),
     };
-    // The compiler was not told the file's name: it writes `:12: text`, or `[string "..."]:12:
+    // The compiler does not know the file's name: it writes `:12: text`, or `[string "..."]:12:
     // text`.
     let place = text
         .rsplit_once("]:")
@@ -556,7 +557,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Makes a VM and does something in it.
+    /// Creates a VM and runs `act` in it.
     fn enter<T>(
         &self,
         act: impl FnOnce(&Lua, &Glue) -> Result<T, HookError>,
@@ -564,7 +565,7 @@ impl<'a> Run<'a> {
         self.enter_vm(&Vm::new(self.code).map_err(|err| raised(&err))?, act)
     }
 
-    /// Does something in a new VM; whatever comes out, the watch has the last word.
+    /// Runs `act` in a new VM; the verdict of the watch overrides its result.
     fn enter_vm<T>(
         &self,
         vm: &Vm,
@@ -610,7 +611,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// A call of a host function: its number, then its arguments. Gives true and the answer, or
+    /// A call of a host function: its number, then its arguments. Returns true and the answer, or
     /// false and the text of an error.
     fn ask(&self, lua: &Lua, mut args: MultiValue) -> mlua::Result<(bool, Value)> {
         let id = match args.pop_front() {
@@ -685,8 +686,8 @@ impl<'a> Run<'a> {
         };
         let answer = host.borrow_mut().ask(ask);
         if let Some((ms, began)) = slept {
-            // A test's daemon answers at once: the hook's clocks show the time as slept all the
-            // same.
+            // A test's daemon answers at once; the hook's clocks must still show that the time has
+            // passed.
             let missing = Duration::from_millis(ms)
                 .saturating_sub(limits::since_boot().saturating_sub(began));
             self.skipped.set(self.skipped.get() + missing);
@@ -728,7 +729,7 @@ impl<'a> Run<'a> {
         glue.main.clone()
     }
 
-    /// Keeps a file's top level, if its lines are counted.
+    /// Keeps a file's top level, if its lines are being counted.
     fn count(&self, file: &str, main: &Function) {
         if self.code.coverage.is_some() {
             self.running
@@ -742,7 +743,7 @@ fn round_to_micros(time: Duration) -> Duration {
     Duration::from_micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
 }
 
-/// What to say to a missing name; nothing if the name is right and only has no value.
+/// The message for a missing name; none if the name exists and merely has no value.
 fn unknown(table: Option<&str>, name: &str, kind: Kind) -> Option<String> {
     match table {
         None if kind == Kind::Test && api::groups().any(|group| group == name) => Some(format!(

@@ -1,4 +1,4 @@
-//! A test file: Luau with the module `test` in place of the host's tables.
+//! A test file: Luau with the module `test` instead of the host's tables.
 
 use mlua::{Lua, MultiValue, Table, Value};
 
@@ -55,7 +55,7 @@ impl TestFile {
     /// Runs one case in a VM of its own.
     ///
     /// # Errors
-    /// [`HookError`]: whatever the case did, as a value.
+    /// [`HookError`]: the outcome of the case, as a value.
     pub(crate) fn run(
         &self,
         number: usize,
@@ -82,7 +82,7 @@ impl TestFile {
     }
 }
 
-/// Runs the top level and gives the table of cases.
+/// Runs the top level and returns the table of cases.
 fn begin(run: &Run<'_>, glue: &Glue) -> Result<Table, HookError> {
     protected(&glue.call, run.main(glue), Value::Nil)?;
     glue.cases
@@ -90,7 +90,7 @@ fn begin(run: &Run<'_>, glue: &Glue) -> Result<Table, HookError> {
         .ok_or_else(|| raised_text("this is not a test file".to_owned()))
 }
 
-/// The prelude with the module `test` written out.
+/// The prelude, including the module `test`.
 pub(super) fn prelude() -> String {
     let id = |name: &str| find_test(On::Test, name).map_or(0, |(id, _)| id);
     let methods = TEST_FUNCTIONS
@@ -112,8 +112,8 @@ pub(super) fn prelude() -> String {
         .replace("$CASES", "cases")
 }
 
-/// A call of the module `test`: its number was taken off; then come file and line of the caller,
-/// and the arguments.
+/// A call of the module `test`, without its number: file and line of the caller, then the
+/// arguments.
 pub(super) fn ask(
     lua: &Lua,
     host: &mut dyn TestHost,

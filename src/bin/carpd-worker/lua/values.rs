@@ -1,4 +1,4 @@
-//! Values on their way into Lua and out of it.
+//! Converts values to Lua and from Lua.
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "a kind of Lua value that is not named is refused"
@@ -12,13 +12,14 @@ use carpd::effect::{CommandOutput, HttpResponse, Link, Outcome, Reply, Route};
 use carpd::hooks::contract::api::{Gives, Raw};
 use carpd::hooks::{Answer, HookEvent};
 
-/// How deep a table may nest, and how many values and bytes of text it may have, to be handed to
-/// the host. One text that stands in a table many times is many texts outside.
+/// How deep a table may be nested, and how many values and bytes of text it may contain, to be
+/// passed to the host. A text that appears in a table many times is counted each time, since it is
+/// copied.
 const DEPTH: usize = 16;
 const VALUES: usize = 10_000;
 const BYTES: usize = 4 << 20;
 
-/// What may still be handed over with this call.
+/// What may still be passed with this call.
 struct Left {
     values: usize,
     bytes: usize,
@@ -110,7 +111,7 @@ fn read_table(table: &Table, depth: usize, left: &mut Left) -> Result<Raw, Strin
     }
 }
 
-/// What the script gets for the daemon's answer; an `Err` is raised in it.
+/// The value that the script gets for the daemon's answer; an `Err` is raised in it.
 pub(super) fn answer(
     lua: &Lua,
     gives: Gives,
@@ -125,7 +126,7 @@ pub(super) fn answer(
             Ok(json) => from_json(lua, &json)?,
             Err(err) => return Ok(Err(format!("the stored value cannot be read: {err}"))),
         },
-        // In a plan nothing runs.
+        // In a plan nothing is run.
         (Gives::Command, Answer::Reply(Reply::Outcome(Outcome::Planned))) => command(
             lua,
             &CommandOutput {
@@ -203,7 +204,8 @@ fn command(lua: &Lua, output: &CommandOutput) -> mlua::Result<Value> {
     )
 }
 
-/// A header that came more than once is one text, with commas (RFC 9110, section 5.3).
+/// A header that occurs more than once becomes one text, separated by commas (RFC 9110, section
+/// 5.3).
 fn http_response(lua: &Lua, response: &HttpResponse) -> mlua::Result<Value> {
     let HttpResponse {
         status,
@@ -278,7 +280,7 @@ fn route(lua: &Lua, route: &Route) -> mlua::Result<Value> {
     )
 }
 
-/// The event as the entry point gets it; the prelude makes it strict.
+/// The event that the entry point receives; the prelude makes it strict.
 pub(super) fn event(lua: &Lua, event: &HookEvent) -> mlua::Result<(Table, Table)> {
     let addresses =
         lua.create_sequence_from(event.instance.addresses.iter().map(ToString::to_string))?;
@@ -305,7 +307,7 @@ pub(super) fn event(lua: &Lua, event: &HookEvent) -> mlua::Result<(Table, Table)
     Ok((table, instance))
 }
 
-/// JSON as Lua values, read-only all the way down.
+/// JSON as Lua values, read-only at every level.
 pub(super) fn frozen_json(lua: &Lua, json: &serde_json::Value) -> mlua::Result<Value> {
     build(lua, json, true)
 }

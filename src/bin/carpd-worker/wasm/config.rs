@@ -1,12 +1,13 @@
-//! How wasmtime is set up. A file of its own: the fuzzer compiles hostile components with it.
+//! The configuration of wasmtime. A separate file, because the fuzzer compiles hostile components
+//! with it.
 
 use wasmtime::{Config, OperatorCost, VariableOperatorCost};
 
 /// Stack of a component, in bytes.
 const STACK: usize = 256 << 10;
-/// What filling, copying and growing takes beside the instruction: nothing. A machine fills dozens
-/// of bytes in the time of one instruction, and one that asks for four thousand million elements
-/// gets none; the clocks see how long it really took.
+/// The fuel that filling, copying and growing cost in addition to the instruction: none. A machine
+/// fills dozens of bytes in the time of one instruction, and a component that asks for four
+/// thousand million elements gets none; the clocks measure how long it really took.
 const BULK: VariableOperatorCost = VariableOperatorCost {
     memory_copy_per_byte: 0,
     memory_fill_per_byte: 0,
@@ -26,7 +27,8 @@ const BULK: VariableOperatorCost = VariableOperatorCost {
     array_new_per_element: 0,
 };
 
-/// The same in the compiler and in the runner, or the one would not take what the other makes.
+/// It must be the same in the compiler and in the runner, or the runner would reject what the
+/// compiler produces.
 #[must_use]
 pub(crate) fn config(native: bool) -> Config {
     let mut config = Config::new();
@@ -38,16 +40,15 @@ pub(crate) fn config(native: bool) -> Config {
         })
         .epoch_interruption(true)
         .max_wasm_stack(STACK)
-        // No 4 GiB reservations, no files in memory: the runner's address space and files are
-        // limited.
+        // No 4 GiB reservations, no memory backed by files: the runner's address space and files
+        // are limited.
         .memory_reservation(0)
         .memory_reservation_for_growth(1 << 20)
         .memory_guard_size(64 << 10)
         .memory_may_move(true)
         .memory_init_cow(false);
     if !native {
-        // Knows every target by itself: the error cannot happen, and would show when code is
-        // loaded.
+        // It knows every target: the error cannot happen, and would show up when code is loaded.
         let _ = config.target("pulley64");
     }
     config

@@ -1,5 +1,5 @@
-//! Linking: what a component imports is compared with the contract and the grants, and only that is
-//! linked.
+//! Linking: what a component imports is compared with the contract and the grants, and only what
+//! both allow is linked.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use carpd::hooks::contract::api::{
 };
 use carpd::hooks::{Ask, AskError, EntryPoint, HookSource};
 
-/// The most imports that an error names one by one.
+/// The most imports that an error lists individually.
 const MAX_NAMED: usize = 8;
 
 /// `carpd:hooks/addr@1.0.0` as `addr` and `1.0.0`, if it is of this contract's major version.
@@ -28,12 +28,12 @@ pub(super) fn contract_name(name: &str) -> Option<(&str, &str)> {
     (major(version) == major(VERSION)).then_some((interface, version))
 }
 
-/// Whether this is the WIT name of an entry of the list.
+/// Is this the WIT name of an entry of the list?
 pub(super) fn is_called(listed: &str, wit: &str) -> bool {
     kebab(listed) == wit
 }
 
-/// The host's functions that a component imports, as in `addr.add`.
+/// The host functions that a component imports, as in `addr.add`.
 pub(super) fn imports(engine: &Engine, component: &Component) -> Vec<String> {
     let mut found = Vec::new();
     for (name, import) in component.component_type().imports(engine) {
@@ -54,7 +54,7 @@ pub(super) fn imports(engine: &Engine, component: &Component) -> Vec<String> {
 /// A linker with what the component imports.
 ///
 /// # Errors
-/// Every import that is not there, not granted or of another type, with what would help.
+/// Every import that does not exist, is not granted or has another type, each with a remedy.
 pub(super) fn link(
     engine: &Engine,
     component: &Component,
@@ -105,7 +105,7 @@ pub(super) fn link(
     Err(format!("{file}: {}{more}", problems.join("; ")))
 }
 
-/// Finds the function that an import means, and checks its type and the grants.
+/// Finds the function that an import refers to, and checks its type and the grants.
 fn bind(
     interface: &str,
     function: &str,
@@ -228,7 +228,7 @@ fn serve(run: &mut Run, function: &Function, params: &[Val]) -> wasmtime::Result
         return Err(wasmtime::Error::msg("nothing may be called before the run"));
     }
     let refused = |run: &Run, err: AskError| match run.watch.check() {
-        // A run that is over gets no further answers.
+        // A run that is over receives no further answers.
         Some(_) => Err(wasmtime::Error::msg("the run is over")),
         None => Ok(function.fails().then(|| values::failed(&err))),
     };
@@ -268,7 +268,8 @@ fn serve(run: &mut Run, function: &Function, params: &[Val]) -> wasmtime::Result
         return Err(wasmtime::Error::msg("the run is over"));
     };
     if let Some((ms, began)) = slept {
-        // A test's daemon answers at once: the hook's clocks show the time as slept all the same.
+        // A test's daemon answers at once; the hook's clocks must still show that the time has
+        // passed.
         run.skipped +=
             Duration::from_millis(ms).saturating_sub(limits::since_boot().saturating_sub(began));
     }

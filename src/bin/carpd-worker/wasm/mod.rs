@@ -1,9 +1,9 @@
 //! WebAssembly components as a hook language.
 //!
 //! A component is compiled in another process ([`crate::compiler`]), checked against the contract
-//! and the grants when it is loaded, and gets a new instance for every run: nothing of one run
-//! reaches the next. Only the functions that it imports *and* that some grant allows are linked;
-//! all of them come from the one list in [`carpd::hooks::contract::api`].
+//! and the grants when it is loaded, and gets a new instance for every run: nothing is carried over
+//! from one run to the next. Only the functions that it imports *and* that some grant allows are
+//! linked; all of them come from the one list in [`carpd::hooks::contract::api`].
 
 mod config;
 mod link;
@@ -30,33 +30,33 @@ use carpd::hooks::{
 };
 use carpd::types::IfName;
 
-/// What one call of the host may carry, in bytes as they lie in this process: a byte of a list
-/// takes some thirty.
+/// The most that one call of the host may carry, in bytes of this process's memory: a byte of a
+/// list takes about thirty.
 const HOSTCALL_BYTES: usize = 4 << 20;
-/// Elements of all tables of one module: its functions that are called by pointer.
+/// Elements of all tables of one module, which are its functions called by pointer.
 const TABLE_ELEMENTS: usize = 20_000;
 /// Core instances, tables and memories of one component; componentize-py needs more than 20.
 const PARTS: usize = 50;
-/// Handles that are alive at a time. The contract has no resources.
+/// Handles that may be alive at one time. The contract has no resources.
 const HANDLES: usize = 64;
-/// Operations per nanosecond that no machine does, even where it does several at once and the
-/// compiler left some out: fuel is only the ceiling behind the clocks.
+/// More operations per nanosecond than any machine can do, even if it does several at once and the
+/// compiler removed some: fuel is only the upper limit behind the clocks.
 const FUEL_PER_NANOSECOND: u64 = 64;
 /// The most lines of a backtrace.
 const MAX_FRAMES: usize = 20;
-/// What making an instance ahead of its run may take: one that takes longer is made in the run,
-/// within its budget.
+/// How long it may take to make an instance ahead of its run: one that takes longer is made in the
+/// run, within its budget.
 const AHEAD: Duration = Duration::from_millis(50);
 /// The longest error text that leaves the component, in bytes.
 const MAX_TEXT: usize = 8 << 10;
 
-/// Is native code of use to this process? Call it before the system call filter.
+/// Can this process use native code? To be called before the system call filter.
 #[must_use]
 pub(crate) fn can_execute() -> bool {
     native::can_execute()
 }
 
-/// What a process needs once: made before the system call filter.
+/// What a process needs only once: made before the system call filter.
 struct Machine {
     engine: Engine,
     ticker: Ticker,
@@ -64,10 +64,10 @@ struct Machine {
 
 static MACHINE: OnceLock<Result<Machine, String>> = OnceLock::new();
 
-/// Makes the engine and starts its thread. Gives false where code is interpreted.
+/// Makes the engine and starts its thread. Returns false if code is interpreted.
 ///
 /// # Errors
-/// What wasmtime or the system said.
+/// The error of wasmtime or of the system.
 pub(crate) fn prepare() -> Result<bool, String> {
     machine().map(|machine| !machine.engine.is_pulley())
 }
@@ -75,7 +75,7 @@ pub(crate) fn prepare() -> Result<bool, String> {
 fn machine() -> Result<&'static Machine, String> {
     let made = MACHINE.get_or_init(|| {
         let mut config = config(can_execute());
-        // This process only loads what another compiled; cranelift would be set up for nothing.
+        // This process only loads what another one compiled; setting up cranelift would be useless.
         config.enable_compiler(false);
         let engine = Engine::new(&config).map_err(|err| format!("{err:#}"))?;
         let ticker =
@@ -99,7 +99,7 @@ struct WasmHook {
     imports: Vec<String>,
     exports: Vec<ComponentExportIndex>,
     budget: Budget,
-    /// For the next run. `None` also where the code that makes an instance does more than that.
+    /// For the next run. Also `None` if the code that makes an instance does more than that.
     next: Option<(Store<Run>, Instance)>,
     /// May the next one be made ahead of its run?
     ahead: bool,
@@ -109,16 +109,16 @@ struct WasmHook {
 
 /// What one run's store holds.
 struct Run {
-    /// Nobody before the run has begun.
+    /// Nobody until the run begins.
     host: Option<Lent>,
     watch: Watch,
     interface: Option<IfName>,
     limits: Limits,
-    /// Virtual sleep that the clock has not seen.
+    /// Simulated sleep that the clock has not seen.
     skipped: Duration,
 }
 
-/// The limits of a store, with a memory of what they denied.
+/// The limits of a store, and whether they denied anything.
 struct Limits {
     limits: StoreLimits,
     denied: bool,
@@ -273,8 +273,8 @@ impl Hook for WasmHook {
         &self.imports
     }
 
-    /// Tears down what the last run left and makes the instance of the next one. Code that runs
-    /// then may ask nothing.
+    /// Destroys what the last run left and makes the instance of the next one. Code that runs at
+    /// this point may not make requests.
     fn prepare(&mut self) {
         self.last = None;
         if self.next.is_some() || !self.ahead {
@@ -283,7 +283,7 @@ impl Hook for WasmHook {
         let _ticking = self.machine.ticker.run();
         let mut store = self.store(self.budget);
         let made = self.prepared.instantiate(&mut store);
-        // What fails now may well work in the run, with a host to ask and more time.
+        // What fails now may work in the run, with a host to ask and more time.
         self.ahead = made.is_ok();
         self.next = made.ok().map(|instance| (store, instance));
     }
@@ -325,11 +325,11 @@ impl Hook for WasmHook {
     }
 }
 
-/// Fuel for a whole run, and the first look at the clocks at the next tick.
+/// Fuel for a whole run, and the first check of the clocks at the next tick.
 fn grant_time(store: &mut Store<Run>, budget: &Budget) {
     store.set_epoch_deadline(1);
     let nanoseconds = u64::try_from(budget.cpu.as_nanos()).unwrap_or(u64::MAX);
-    // Fails only without `consume_fuel`; then the run would end at once, for want of any.
+    // Fails only without `consume_fuel`; then the run would end at once, for lack of fuel.
     let _ = store.set_fuel(nanoseconds.saturating_mul(FUEL_PER_NANOSECOND));
 }
 
@@ -375,7 +375,7 @@ impl WasmHook {
         Ok(result)
     }
 
-    /// What came of a run. Watch and limits have the last word.
+    /// The outcome of a run. Watch and limits override its own result.
     fn judge(
         &self,
         event: &HookEvent,
@@ -422,8 +422,8 @@ fn trapped(place: &str, err: &wasmtime::Error) -> HookError {
         .downcast_ref::<WasmBacktrace>()
         .map(ToString::to_string)
         .unwrap_or_default();
-    // "    0:   0x1f3 - hook.wasm!function", after a first line that says so; addresses help nobody
-    // here.
+    // "    0:   0x1f3 - hook.wasm!function", after a first line that announces it; addresses help
+    // nobody here.
     let names = shown
         .lines()
         .skip(1)

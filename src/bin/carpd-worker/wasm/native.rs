@@ -1,4 +1,4 @@
-//! The three things that the compiler cannot check for us, each behind a safe door.
+//! The three things that the compiler cannot check for us, each behind a safe interface.
 #![expect(
     unsafe_code,
     reason = "native code is taken on trust, and a store cannot hold a borrowed host"
@@ -13,21 +13,21 @@ use wasmtime::component::Component;
 
 use carpd::hooks::{Answer, Ask, HookHost};
 
-/// Loads what [`crate::compiler`] made.
+/// Loads the output of [`crate::compiler`].
 pub(super) fn load(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: the bytes come from the compiler process of this same binary, by way of the engine,
-    // over sockets that nobody else has; they never were on disk. wasmtime refuses those of another
-    // version or configuration. Should the compiler have been subverted by what it compiled, its
-    // code runs in this process, which is confined for that.
+    // over sockets that no other process has; they were never on disk. wasmtime refuses those of
+    // another version or configuration. If the compiler was subverted by what it compiled, its code
+    // runs in this process, which is confined for that reason.
     unsafe { Component::deserialize(engine, code) }
 }
 
-/// May this process have executable memory? Where it may not (systemd's MemoryDenyWriteExecute),
-/// cranelift's code is of no use. The answer is the same in all children of one keeper.
+/// May this process have executable memory? If not (systemd's MemoryDenyWriteExecute), cranelift's
+/// code is useless. The answer is the same in all children of one keeper.
 pub(super) fn can_execute() -> bool {
     const LENGTH: usize = 4096;
-    // SAFETY: a new mapping that nothing else knows, made executable and taken away again; nothing
-    // is executed.
+    // SAFETY: a new mapping that is not used anywhere else, made executable and unmapped again;
+    // nothing is executed.
     unsafe {
         let (access, flags) = (
             libc::PROT_READ | libc::PROT_WRITE,
@@ -43,24 +43,23 @@ pub(super) fn can_execute() -> bool {
     }
 }
 
-/// A host that is only borrowed, in a form that a store can hold. After [`lend`] has returned it is
-/// nobody.
+/// A borrowed host, in a form that a store can hold. Once [`lend`] has returned, it is empty.
 #[derive(Clone)]
 pub(super) struct Lent(Rc<Cell<Option<NonNull<dyn HookHost + 'static>>>>);
 
 impl Lent {
-    /// Asks the host. `None` if it has been taken back, or is being asked already.
+    /// Asks the host. `None` if it has been taken back, or is already being asked.
     pub(super) fn ask(&self, ask: Ask) -> Option<Answer> {
         let mut host = self.0.take()?;
-        // SAFETY: `lend` still runs, or the cell would be empty; so the borrow that it was given is
-        // alive. Taking the pointer out of the cell makes this the only use of it.
+        // SAFETY: `lend` is still running, or the cell would be empty, so the borrow that it was
+        // given is alive. Taking the pointer out of the cell makes this its only use.
         let answer = unsafe { host.as_mut() }.ask(ask);
         self.0.set(Some(host));
         Some(answer)
     }
 }
 
-/// Takes the host back, also when what it was lent for panics.
+/// Takes the host back, even if the code it was lent to panics.
 struct TakeBack(Lent);
 
 impl Drop for TakeBack {
@@ -69,7 +68,7 @@ impl Drop for TakeBack {
     }
 }
 
-/// Lends the host to what `run` does, and takes it back.
+/// Lends the host to `run`, and takes it back.
 pub(super) fn lend<R>(host: &mut dyn HookHost, run: impl FnOnce(Lent) -> R) -> R {
     let pointer: NonNull<dyn HookHost + '_> = NonNull::from(host);
     // SAFETY: only the lifetime changes. `TakeBack` empties the cell before this function returns

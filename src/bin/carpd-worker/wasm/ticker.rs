@@ -1,14 +1,14 @@
-//! What moves the epoch while a component runs, and rests while none does.
+//! Advances the epoch while a component runs, and rests while none does.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use wasmtime::Engine;
 
-/// Between two looks at the clocks.
+/// The time between two checks of the clocks.
 const TICK: Duration = Duration::from_millis(1);
 
-/// The thread needs little, and the runner's address space is small.
+/// The thread needs little stack, and the runner's address space is small.
 const STACK: usize = 128 << 10;
 
 #[derive(Debug, Default)]
@@ -17,7 +17,8 @@ struct State {
     alive: bool,
     /// A component runs.
     running: bool,
-    /// The thread looks at the clock: from the beginning of a run to the first tick after its end.
+    /// The thread is checking the clock: from the beginning of a run to the first tick after its
+    /// end.
     ticking: bool,
 }
 
@@ -27,17 +28,17 @@ struct Shared {
     changed: Condvar,
 }
 
-/// A thread that moves the epoch.
+/// A thread that advances the epoch.
 #[derive(Debug, Clone)]
 pub(super) struct Ticker(Arc<Shared>);
 
-/// While this lives the epoch moves.
+/// While this is alive, the epoch advances.
 #[derive(Debug)]
 pub(super) struct Ticking<'a>(&'a Ticker);
 
 impl Ticker {
-    /// Starts the thread and waits until it does nothing but wait: the system call filter may come
-    /// now.
+    /// Starts the thread and waits until it only waits: from then on the system call filter may be
+    /// installed.
     pub(super) fn start(engine: Engine) -> std::io::Result<Self> {
         let ticker = Self(Arc::default());
         let own = ticker.clone();
@@ -88,7 +89,7 @@ impl Ticker {
         }
     }
 
-    /// Moves the epoch until what is given back is dropped.
+    /// Advances the epoch until the returned value is dropped.
     pub(super) fn run(&self) -> Ticking<'_> {
         let mut state = self.state();
         state.running = true;
@@ -101,7 +102,7 @@ impl Ticker {
 }
 
 impl Drop for Ticking<'_> {
-    /// The thread sees it at its next tick: waking it now would delay the answer of the run.
+    /// The thread notices at its next tick: waking it now would delay the answer of the run.
     fn drop(&mut self) {
         self.0.state().running = false;
     }

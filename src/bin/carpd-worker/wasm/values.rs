@@ -1,4 +1,4 @@
-//! Between the component model's values and those of the host functions.
+//! Converts between the component model's values and those of the host functions.
 
 use wasmtime::component::{Type, Val};
 
@@ -8,7 +8,7 @@ use carpd::hooks::contract::api::{Function, Gives, Kind, Param, Raw};
 use carpd::hooks::{Answer, AskError, HookEvent};
 use carpd::types::State;
 
-/// The arguments of a call, as the list of functions takes them: options in a map behind the rest.
+/// The arguments of a call, as the list of functions takes them: options in a map after the rest.
 pub(super) fn raw(function: &Function, given: &[Val]) -> Result<Vec<Raw>, String> {
     let mut values = given.iter();
     let mut raw = Vec::with_capacity(given.len());
@@ -42,7 +42,7 @@ fn options(function: &Function, fields: &[(String, Val)]) -> Result<Vec<(String,
     Ok(map)
 }
 
-/// What is in an option; the value itself if it is none.
+/// The content of an option; the value itself if it is not one.
 fn some(value: &Val) -> Option<&Val> {
     match value {
         Val::Option(inner) => inner.as_deref(),
@@ -147,7 +147,7 @@ fn word(word: &str) -> Val {
     Val::Enum(kebab(word))
 }
 
-/// An error, as the result of a function.
+/// An error as the result of a function.
 pub(super) fn failed(err: &AskError) -> Val {
     let carried = |value: Val| Some(Box::new(value));
     let (case, value) = match err {
@@ -168,18 +168,18 @@ pub(super) fn failed(err: &AskError) -> Val {
     Val::Result(Err(Some(Box::new(Val::Variant(case.to_owned(), value)))))
 }
 
-/// What the component gets for the daemon's answer.
+/// The value that the component gets for the daemon's answer.
 pub(super) fn answer(gives: Gives, answer: Answer) -> Val {
     let value = match (gives, answer) {
         (_, Answer::Error(err)) => return failed(&err),
         (Gives::Nothing, _) => None,
         (Gives::Stored, Answer::State(kept)) => {
-            // Whatever was kept was JSON when it was kept.
+            // Whatever was stored was JSON when it was stored.
             Some(option(
                 kept.and_then(|kept| String::from_utf8(kept).ok()).map(text),
             ))
         }
-        // In a plan nothing runs.
+        // In a plan nothing is run.
         (Gives::Command, Answer::Reply(Reply::Outcome(_))) => Some(command(&CommandOutput {
             status: 0,
             stdout: Vec::new(),
@@ -198,7 +198,7 @@ pub(super) fn answer(gives: Gives, answer: Answer) -> Val {
     ok(value)
 }
 
-/// Is this the kind of answer that the function's type promises?
+/// Is this the kind of answer that the function's type requires?
 const fn fits(gives: Gives, reply: &Reply) -> bool {
     matches!(
         (gives, reply),
@@ -315,7 +315,7 @@ fn route(route: &Route) -> Val {
     ])
 }
 
-/// What an entry point is given.
+/// The arguments of an entry point.
 pub(super) fn event(event: &HookEvent) -> Val {
     let instance = &event.instance;
     record([
@@ -396,7 +396,7 @@ pub(super) fn structure(ty: &Type) -> String {
             optional(result.ok()),
             optional(result.err())
         ),
-        // Nothing else is in the contract.
+        // The contract contains nothing else.
         other => format!("{other:?}")
             .split('(')
             .next()

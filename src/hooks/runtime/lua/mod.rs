@@ -1,10 +1,10 @@
-//! Luau as a hook language: what can be known of a script without running it. It is run in
-//! `carpd-worker` alone.
+//! Luau as a hook language: what can be found out about a script without running it. Only
+//! `carpd-worker` runs scripts.
 
 pub mod check;
 
-/// The path below the hook's directory that `require` means in the file `from`, without its ending;
-/// `None` if it leads out.
+/// The path below the hook's directory that `require` refers to in the file `from`, without its
+/// extension; `None` if it is outside.
 #[must_use]
 pub fn module_stem(wanted: &str, from: &str) -> Option<String> {
     let (base, path) = match wanted.strip_prefix("./") {
@@ -22,8 +22,8 @@ pub fn module_stem(wanted: &str, from: &str) -> Option<String> {
     })
 }
 
-/// The module that `require` means in the file `from`: the first of its possible names that is
-/// there.
+/// The module that `require` refers to in the file `from`: the first of its possible names that
+/// exists.
 #[must_use]
 pub fn find_module(wanted: &str, from: &str, is_there: impl Fn(&str) -> bool) -> Option<String> {
     let stem = module_stem(wanted, from)?;
@@ -33,7 +33,7 @@ pub fn find_module(wanted: &str, from: &str, is_there: impl Fn(&str) -> bool) ->
         .find(|key| is_there(key))
 }
 
-/// A script without the mark that some editors put before a text.
+/// A script without the byte order mark that some editors put before a text.
 #[must_use]
 pub fn without_bom(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)

@@ -16,29 +16,30 @@ use crate::effect::Outcome;
 use crate::host::{HostError, Renewal};
 use crate::types::{Family, IfName, VirtualAddress};
 
-/// The mark (`IFA_PROTO`, and the protocol of routes) of what carpd put there: CARP's own number.
+/// The mark (`IFA_PROTO`, and the protocol of routes) of what carpd added: CARP's own protocol
+/// number.
 pub const PROTOCOL: u8 = 112;
 
 /// Length of the kernel's header of an address.
 const ADDRESS_HEADER: usize = 8;
-/// As a lifetime in seconds.
+/// Infinite, as a lifetime in seconds.
 const FOR_EVER: u32 = u32::MAX;
 
 /// How an address is added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AddressOptions {
-    /// The kernel takes it away by itself after this time, in whole seconds, at least one; for ever
-    /// if not given.
+    /// The kernel removes it by itself after this time, in whole seconds, at least one; never, if
+    /// not given.
     pub lifetime: Option<Duration>,
-    /// Without the connected route of its prefix.
+    /// Without the connected route for its prefix.
     pub no_prefix_route: bool,
-    /// Over IPv6, no source of connections while the host has another address. Over IPv4 the kernel
-    /// knows nothing of the kind.
+    /// Over IPv6, it is not used as a source of connections while the host has another address.
+    /// IPv4 has no such setting.
     pub deprecated: bool,
 }
 
 impl AddressOptions {
-    /// Of a virtual host's own addresses: they come and go, so nothing of the host's own should
+    /// For a virtual host's own addresses: they come and go, so nothing else on the host should
     /// depend on them.
     #[must_use]
     pub const fn leased(lifetime: Option<Duration>) -> Self {
@@ -57,18 +58,18 @@ pub struct PresentAddress {
     pub index: u32,
     /// With its prefix.
     pub address: VirtualAddress,
-    /// Marked as put there by carpd.
+    /// Marked as added by carpd.
     pub ours: bool,
-    /// There for ever: it has no lifetime.
+    /// Permanent: it has no lifetime.
     pub permanent: bool,
 }
 
 impl Netlink {
-    /// Puts an address on an interface, so that it is there once, with this prefix. IPv6 without
-    /// waiting for duplicate address detection.
+    /// Adds an address to an interface, so that it is there once, with this prefix. For IPv6,
+    /// without waiting for duplicate address detection.
     ///
     /// # Errors
-    /// [`HostError`] with the kernel's words.
+    /// [`HostError`] with the kernel's reason.
     pub fn add_address(
         &self,
         address: VirtualAddress,
@@ -81,7 +82,7 @@ impl Netlink {
         let message = addition(address, index, options);
         match self.change(&message, NLM_F_CREATE | NLM_F_EXCL) {
             Ok(()) => {
-                // IPv4 takes the same address with several prefixes side by side.
+                // IPv4 allows the same address with several prefixes.
                 self.remove_other_prefixes(address, index).map_err(failed)?;
                 Ok(Outcome::Changed)
             }
@@ -89,7 +90,7 @@ impl Netlink {
                 errno: Errno::EEXIST,
                 ..
             }) => {
-                // IPv6 keeps the old prefix in a replacement.
+                // IPv6 keeps the old prefix when an address is replaced.
                 let changed = self.remove_other_prefixes(address, index).map_err(failed)?;
                 self.change(&message, NLM_F_CREATE | NLM_F_REPLACE)
                     .map_err(failed)?;
@@ -103,8 +104,8 @@ impl Netlink {
         }
     }
 
-    /// Gives addresses that are up another lifetime, in one exchange for many. One that is not up
-    /// any more comes back. What was refused, with its place in the list.
+    /// Gives addresses that are up another lifetime, many of them in one exchange. An address that
+    /// is no longer up is added again. Returns what was refused, with its position in the list.
     #[must_use]
     pub fn renew(&self, renewals: &[Renewal]) -> Vec<(usize, HostError)> {
         let message = |renewal: &Renewal| {
@@ -124,11 +125,11 @@ impl Netlink {
             .collect()
     }
 
-    /// Takes an address off an interface, whatever its prefix there. One that is absent, or whose
-    /// interface is gone, is [`Outcome::Unchanged`].
+    /// Removes an address from an interface, whatever its prefix there. If it is absent, or the
+    /// interface is gone, this is [`Outcome::Unchanged`].
     ///
     /// # Errors
-    /// [`HostError`] with the kernel's words.
+    /// [`HostError`] with the kernel's reason.
     pub fn delete_address(
         &self,
         address: VirtualAddress,
@@ -142,7 +143,8 @@ impl Netlink {
         };
         let changed = match address.ip {
             IpAddr::V4(ip) => self.remove_v4(ip, index),
-            // The usual case in one exchange: the prefix that we know. There is no other beside it.
+            // The usual case takes one exchange: the address has the prefix that we know, and no
+            // other.
             IpAddr::V6(_) => match self.remove(address, index) {
                 Ok(false) => self.remove_prefixes(address.ip, index, |_| true),
                 done => done,
@@ -155,9 +157,9 @@ impl Netlink {
         })
     }
 
-    /// Removes an IPv4 address with every prefix that it has. The usual one first, as a host
-    /// address: nothing hangs on that, so that the interface need not be told to keep the others,
-    /// which all who listen to its link would hear of.
+    /// Removes an IPv4 address with every prefix that it has. First as a host address, the usual
+    /// case: nothing depends on that, so the interface does not have to be told to keep the other
+    /// addresses, of which everyone who watches its link would be notified.
     fn remove_v4(&self, ip: Ipv4Addr, index: u32) -> Result<bool, Refusal> {
         let host = VirtualAddress {
             ip: ip.into(),
@@ -166,7 +168,7 @@ impl Netlink {
         let removed = self.remove_alone(host, index)?;
         match self.pick_addresses(Family::V4, index, |part| is_of(part, host.ip)) {
             Ok(left) if left.is_empty() => return Ok(removed),
-            // It has gone. That a second one cannot be looked for must not keep a successor
+            // It is gone. If a second one cannot be searched for, that must not keep a successor
             // waiting.
             Err(_) if removed => return Ok(true),
             Ok(_) | Err(_) => {}
@@ -175,7 +177,7 @@ impl Netlink {
             .map(|more| removed || more)
     }
 
-    /// The kernel takes off the first, whatever its prefix, until there is none.
+    /// The kernel removes the first one, whatever its prefix, until there is none left.
     fn remove_v4_prefixes(&self, ip: Ipv4Addr, index: u32) -> Result<bool, Refusal> {
         let mut message = AddressMessage::default();
         message.header.family = address_family(Family::V4);
@@ -194,7 +196,7 @@ impl Netlink {
     /// All addresses of an interface that a host can hold.
     ///
     /// # Errors
-    /// [`HostError`] with the kernel's words.
+    /// [`HostError`] with the kernel's reason.
     pub fn addresses(&self, index: u32) -> Result<Vec<PresentAddress>, HostError> {
         let mut found = Vec::new();
         for family in Family::ALL {
@@ -208,14 +210,14 @@ impl Netlink {
     /// The address with its prefix, if the interface has it.
     ///
     /// # Errors
-    /// [`HostError`] with the kernel's words.
+    /// [`HostError`] with the kernel's reason.
     pub fn address(&self, ip: IpAddr, index: u32) -> Result<Option<PresentAddress>, HostError> {
         let found = self.pick_addresses(Family::of(ip), index, |part| is_of(part, ip));
         let found = found.map_err(|refusal| refusal.while_doing("listing the addresses"))?;
         Ok(found.into_iter().next())
     }
 
-    /// Those addresses of an interface that `wanted` finds worth reading.
+    /// The addresses of an interface that `wanted` selects.
     fn pick_addresses(
         &self,
         family: Family,
@@ -230,7 +232,7 @@ impl Netlink {
             }
         };
         match self.pick(&list(family, index), None, pick) {
-            // The interface is gone, or has no such family.
+            // The interface is gone, or does not have this address family.
             Err(Refusal {
                 errno: Errno::ENODEV,
                 ..
@@ -258,8 +260,8 @@ impl Netlink {
         Ok(changed)
     }
 
-    /// Removes something, and nothing along with it: the kernel would remove the later addresses of
-    /// an IPv4 network with the first, and the routes that hang on them.
+    /// Removes an address and nothing else: the kernel would remove the later addresses of an IPv4
+    /// network together with the first, and the routes that depend on them.
     fn alone(
         &self,
         index: u32,
@@ -268,7 +270,7 @@ impl Netlink {
         match self.promotes_secondaries(index) {
             Ok(true) => return remove(),
             Ok(false) => {}
-            // With its interface it is gone.
+            // It is gone with its interface.
             Err(Refusal {
                 errno: Errno::ENODEV,
                 ..
@@ -281,7 +283,7 @@ impl Netlink {
         removed
     }
 
-    /// Removes exactly this address with this prefix; was it there?
+    /// Removes exactly this address with this prefix; returns whether it was there.
     fn remove(&self, address: VirtualAddress, index: u32) -> Result<bool, Refusal> {
         let leaves_others =
             address.family() == Family::V6 || address.prefix == Family::V4.host_prefix();
@@ -308,7 +310,7 @@ impl Netlink {
     fn removed(&self, message: AddressMessage) -> Result<bool, Refusal> {
         match self.change(&Message::DelAddress(message), 0) {
             Ok(()) => Ok(true),
-            // ENXIO: the interface has no IPv6 any more, and with it no such address.
+            // ENXIO: the interface no longer has IPv6, and therefore no such address.
             Err(Refusal {
                 errno: Errno::EADDRNOTAVAIL | Errno::ENODEV | Errno::ENXIO,
                 ..
@@ -322,7 +324,7 @@ impl Reader {
     /// The addresses of all interfaces.
     ///
     /// # Errors
-    /// [`HostError`] with the kernel's words; `EMSGSIZE` if there are too many.
+    /// [`HostError`] with the kernel's reason; `EMSGSIZE` if there are too many.
     pub fn addresses(&self) -> Result<Vec<PresentAddress>, HostError> {
         let mut found = Vec::new();
         for family in Family::ALL {
@@ -334,7 +336,7 @@ impl Reader {
     }
 }
 
-/// The question for the addresses of one interface, or of all with 0.
+/// The query for the addresses of one interface, or of all with 0.
 fn list(family: Family, index: u32) -> Message {
     let mut query = AddressMessage::default();
     query.header.family = address_family(family);
@@ -349,7 +351,8 @@ fn read(part: &RawPart<'_>) -> Option<PresentAddress> {
     }
 }
 
-/// Does it tell of this address? On an interface with thousands, most need not be read in full.
+/// Is the message about this address? On an interface with thousands, most need not be decoded
+/// completely.
 fn is_of(part: &RawPart<'_>, ip: IpAddr) -> bool {
     let attribute = |kind| part.attribute(ADDRESS_HEADER, kind);
     let there = attribute(libc::IFA_LOCAL).or_else(|| attribute(libc::IFA_ADDRESS));
@@ -368,7 +371,8 @@ fn addition(address: VirtualAddress, index: u32, options: AddressOptions) -> Mes
     message.header.flags = AddressHeaderFlags::empty();
     let mut flags = AddressFlags::empty();
     if address.family() == Family::V6 {
-        // Detection would take a second during which nobody answers; mastership decides who has it.
+        // Detection would take a second during which no node answers; mastership decides who has
+        // the address.
         flags |= AddressFlags::Nodad;
     }
     if options.no_prefix_route {
@@ -392,7 +396,7 @@ fn addition(address: VirtualAddress, index: u32, options: AddressOptions) -> Mes
     Message::NewAddress(message)
 }
 
-/// `None` for what no virtual address can be, as anycast.
+/// `None` for an address that cannot be virtual, such as an anycast address.
 pub(super) fn present(message: &AddressMessage) -> Option<PresentAddress> {
     let (mut local, mut address, mut ours) = (None, None, false);
     let mut flags = AddressFlags::from_bits_retain(message.header.flags.bits().into());
@@ -400,7 +404,7 @@ pub(super) fn present(message: &AddressMessage) -> Option<PresentAddress> {
         match attribute {
             AddressAttribute::Local(ip) => local = Some(*ip),
             AddressAttribute::Address(ip) => address = Some(*ip),
-            // The header has room for the first eight of them.
+            // The header has room for the first eight flags.
             AddressAttribute::Flags(all) => flags = *all,
             AddressAttribute::Protocol(protocol) => ours = u8::from(*protocol) == PROTOCOL,
             _ => {}

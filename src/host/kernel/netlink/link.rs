@@ -13,7 +13,7 @@ use crate::effect::{Link, Outcome};
 use crate::host::HostError;
 use crate::types::{IfName, MacAddr};
 
-// Numbers of the kernel's, from linux/if.h, linux/if_link.h, linux/ip.h, linux/ipv6.h and
+// Constants of the kernel, from linux/if.h, linux/if_link.h, linux/ip.h, linux/ipv6.h and
 // linux/netlink.h.
 const UP: u32 = 1;
 const LOWER_UP: u32 = 1 << 16;
@@ -24,31 +24,31 @@ const IFLA_INET_CONF: u16 = 1;
 const IFLA_INET6_CONF: u16 = 2;
 const PROMOTE_SECONDARIES: u16 = 20;
 const NLA_F_NESTED: u16 = 1 << 15;
-/// Told as one row of numbers, those of IPv4 are counted from 1.
+/// When sent as an array, the settings of IPv4 are counted from 1.
 const PLACE_OF_PROMOTE_SECONDARIES: usize = PROMOTE_SECONDARIES as usize - 1;
 /// Those of IPv6 are counted from 0.
 const PLACE_OF_FORWARDING: usize = 0;
 
-/// The kernel's number of an interface, by its own name or an alternative one.
+/// The kernel's index of an interface, by its own name or an alternative one.
 ///
 /// # Errors
-/// [`HostError`] that names the interface if there is none of that name.
+/// [`HostError`] that names the interface if there is none with this name.
 pub fn index_of(dev: &IfName) -> Result<u32, HostError> {
     existing_index(dev)?.ok_or_else(|| {
         HostError::errno(format!("there is no interface {dev}"), Errno::ENODEV as i32)
     })
 }
 
-/// What the kernel itself calls an interface, by whichever of its names it is asked for; `None` if
-/// there is none, or the kernel does not say.
+/// The kernel's own name for an interface, given any of its names; `None` if there is none, or the
+/// kernel does not say.
 #[must_use]
 pub fn own_name_of(dev: &IfName) -> Option<IfName> {
     Some(Netlink::open().ok()?.link(dev).ok()?.name)
 }
 
-/// The same as [`index_of`], where its absence is an answer.
+/// The same as [`index_of`], for callers to whom its absence is a valid answer.
 pub(super) fn existing_index(dev: &IfName) -> Result<Option<u32>, HostError> {
-    // The C library's way has no room for it.
+    // The C library's function has no room for it.
     if dev.is_alternative() {
         return Netlink::open()?.existing_index(dev);
     }
@@ -65,7 +65,7 @@ impl Reader {
     /// All network devices.
     ///
     /// # Errors
-    /// [`HostError`] with the kernel's words; `EMSGSIZE` if there are too many.
+    /// [`HostError`] with the kernel's reason; `EMSGSIZE` if there are too many.
     pub fn links(&self) -> Result<Vec<Link>, HostError> {
         let links = self.pick(&Message::GetLink(DeviceMessage::default()), |part| {
             as_link(&part.message()?)
@@ -75,8 +75,8 @@ impl Reader {
 }
 
 impl Netlink {
-    /// As [`existing_index`], over the socket that is open anyway: who lets go may have no
-    /// descriptor left for another one.
+    /// Like [`existing_index`], but over the socket that is already open: a caller that releases
+    /// something may have no descriptor left for another one.
     pub(super) fn existing_index(&self, dev: &IfName) -> Result<Option<u32>, HostError> {
         let query = DeviceMessage {
             attributes: vec![called(dev)],
@@ -88,7 +88,7 @@ impl Netlink {
                 errno: Errno::ENODEV,
                 ..
             }) => Ok(None),
-            // A kernel without alternative names.
+            // The kernel does not know alternative names.
             Err(Refusal {
                 errno: Errno::EINVAL | Errno::EOPNOTSUPP,
                 ..
@@ -100,13 +100,13 @@ impl Netlink {
     /// One network device.
     ///
     /// # Errors
-    /// [`HostError`]; `ENODEV` if there is none of that name.
+    /// [`HostError`]; `ENODEV` if there is none with this name.
     pub fn link(&self, dev: &IfName) -> Result<Link, HostError> {
         self.link_and_role(dev).map(|(link, _)| link)
     }
 
-    /// One network device, and whether it forwards IPv6: then neighbours must hear that a router
-    /// speaks.
+    /// One network device, and whether it forwards IPv6: if so, neighbours must be told that the
+    /// sender is a router.
     ///
     /// # Errors
     /// As [`Self::link`].
@@ -135,7 +135,7 @@ impl Netlink {
         Ok(links.collect())
     }
 
-    /// Do the other IPv4 addresses of a network stay when its first one goes?
+    /// Are the other IPv4 addresses of a network kept when its first one is removed?
     pub(super) fn promotes_secondaries(&self, index: u32) -> Result<bool, Refusal> {
         let place = PLACE_OF_PROMOTE_SECONDARIES;
         let answers = self.ask_for(index)?;
@@ -144,10 +144,10 @@ impl Netlink {
             .any(|message| is_set(message, (AF_INET, IFLA_INET_CONF), place)))
     }
 
-    /// Makes them stay, or not. As sysctl `net.ipv4.conf.DEVICE.promote_secondaries`, but without a
-    /// file system.
+    /// Sets whether they are kept. The same as sysctl `net.ipv4.conf.DEVICE.promote_secondaries`,
+    /// but without a file system.
     pub(super) fn promote_secondaries(&self, index: u32, promote: bool) -> Result<(), Refusal> {
-        // Told as one row of numbers, it is asked for as one attribute for each setting.
+        // The kernel sends the settings as one array, but takes an attribute for each.
         let value = attribute(PROMOTE_SECONDARIES, &u32::from(promote).to_ne_bytes());
         let conf = attribute(IFLA_INET_CONF | NLA_F_NESTED, &value);
         let inet = attribute(AF_INET | NLA_F_NESTED, &conf);
@@ -162,7 +162,7 @@ impl Netlink {
     /// Sets a device administratively up or down.
     ///
     /// # Errors
-    /// [`HostError`] with the kernel's words.
+    /// [`HostError`] with the kernel's reason.
     pub fn set_link_up(&self, dev: &IfName, up: bool) -> Result<Outcome, HostError> {
         let link = self.link(dev)?;
         if link.up == up {
@@ -183,7 +183,8 @@ impl Netlink {
     /// Sets a device's hardware address.
     ///
     /// # Errors
-    /// [`HostError`] with the kernel's words; some drivers want the device down (`EBUSY`).
+    /// [`HostError`] with the kernel's reason; some drivers require the device to be down
+    /// (`EBUSY`).
     pub fn set_link_mac(&self, dev: &IfName, mac: MacAddr) -> Result<Outcome, HostError> {
         let link = self.link(dev)?;
         if link.mac == mac {
@@ -202,8 +203,8 @@ impl Netlink {
     }
 }
 
-/// The attribute that asks for a device by its name. Up to 15 bytes the kernel finds alternative
-/// names by that of its own name, too.
+/// The attribute that queries a device by its name. Up to 15 bytes, the kernel also finds
+/// alternative names through the attribute for its own name.
 fn called(dev: &IfName) -> (u16, Vec<u8>) {
     let kind = if dev.is_alternative() {
         IFLA_ALT_IFNAME
@@ -213,7 +214,7 @@ fn called(dev: &IfName) -> (u16, Vec<u8>) {
     (kind, [dev.as_str().as_bytes(), b"\0"].concat())
 }
 
-/// Is the setting at this place of a family's row of numbers anything but 0?
+/// Is the setting at this position of a family's array anything but 0?
 fn is_set(message: &DeviceMessage, (family, conf): (u16, u16), place: usize) -> bool {
     let inside = |value, kind| {
         Attributes(value).filter_map(move |(found, value)| (found == kind).then_some(value))
@@ -225,7 +226,7 @@ fn is_set(message: &DeviceMessage, (family, conf): (u16, u16), place: usize) -> 
         .any(|numbers| at(numbers, 4 * place).is_some_and(|value| u32::from_ne_bytes(value) != 0))
 }
 
-/// As the kernel looks at it for the router flag of its own neighbour advertisements.
+/// The same setting that the kernel uses for the router flag of its own neighbour advertisements.
 fn forwards_ipv6(message: &DeviceMessage) -> bool {
     is_set(message, (AF_INET6, IFLA_INET6_CONF), PLACE_OF_FORWARDING)
 }
@@ -237,7 +238,7 @@ fn as_link(message: &Message) -> Option<Link> {
     }
 }
 
-/// `None` if it is no name that we can handle.
+/// `None` if it is not a name that we can handle.
 fn name_of(value: &[u8]) -> Option<IfName> {
     let text = std::str::from_utf8(value).ok()?;
     IfName::new(text.trim_end_matches('\0')).ok()

@@ -1,7 +1,7 @@
-//! The messages that are exchanged with the kernel here, and no others.
+//! The messages that are exchanged with the kernel here; there are no others.
 //!
-//! The library has one type for all of rtnetlink: code for every kind of device, queue and filter
-//! that there is would be in the program, and would read what their makers put into them.
+//! The library has one type for all of rtnetlink: the program would contain code for every kind of
+//! device, queue and filter that exists, and would parse data that others put into them.
 
 use netlink_packet_core::{Emitable, Parseable as _};
 use netlink_packet_route::address::AddressMessage;
@@ -10,17 +10,17 @@ use netlink_packet_route::rule::RuleMessage;
 
 use super::{Attributes, at};
 
-/// What stands before the attributes of a message about a device, in bytes.
+/// The size of the header before the attributes of a message about a device, in bytes.
 const DEVICE_HEADER: usize = 16;
 
-/// The attributes of a device that are kept. Numbers of linux/if_link.h.
+/// The attributes of a device that are kept. The numbers are from linux/if_link.h.
 pub(super) const IFLA_ADDRESS: u16 = 1;
 pub(super) const IFLA_IFNAME: u16 = 3;
 pub(super) const IFLA_MTU: u16 = 4;
 pub(super) const IFLA_AF_SPEC: u16 = 26;
 pub(super) const IFLA_PROP_LIST: u16 = 52;
 
-/// A question, a change, or something that the kernel tells.
+/// A query, a change, or a message from the kernel.
 #[derive(Debug, Clone)]
 pub(super) enum Message {
     NewLink(DeviceMessage),
@@ -39,8 +39,8 @@ pub(super) enum Message {
 }
 
 impl Message {
-    /// Reads what the kernel tells. `None` for another kind, and for an attribute in a form that the
-    /// library does not know: newer kernels may send anything.
+    /// Parses a message from the kernel. `None` for another kind, and for an attribute in a form
+    /// that the library does not know: newer kernels may send anything.
     pub(super) fn parse(kind: u16, bytes: &[u8]) -> Option<Self> {
         match kind {
             libc::RTM_NEWLINK => DeviceMessage::parse(bytes).map(Self::NewLink),
@@ -88,18 +88,18 @@ impl Message {
     }
 }
 
-/// What a message about a device says: `struct ifinfomsg`, and attributes.
+/// The content of a message about a device: `struct ifinfomsg`, and attributes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct DeviceMessage {
-    /// 0, or of the bridge that tells it.
+    /// 0, or the family of the bridge that sends it.
     pub(super) family: u8,
-    /// What kind of frames it carries, `ARPHRD_*`.
+    /// The kind of frames it carries, `ARPHRD_*`.
     pub(super) hardware: u16,
-    /// The kernel's number of it.
+    /// The kernel's index of it.
     pub(super) index: u32,
     /// `IFF_*`.
     pub(super) flags: u32,
-    /// Which of these are to be changed.
+    /// Which of these flags are to be changed.
     pub(super) change: u32,
     /// Kinds and values.
     pub(super) attributes: Vec<(u16, Vec<u8>)>,
@@ -159,7 +159,7 @@ impl Emitable for DeviceMessage {
     }
 }
 
-/// An attribute as it stands in a message.
+/// An attribute as it appears in a message.
 pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
     let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
@@ -175,7 +175,7 @@ mod tests {
 
     use super::*;
 
-    /// As the library writes it.
+    /// The same as the library writes it.
     #[test]
     fn a_device_is_read_and_written_as_by_the_library() {
         let mut theirs = LinkMessage::default();
@@ -201,7 +201,8 @@ mod tests {
         assert_eq!(ours.hardware, libc::ARPHRD_ETHER);
         assert_eq!(ours.attributes.len(), 4, "{ours:?}");
         theirs.attributes.remove(1);
-        // The library marks the list as nested; we read it without the mark, and write it so.
+        // The library marks the list as nested; we read it without the flag, and write it with the
+        // flag.
         let written = bytes_of(&ours);
         assert_eq!(DeviceMessage::parse(&written).unwrap(), ours);
         assert_eq!(LinkMessage::parse(&written).unwrap(), theirs);

@@ -1,12 +1,12 @@
 //! The kernel's addresses, routes, rules and links.
 //!
-//! Changes go over one synchronous, unsubscribed socket with a timeout; watching has a socket of
-//! its own. On a socket that does both, events with the sequence number of a pending request pass
-//! for its answer, and a full buffer loses the answer for ever.
+//! Changes go through one synchronous, unsubscribed socket with a timeout; watching has its own
+//! socket. On a socket used for both, an event with the sequence number of a pending request would
+//! be taken for its answer, and a full buffer would lose the answer for good.
 //!
-//! A table that has no bound (routes, rules, all devices, all addresses) is read by a [`Reader`],
-//! off the engine's loop. The kernel has no question "what is at exactly this place?", so the whole
-//! table goes by; only what is wanted is kept.
+//! A table of unbounded size (routes, rules, all devices, all addresses) is read by a [`Reader`],
+//! off the engine's loop. The kernel has no query for what is at exactly one place, so the whole
+//! table is read; only what is wanted is kept.
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "what the kernel may say has no end; what is not asked for is passed over"
@@ -50,17 +50,17 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// Larger than any datagram that the kernel makes for rtnetlink (32 KiB for dumps).
 const BUFFER: usize = 64 * 1024;
 
-/// Changes that go to the kernel in one write, at most: their refusals must fit into the socket's
+/// The most changes that go to the kernel in one write: their refusals must fit into the socket's
 /// buffer.
 const BATCH: usize = 64;
 
-/// A dump that the kernel says was disturbed is asked for again at most so often.
+/// How often a dump is repeated if the kernel reports that it was interrupted.
 const DUMP_ATTEMPTS: u8 = 5;
 
-/// Entries that are kept of one dump, at most.
+/// The most entries that are kept of one dump.
 const KEPT: usize = 16_384;
 
-/// The socket for changes and questions. Each call is one exchange with the kernel, done when it
+/// The socket for changes and queries. Each call is one exchange with the kernel, complete when it
 /// returns.
 #[derive(Debug)]
 pub struct Netlink {
@@ -70,11 +70,11 @@ pub struct Netlink {
     buffer: RefCell<Box<[u8]>>,
 }
 
-/// The kernel's "no", before it is known what was wanted.
+/// A refusal by the kernel, before it is known what was requested.
 #[derive(Debug)]
 struct Refusal {
     errno: Errno,
-    /// The extended acknowledgement: why, in words, where the kernel gives any.
+    /// The extended acknowledgement: the reason in words, if the kernel gives one.
     words: Option<String>,
 }
 
@@ -89,7 +89,7 @@ impl From<io::Error> for Refusal {
 }
 
 impl Refusal {
-    /// Says what was wanted and why not.
+    /// Adds what was requested to the reason.
     fn while_doing(self, what: impl std::fmt::Display) -> HostError {
         let said = self.errno.desc();
         let hint = match self.errno {
@@ -108,7 +108,7 @@ impl Netlink {
     /// Opens in the network namespace of the calling thread.
     ///
     /// # Errors
-    /// [`HostError`] if the kernel gives no such socket.
+    /// [`HostError`] if the kernel provides no such socket.
     pub fn open() -> Result<Self, HostError> {
         Self::connect().map_err(|err| Refusal::from(err).while_doing("opening a netlink socket"))
     }
@@ -123,7 +123,7 @@ impl Netlink {
             sockopt::ReceiveTimeout,
             &TimeVal::milliseconds(millis),
         )?;
-        // Reasons in words, without our own message sent back; dumps that the kernel filters.
+        // Reasons in words, without a copy of our message; dumps that the kernel filters.
         let _ = socket.set_ext_ack(true);
         let _ = socket.set_cap_ack(true);
         let _ = socket.set_netlink_get_strict_chk(true);
@@ -136,8 +136,8 @@ impl Netlink {
         })
     }
 
-    /// The number by which the kernel knows this socket, and names it to those who watch as the one
-    /// who made a change.
+    /// The number by which the kernel identifies this socket, also to watchers, as the origin of a
+    /// change.
     #[must_use]
     pub const fn port(&self) -> u32 {
         self.port
@@ -148,8 +148,8 @@ impl Netlink {
         self.exchange(message, NLM_F_ACK | flags, |_| Ok(()))
     }
 
-    /// Many changes at once, each done or refused: the refusals, with the place of what was
-    /// refused.
+    /// Many changes at once, each done or refused: returns the refusals, with the position of what
+    /// was refused.
     fn change_all(&self, messages: Vec<Message>, flags: u16) -> Vec<(usize, Refusal)> {
         let mut refused = Vec::new();
         let mut first = 0;
@@ -163,7 +163,7 @@ impl Netlink {
                         .into_iter()
                         .map(|(at, refusal)| (first + at, refusal)),
                 ),
-                // Whether the kernel did any of them is not known.
+                // It is not known whether the kernel did any of them.
                 Err(refusal) => refused.push((first, refusal)),
             }
             first += length;
@@ -183,8 +183,8 @@ impl Netlink {
         let mut buffer = self.buffer.borrow_mut();
         let mut end = 0;
         for (message, sequence) in messages.into_iter().zip(first..=last) {
-            // Refusals come unasked. The kernel answers in order, so what is last tells that all
-            // are done.
+            // Refusals come without being requested. The kernel answers in order, so the last
+            // answer shows that all are done.
             let acknowledge = if sequence == last { NLM_F_ACK } else { 0 };
             end += put(
                 &message,
@@ -211,8 +211,8 @@ impl Netlink {
         }
     }
 
-    /// What `pick` takes of a table. Each entry is looked at as it comes, and kept only if it is
-    /// taken. Not after `deadline`.
+    /// The entries of a table that `pick` selects. Each entry is examined as it arrives, and kept
+    /// only if selected. Stops at `deadline`.
     fn pick<T>(
         &self,
         message: &Message,
@@ -257,7 +257,7 @@ impl Netlink {
         Ok(picked)
     }
 
-    /// The answers to a question that has few.
+    /// The answers to a query that has few.
     fn ask(&self, message: &Message, flags: u16) -> Result<Vec<Message>, Refusal> {
         let mut answers = Vec::new();
         self.exchange(message, flags, |part| {
@@ -267,8 +267,8 @@ impl Netlink {
         Ok(answers)
     }
 
-    /// One request, and `each` of its answers. What `each` refuses ends it; the rest of the answers
-    /// is passed over later.
+    /// Sends one request, and calls `each` for every answer. If `each` refuses one, this ends; the
+    /// remaining answers are skipped later.
     fn exchange(
         &self,
         message: &Message,
@@ -285,7 +285,7 @@ impl Netlink {
         loop {
             let length = receive(&self.socket, &mut buffer, 0)?;
             for part in Parts::of(buffer.get(..length).unwrap_or_default()) {
-                // An answer to a question that timed out before.
+                // An answer to an earlier query that timed out.
                 if part.sequence != sequence {
                     continue;
                 }
@@ -307,16 +307,16 @@ impl Netlink {
     }
 }
 
-/// Writes a request to the beginning of `buffer`; its length.
+/// Writes a request to the beginning of `buffer`; returns its length.
 fn put(message: &Message, sequence: u32, flags: u16, buffer: &mut [u8]) -> io::Result<usize> {
     let body = message.body();
     let end = HEADER + body.buffer_len();
-    // Requests stand one behind the other, each at a multiple of four.
+    // Requests follow each other, each aligned to four bytes.
     let length = end.next_multiple_of(4);
     let room = buffer
         .get_mut(..length)
         .ok_or(io::ErrorKind::InvalidInput)?;
-    // The library leaves paddings and the ends of strings as they are.
+    // The library does not clear padding and the ends of strings.
     room.fill(0);
     let size = u32::try_from(end).map_err(|_| io::ErrorKind::InvalidInput)?;
     let header = [
@@ -324,7 +324,7 @@ fn put(message: &Message, sequence: u32, flags: u16, buffer: &mut [u8]) -> io::R
         &message.kind().to_ne_bytes(),
         &(NLM_F_REQUEST | flags).to_ne_bytes(),
         &sequence.to_ne_bytes(),
-        // The port is the kernel's to fill in.
+        // The kernel fills in the port.
         &[0; 4],
     ]
     .concat();
@@ -334,7 +334,7 @@ fn put(message: &Message, sequence: u32, flags: u16, buffer: &mut [u8]) -> io::R
     Ok(length)
 }
 
-/// One datagram; its length. A cut one is an error: half an answer is none.
+/// Reads one datagram; returns its length. A truncated one is an error: half an answer is useless.
 fn receive(socket: &Socket, mut buffer: &mut [u8], flags: libc::c_int) -> io::Result<usize> {
     let room = buffer.len();
     loop {
@@ -356,16 +356,16 @@ struct RawPart<'a> {
     kind: u16,
     flags: u16,
     sequence: u32,
-    /// The socket that asked for it, or whose doing an event tells of; 0: the kernel, or it does
-    /// not say.
+    /// The socket that asked for it, or that caused an event; 0: the kernel did, or it does not
+    /// say.
     port: u32,
     bytes: &'a [u8],
 }
 
 const HEADER: usize = 16;
-/// Of a refusal: why, in words.
+/// In a refusal: the reason in words.
 const NLMSGERR_ATTR_MSG: u16 = 1;
-/// The upper two bits of an attribute's kind say how it is to be read.
+/// The upper two bits of an attribute's kind are flags.
 const KIND_MASK: u16 = 0x3fff;
 const ERROR: u16 = netlink_packet_core::NLMSG_ERROR;
 const DONE: u16 = netlink_packet_core::NLMSG_DONE;
@@ -405,25 +405,24 @@ impl<'a> RawPart<'a> {
         matches!(self.kind, ERROR | DONE)
     }
 
-    /// What it says, if that is understood here.
+    /// Its content, if it is understood here.
     fn message(&self) -> Option<Message> {
         Message::parse(self.kind, self.bytes.get(HEADER..)?)
     }
 
-    /// The attribute of this kind, behind a header of this length; without reading the others.
+    /// The attribute of this kind, after a header of this length; the others are not parsed.
     fn attribute(&self, header: usize, kind: u16) -> Option<&'a [u8]> {
         Attributes(self.bytes.get(HEADER + header..).unwrap_or_default())
             .find_map(|(k, value)| (k == kind).then_some(value))
     }
 
-    /// The error number of the end of an exchange, and the words beside it.
+    /// The error number at the end of an exchange, and the text that came with it.
     fn refusal(&self) -> Option<Refusal> {
         let code = i32::from_ne_bytes(at(self.bytes, HEADER)?);
         if code == 0 {
             return None;
         }
-        // Behind the number stands, in an error only, the header of what was asked; then
-        // attributes.
+        // After the number comes, in an error only, the header of the request; then attributes.
         let words = self.attribute(
             4 + if self.kind == ERROR { HEADER } else { 0 },
             NLMSGERR_ATTR_MSG,
@@ -440,7 +439,7 @@ impl<'a> RawPart<'a> {
     }
 }
 
-/// Attributes one behind the other: their kinds and values.
+/// A sequence of attributes: their kinds and values.
 struct Attributes<'a>(&'a [u8]);
 
 impl<'a> Iterator for Attributes<'a> {

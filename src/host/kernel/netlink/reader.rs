@@ -7,8 +7,8 @@ use super::{Netlink, RawPart, Refusal};
 use crate::host::HostError;
 use crate::host::services::spawn::Deadline;
 
-/// Reads whole tables, from a socket of its own: for a thread that nobody waits for but who asked.
-/// A full routing table takes a good part of a second.
+/// Reads whole tables over a socket of its own, on a thread that only the caller waits for. A full
+/// routing table takes a good part of a second.
 #[derive(Debug)]
 pub struct Reader {
     netlink: Netlink,
@@ -17,10 +17,10 @@ pub struct Reader {
 
 impl Reader {
     /// Opens in the network namespace of the calling thread; it may then be used on another. It
-    /// reads no longer than `limit` from now on.
+    /// reads for no longer than `limit` from now on.
     ///
     /// # Errors
-    /// [`HostError`] if the kernel gives no such socket.
+    /// [`HostError`] if the kernel provides no such socket.
     pub fn open(limit: Duration) -> Result<Self, HostError> {
         Ok(Self {
             netlink: Netlink::open()?,
@@ -28,7 +28,7 @@ impl Reader {
         })
     }
 
-    /// What `pick` takes of a table.
+    /// The entries of a table that `pick` selects.
     pub(super) fn pick<T>(
         &self,
         message: &Message,

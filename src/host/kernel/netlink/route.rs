@@ -21,22 +21,23 @@ use crate::types::{Family, IfName};
 /// Length of the kernel's header of a route.
 const ROUTE_HEADER: usize = 12;
 
-/// The only flag of a route that is the operator's: the gateway is on the link, whatever the
-/// addresses say. The others are what the kernel knows of it, and it refuses some of them.
+/// The only flag of a route that an operator sets: the gateway is on the link, whatever the
+/// addresses suggest. The others are the kernel's own, and it refuses some of them.
 const ONLINK: u32 = 4;
 
-/// The kernel counts the time that a route has left in hundredths of seconds (`USER_HZ`), whatever
-/// its own clock does.
+/// The kernel counts the remaining time of a route in hundredths of a second (`USER_HZ`), whatever
+/// its own clock rate.
 const TICKS_PER_SECOND: u32 = 100;
 
-/// A lookup is to be answered with the route itself, not with what follows from it.
+/// Requests the route itself as the answer to a lookup, rather than its result.
 const FIB_MATCH: u32 = 0x2000;
 
-/// A route, and whether it has more than one next hop: then [`Route`] cannot tell it whole.
+/// A route, and whether it has more than one next hop: then [`Route`] cannot represent it
+/// completely.
 struct Found {
     route: Route,
     multipath: bool,
-    /// As the kernel told it.
+    /// As the kernel sent it.
     message: RouteMessage,
 }
 
@@ -44,7 +45,7 @@ impl Netlink {
     /// Makes this the route at its place (destination, table and metric), whatever is there.
     ///
     /// # Errors
-    /// [`HostError`] with the kernel's words.
+    /// [`HostError`] with the kernel's reason.
     pub fn set_route(&self, route: &Route) -> Result<Outcome, HostError> {
         self.change(
             &Message::NewRoute(addition(route)?),
@@ -54,10 +55,10 @@ impl Netlink {
         Ok(Outcome::Changed)
     }
 
-    /// Makes this the route at its place if nothing is there; false if something is.
+    /// Makes this the route at its place if there is none; returns false if there is one.
     ///
     /// # Errors
-    /// [`HostError`] with the kernel's words.
+    /// [`HostError`] with the kernel's reason.
     pub fn try_route(&self, route: &Route) -> Result<bool, HostError> {
         match self.change(
             &Message::NewRoute(addition(route)?),
@@ -72,11 +73,12 @@ impl Netlink {
         }
     }
 
-    /// Makes this the route to its destination, but not in the place of another. One that we made
-    /// is left as it is, if a lookup finds it: one that a narrower route hides counts as another's.
+    /// Makes this the route to its destination, but does not replace another one. A route that we
+    /// added is left as it is, if a lookup finds it: one that is hidden by a narrower route is
+    /// treated as another program's.
     ///
     /// # Errors
-    /// [`HostError`] with the kernel's words; `EEXIST` if somebody else made a route to there.
+    /// [`HostError`] with the kernel's reason; `EEXIST` if another program added a route to there.
     pub fn add_route(&self, route: &Route) -> Result<Outcome, HostError> {
         match self.change(
             &Message::NewRoute(addition(route)?),
@@ -96,10 +98,10 @@ impl Netlink {
         }
     }
 
-    /// Puts a route back as it was found, in the place of whatever is there now.
+    /// Restores a route as it was found, in place of whatever is there now.
     ///
     /// # Errors
-    /// [`HostError`] with the kernel's words.
+    /// [`HostError`] with the kernel's reason.
     pub fn restore_route(&self, found: &FoundRoute) -> Result<Outcome, HostError> {
         let mut message = RouteMessage::parse(&found.form).map_err(|err| {
             HostError::errno(
@@ -108,7 +110,7 @@ impl Netlink {
             )
         })?;
         if let Some(dev) = &found.route.dev {
-            // A device that was made anew has another number.
+            // A device that was created again has another index.
             let index = super::index_of(dev)?;
             for attribute in &mut message.attributes {
                 if let RouteAttribute::Oif(old) = attribute {
@@ -121,11 +123,12 @@ impl Netlink {
         Ok(Outcome::Changed)
     }
 
-    /// Removes the route to this destination; what `route` does not say (gateway, device) is free.
-    /// One that is absent, or whose device is gone, is [`Outcome::Unchanged`].
+    /// Removes the route to this destination; anything that `route` does not specify (gateway,
+    /// device) may have any value. If the route is absent, or its device is gone, this is
+    /// [`Outcome::Unchanged`].
     ///
     /// # Errors
-    /// [`HostError`] with the kernel's words.
+    /// [`HostError`] with the kernel's reason.
     pub fn delete_route(&self, route: &Route) -> Result<Outcome, HostError> {
         let mut message = match message(route) {
             Err(HostError {
@@ -145,11 +148,11 @@ impl Netlink {
         }
     }
 
-    /// The device on which this machine has this address, by a lookup: one exchange, however many
-    /// addresses and devices there are.
+    /// The device on which this machine has this address, found by a lookup: one exchange, however
+    /// many addresses and devices there are.
     pub fn device_of(&self, ip: IpAddr) -> Option<IfName> {
         let mut found = None;
-        // Unreachable is no error: then it is not here.
+        // "Unreachable" is not an error: then the address is not here.
         _ = self.exchange(&Message::GetRoute(lookup(ip)), NLM_F_ACK, |part| {
             if let Some(Message::NewRoute(route)) = part.message()
                 && route.header.kind == RouteType::Local
@@ -167,15 +170,16 @@ impl Netlink {
         found.and_then(name_of)
     }
 
-    /// The route at this one's place, by a lookup of its network: one exchange, whatever the size
-    /// of the table. `None` says nothing: a narrower route, a better metric or a rule may hide it.
+    /// The route at this one's place, found by a lookup of its network: one exchange, whatever the
+    /// size of the table. `None` proves nothing: a narrower route, a better metric or a rule may
+    /// hide it.
     fn looked_up(&self, route: &Route) -> Option<FoundRoute> {
         let RouteTarget::Network { ip, prefix: 1.. } = route.dst else {
             return None;
         };
         let mut found = None;
         let place = Place::of(route);
-        // Unreachable is no error: then it is not there.
+        // "Unreachable" is not an error: then the route is not there.
         _ = self.exchange(&Message::GetRoute(lookup(ip)), NLM_F_ACK, |part| {
             found = place.pick(part);
             Ok(())
@@ -184,7 +188,7 @@ impl Netlink {
     }
 }
 
-/// A question for the route that leads to an address.
+/// A query for the route that leads to an address.
 fn lookup(ip: IpAddr) -> RouteMessage {
     let family = Family::of(ip);
     let mut query = RouteMessage::default();
@@ -199,7 +203,7 @@ impl Reader {
     /// The unicast routes of a table, both families. Those with several next hops are left out.
     ///
     /// # Errors
-    /// [`HostError`] with the kernel's words; `EMSGSIZE` if there are too many.
+    /// [`HostError`] with the kernel's reason; `EMSGSIZE` if there are too many.
     pub fn routes(&self, table: u32) -> Result<Vec<Route>, HostError> {
         let mut all = Vec::new();
         for family in Family::ALL {
@@ -213,11 +217,11 @@ impl Reader {
         Ok(all)
     }
 
-    /// The routes at the place of `route`: same destination, table and metric, whatever else leads
-    /// there. The kernel allows more than one.
+    /// The routes at the place of `route`: same destination, table and metric, whatever other
+    /// routes lead there. The kernel allows more than one.
     ///
     /// # Errors
-    /// [`HostError`] with the kernel's words.
+    /// [`HostError`] with the kernel's reason.
     pub fn routes_at(&self, route: &Route) -> Result<Vec<FoundRoute>, HostError> {
         let place = Place::of(route);
         let found = self.dump_routes(route.family(), route.table_id(), |part| place.pick(part));
@@ -237,7 +241,7 @@ impl Reader {
         query.header.kind = RouteType::Unicast;
         query.attributes = vec![RouteAttribute::Table(table)];
         match self.pick(&Message::GetRoute(query), pick) {
-            // No such table: no routes.
+            // The table does not exist: there are no routes.
             Err(Refusal {
                 errno: Errno::ENOENT,
                 ..
@@ -247,8 +251,8 @@ impl Reader {
     }
 }
 
-/// Where a route is: what the kernel keeps apart from all others. Most of a full table is told from
-/// it by a few bytes.
+/// The place of a route: what distinguishes it from all others in the kernel. Most routes of a full
+/// table differ from it within a few bytes.
 struct Place {
     resource: Resource,
     family: Family,
@@ -278,10 +282,10 @@ impl Place {
         }
     }
 
-    /// The route that this part of an answer tells of, if it is here.
+    /// The route in this part of an answer, if it is at this place.
     fn pick(&self, part: &RawPart<'_>) -> Option<Found> {
         let [_, prefix, source_prefix, tos] = at(part.bytes, HEADER)?;
-        // For some sources or kinds of service only: that is another place.
+        // Only for some sources or types of service: that is a different place.
         if prefix != self.prefix || source_prefix != 0 || tos != 0 {
             return None;
         }
@@ -304,7 +308,7 @@ fn unicast(part: &RawPart<'_>, family: Family) -> Option<Found> {
 }
 
 impl Found {
-    /// For whoever may want to put it back.
+    /// Kept so that it can be restored.
     fn told(self) -> FoundRoute {
         let protocol = u8::from(self.message.header.protocol);
         let message = askable(self.message);
@@ -319,17 +323,18 @@ impl Found {
     }
 }
 
-/// Is what is there all that is wanted?
+/// Does the existing route have everything that is wanted?
 pub(in crate::host) fn does(there: &FoundRoute, wanted: &Route) -> bool {
     !there.multipath && satisfies(&there.route, wanted)
 }
 
-/// Is it what is wanted, and did we make it?
+/// Is it the wanted route, and did we add it?
 pub(in crate::host) fn is_our(there: &FoundRoute, wanted: &Route) -> bool {
     there.protocol == PROTOCOL && does(there, wanted)
 }
 
-/// What the kernel told of a route, as it can be asked for: without what only the kernel knows.
+/// The route that the kernel sent, in a form that can be requested: without what only the kernel
+/// sets.
 fn askable(mut message: RouteMessage) -> RouteMessage {
     message.header.flags = RouteFlags::from_bits_retain(message.header.flags.bits() & ONLINK);
     let by_object = message
@@ -349,7 +354,7 @@ fn askable(mut message: RouteMessage) -> RouteMessage {
             }
             !by_object
         }
-        // A next hop that has a number of its own is told in full, and may only be asked for by its
+        // A next hop that has a number of its own is sent in full, but may only be requested by its
         // number.
         RouteAttribute::Gateway(_)
         | RouteAttribute::Via(_)
@@ -362,7 +367,8 @@ fn askable(mut message: RouteMessage) -> RouteMessage {
     message
 }
 
-/// Is what is there all that is wanted? A device that is not named follows from the gateway.
+/// Does the existing route have everything that is wanted? A device that is not named follows from
+/// the gateway.
 pub(in crate::host) fn satisfies(there: &Route, wanted: &Route) -> bool {
     there.via == wanted.via
         && there.src == wanted.src
@@ -407,7 +413,7 @@ fn message(route: &Route) -> Result<RouteMessage, HostError> {
         }
         None => {}
     }
-    // The kernel ignores what does not have the length of its own family's addresses.
+    // The kernel ignores attributes whose length is not that of an address of the route's family.
     if route.src.is_some_and(|src| Family::of(src) != family) {
         return Err(HostError::errno(
             format!("the route {route} has a source address of the other family"),

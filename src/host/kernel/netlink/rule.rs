@@ -16,7 +16,7 @@ impl Netlink {
     /// Makes sure that the rule exists.
     ///
     /// # Errors
-    /// [`HostError`] with the kernel's words.
+    /// [`HostError`] with the kernel's reason.
     pub fn replace_rule(&self, rule: &Rule) -> Result<Outcome, HostError> {
         match self.change(
             &Message::NewRule(as_message(rule)),
@@ -31,10 +31,10 @@ impl Netlink {
         }
     }
 
-    /// Removes the rule; one that is absent is [`Outcome::Unchanged`].
+    /// Removes the rule; if it is absent, this is [`Outcome::Unchanged`].
     ///
     /// # Errors
-    /// [`HostError`] with the kernel's words.
+    /// [`HostError`] with the kernel's reason.
     pub fn delete_rule(&self, rule: &Rule) -> Result<Outcome, HostError> {
         match self.change(&Message::DelRule(as_message(rule)), 0) {
             Ok(()) => Ok(Outcome::Changed),
@@ -51,7 +51,7 @@ impl Reader {
     /// Does this rule exist?
     ///
     /// # Errors
-    /// [`HostError`] with the kernel's words.
+    /// [`HostError`] with the kernel's reason.
     pub fn has_rule(&self, rule: &Rule) -> Result<bool, HostError> {
         let family = rule.family();
         let mut query = RuleMessage::default();
@@ -83,7 +83,7 @@ fn as_message(rule: &Rule) -> RuleMessage {
         message.header.dst_len = prefix;
         message.attributes.push(RuleAttribute::Destination(ip));
     }
-    // The kernel knows a rule's interface by a name of its own alone; it refuses a longer one.
+    // A rule can refer to an interface only by its own name; the kernel refuses a longer one.
     message.attributes.extend(
         rule.iif
             .iter()
@@ -129,7 +129,8 @@ fn parsed(message: &RuleMessage, family: Family) -> Option<Rule> {
         }
     }
     if family == Family::V6 && rule.from.is_none() && rule.to.is_none() {
-        // Without a prefix a rule reads as IPv4; `from ::/0` is the same rule and says the family.
+        // A rule without a prefix is taken for IPv4; `from ::/0` is the same rule with the family
+        // stated.
         rule.from = Some(RouteTarget::Network {
             ip: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
             prefix: 0,
@@ -138,7 +139,7 @@ fn parsed(message: &RuleMessage, family: Family) -> Option<Rule> {
     Some(rule)
 }
 
-/// Whether two rules select the same packets, however "everything" is written.
+/// Do two rules select the same packets, however "everything" is written?
 fn same(a: &Rule, b: &Rule) -> bool {
     let plain = |target: Option<RouteTarget>| match target {
         Some(RouteTarget::Default | RouteTarget::Network { prefix: 0, .. }) => None,

@@ -1,4 +1,4 @@
-//! What happens to links and addresses, whoever does it.
+//! Changes of links and addresses, whatever causes them.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,40 +16,41 @@ use crate::host::HostError;
 use crate::host::kernel::sys;
 use crate::types::VirtualAddress;
 
-/// Room for some thousand events.
+/// Room for some thousands of events.
 const RECEIVE_BUFFER: libc::c_int = 1024 * 1024;
 
-/// Something happened to this host's network, whoever did it: compare it with what should be.
+/// Something changed in this host's network, whatever caused it: compare it with what should be
+/// there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostEvent {
-    /// A device came, or changed in some way.
+    /// A device appeared, or changed in some way.
     Link(Link),
     /// A device is gone, with all its addresses.
     LinkGone(Link),
-    /// An address came, or something about it changed.
+    /// An address appeared, or something about it changed.
     AddressAdded {
         /// Of the device.
         index: u32,
         /// With its prefix.
         address: VirtualAddress,
     },
-    /// An address is gone: deleted, expired, or with its device.
+    /// An address is gone: deleted, expired, or removed with its device.
     AddressRemoved {
         /// Of the device.
         index: u32,
         /// With its prefix.
         address: VirtualAddress,
-        /// The number of the netlink socket that did it, which the kernel tells for IPv4 alone; 0
-        /// if it did it itself.
+        /// The number of the netlink socket that removed it, which the kernel reports for IPv4
+        /// only; 0 if the kernel removed it itself.
         port: u32,
     },
-    /// Events were lost: only a fresh list tells what is.
+    /// Events were lost: only a fresh list shows the current state.
     Overrun,
 }
 
 /// The stream of [`HostEvent`]s of one network namespace.
 ///
-/// Routes are not watched: on a router with a full table they would drown what matters here.
+/// Routes are not watched: on a router with a full table their events would drown the others.
 #[derive(Debug)]
 pub struct Watch {
     fd: AsyncFd<Socket>,
@@ -62,7 +63,7 @@ impl Watch {
     /// runtime.
     ///
     /// # Errors
-    /// [`HostError`] if the kernel gives no such socket.
+    /// [`HostError`] if the kernel provides no such socket.
     pub fn open() -> Result<Self, HostError> {
         Self::subscribe()
             .map_err(|err| Refusal::from(err).while_doing("watching links and addresses"))
@@ -87,22 +88,21 @@ impl Watch {
         })
     }
 
-    /// Passes over the addresses that come, or change, by the doing of the netlink socket with this
-    /// number: the kernel drops these events before anybody wakes for them. It names the doer for
-    /// IPv4 alone.
+    /// Skips the addresses that are added or changed by the netlink socket with this number: the
+    /// kernel drops these events before they wake anyone. It reports the origin for IPv4 only.
     ///
     /// # Errors
-    /// The kernel does not take the filter.
+    /// The kernel refuses the filter.
     pub fn ignore_additions_by(&self, port: u32) -> Result<(), HostError> {
         let attached =
             socket2::SockRef::from(self.fd.get_ref()).attach_filter(&not_additions_by(port));
         attached.map_err(|err| Refusal::from(err).while_doing("filtering the events of addresses"))
     }
 
-    /// The next event. Safe to cancel: nothing is lost.
+    /// The next event. Cancellation is safe: nothing is lost.
     ///
     /// # Errors
-    /// When the runtime shuts down, or the socket is beyond use.
+    /// The runtime shuts down, or the socket can no longer be used.
     pub async fn next(&mut self) -> io::Result<HostEvent> {
         loop {
             if let Some(event) = self.pending.pop_front() {
@@ -124,7 +124,7 @@ impl Watch {
         Ok(self.pending.pop_front())
     }
 
-    /// Reads one datagram. So `pending` is bounded by what fits into one.
+    /// Reads one datagram, so `pending` is limited to what fits into one.
     fn receive(&mut self) -> io::Result<()> {
         let buffer = &mut self.buffer;
         match self
@@ -171,13 +171,13 @@ fn event(message: &Message, port: u32) -> Option<HostEvent> {
     }
 }
 
-/// Everything but new addresses by this socket.
+/// Everything except new addresses from this socket.
 fn not_additions_by(port: u32) -> [SockFilter; 6] {
     const LOAD_WORD: u16 = 0x20;
     const LOAD_HALF: u16 = 0x28;
     const EQUAL: u16 = 0x15;
     const RETURN: u16 = 0x06;
-    // The filter reads in network order what stands there in this machine's.
+    // The filter reads in network order what is stored in this machine's.
     let kind = u32::from(libc::RTM_NEWADDR.to_be());
     [
         SockFilter::new(LOAD_HALF, 0, 0, 4),
@@ -189,7 +189,7 @@ fn not_additions_by(port: u32) -> [SockFilter; 6] {
     ]
 }
 
-/// A bridge tells by the same messages that a port left it: the device itself is still there.
+/// A bridge uses the same messages to report that a port left it: the device itself still exists.
 fn own(message: &DeviceMessage) -> Option<Link> {
     if i32::from(message.family) == libc::AF_BRIDGE {
         None

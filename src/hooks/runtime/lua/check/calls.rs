@@ -1,16 +1,16 @@
-//! A call of a host function, as far as it is known before it runs.
+//! A call of a host function, as far as it is known before the script runs.
 
 use crate::hooks::contract::api::{Function, LUA, Param, Raw, nearest};
 
 /// An argument, as far as it is known.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Argument {
-    /// A variable, or something computed.
+    /// A variable, or a computed value.
     Unknown,
-    /// One value or several, or none: a call, or `...`.
+    /// One value, several, or none: a call, or `...`.
     Many,
     Nil,
-    /// Nothing, because the hook's configuration does not have it; says so.
+    /// Nil, because the hook's configuration does not contain it; this is the message.
     Absent(String),
     Bool(bool),
     Number(f64),
@@ -18,14 +18,14 @@ pub(super) enum Argument {
     Text(String),
     SomeText,
     Function,
-    /// A table with these keys; `complete` says that there are no others.
+    /// A table with these keys; `complete`: it has no others.
     Table {
         pairs: Vec<(String, Argument)>,
         complete: bool,
     },
 }
 
-/// Names that every script has, beside those that a mistyped one may mean.
+/// Names that exist in every script, in addition to those suggested for a mistyped one.
 const SELDOM: [&str; 3] = ["_G", "_VERSION", "debug"];
 
 /// Is there such a global in every script?
@@ -103,14 +103,14 @@ fn options(function: &Function, pairs: &[(String, Argument)], complete: bool) ->
     found
 }
 
-/// Why a value cannot be this parameter; `None` if it can, or nobody knows.
+/// Why a value cannot be this parameter; `None` if it can, or if that is unknown.
 fn misfit(param: &Param, argument: &Argument) -> Option<String> {
     let raw = match argument {
         Argument::Nil | Argument::Absent(_) if param.required => {
             return Some(format!("is missing: {}", param.kind.expects()));
         }
         Argument::Unknown | Argument::Many | Argument::Nil | Argument::Absent(_) => return None,
-        // A number that is written in a way that is not read here: any other number will do.
+        // A number in a notation that is not parsed here: any other number will do.
         Argument::SomeNumber => {
             return (!param.takes_number())
                 .then(|| format!("must be {}, not a number", param.kind.expects()));

@@ -1,4 +1,4 @@
-//! Luau's expressions: what they call, and what they are as far as that can be told.
+//! Luau's expressions: what they call, and their values as far as they can be determined.
 
 use super::calls::{self, Argument};
 use super::flow::{self, Sure};
@@ -7,14 +7,14 @@ use super::parser::{DEPTH_MAX, Parser};
 use super::value::{Target, Value};
 use crate::hooks::contract::api;
 
-/// The longest text that is put together from others.
+/// The longest text that is concatenated from others.
 const TEXT_MAX: usize = 4096;
 
 const COMPARISONS: [&str; 6] = ["==", "~=", "<", "<=", ">", ">="];
 const ARITHMETIC: [&str; 8] = ["+", "-", "*", "/", "//", "%", "^", ".."];
 
 impl Value<'_> {
-    /// Does it count as true? `None` if that cannot be told.
+    /// Is it truthy? `None` if that is unknown.
     pub(super) fn truth(&self) -> Option<bool> {
         match self {
             Self::Known(Argument::Nil | Argument::Absent(_) | Argument::Bool(false)) => Some(false),
@@ -44,7 +44,7 @@ impl Value<'_> {
         }
     }
 
-    /// The text of it in another text.
+    /// Its text when it is inserted into another text.
     fn words(&self) -> Option<String> {
         match self {
             Self::Known(Argument::Text(text)) => Some(text.clone()),
@@ -58,7 +58,7 @@ impl Value<'_> {
     }
 }
 
-/// Is one equal to the other? `None` if that cannot be told.
+/// Are the two equal? `None` if that is unknown.
 fn equal(left: &Value<'_>, right: &Value<'_>) -> Option<bool> {
     let (Value::Known(left), Value::Known(right)) = (left, right) else {
         return None;
@@ -132,7 +132,7 @@ impl<'a> Parser<'a> {
         Some(value)
     }
 
-    /// Whatever binds more closely than a comparison.
+    /// Operators that bind more tightly than a comparison.
     fn sum(&mut self) -> Option<Value<'a>> {
         let line = self.line();
         let mut value = self.operand()?;
@@ -152,14 +152,14 @@ impl<'a> Parser<'a> {
         Some(value)
     }
 
-    /// It must be something here.
+    /// It must not be nil here.
     fn needed(&mut self, value: &Value<'a>, line: usize) {
         if let (Some(flow), Value::Known(Argument::Absent(why))) = (&mut self.flow, value) {
             flow.fault(line, why.clone());
         }
     }
 
-    /// It may be nothing here, but that is hardly meant.
+    /// It may be nil here, but that is hardly intended.
     fn doubted(&mut self, value: &Value<'a>, line: usize) {
         let before = self.sure();
         self.set_sure(before.min(Sure::Maybe));
@@ -256,7 +256,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// A name or something in brackets, with its fields and calls.
+    /// A name or an expression in parentheses, with its fields and calls.
     pub(super) fn suffixed(&mut self) -> Option<Value<'a>> {
         let (line, begin) = (self.line(), self.at);
         let mut forward = None;
@@ -352,7 +352,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// A function is named and not called: whoever gets it may do that.
+    /// A function is referred to and not called: whatever receives it may call it.
     fn mention(&mut self, value: &Value<'a>, line: usize) {
         self.use_(value, Sure::Maybe);
         if let (Some(flow), Value::Member(group, name)) = (&mut self.flow, value)
@@ -404,7 +404,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// A field of something else than the API or the configuration.
+    /// A field of something other than the API or the configuration.
     fn member_of_script(&self, value: &Value<'a>, name: String) -> Value<'a> {
         let of_namespace = match value {
             Value::Namespace => true,

@@ -1,5 +1,5 @@
-//! What a script does when its functions are called, as far as its words tell: which functions of
-//! the API each of its functions calls, with what, and whether that is certain to happen.
+//! What a script does when its functions are called, as far as its text shows: which API functions
+//! each of its functions calls, with which arguments, and whether that is certain to happen.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,14 +9,14 @@ use super::calls::Argument;
 use super::value::{Target, Value};
 use crate::hooks::contract::api::{Function, nearest};
 
-/// How sure it is that something runs when the function around it is called.
+/// How certain it is that something runs when the function that contains it is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Sure {
-    /// With this configuration it does not.
+    /// With this configuration it does not run.
     Never,
-    /// It depends on what is known only then.
+    /// It depends on what is known only at run time.
     Maybe,
-    /// It does, unless something before it fails.
+    /// It runs, unless something before it fails.
     Certain,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Call {
     pub(super) sure: Sure,
 }
 
-/// Something else that goes wrong when it runs.
+/// Something else that goes wrong at run time.
 #[derive(Debug)]
 pub(super) struct Fault {
     pub(super) line: usize,
@@ -50,7 +50,7 @@ pub(super) struct Body {
 #[derive(Debug, Default)]
 pub(super) struct Script {
     pub(super) bodies: Vec<Body>,
-    /// Functions by the names under which the files' globals and tables hold them.
+    /// Functions by the names that they have as globals, or as fields of the files' tables.
     names: BTreeMap<String, Vec<Named>>,
 }
 
@@ -61,12 +61,12 @@ struct Named {
     target: Target,
 }
 
-/// Names that lead to names: no deeper than this.
+/// Names may refer to other names, to this depth at most.
 const ALIASES_MAX: usize = 8;
 
 impl Script {
-    /// The functions that an entry point of this name may be. The hook's own file comes first and
-    /// has them all.
+    /// The functions that an entry point with this name may be. The hook's own file comes first and
+    /// has all of them.
     pub(super) fn entry(&self, name: &str) -> Vec<usize> {
         let held = self
             .names
@@ -78,7 +78,7 @@ impl Script {
             .collect()
     }
 
-    /// What runs, and how surely, when these functions are called.
+    /// What runs, and how certainly, when these functions are called.
     pub(super) fn reached(&self, from: &[usize]) -> BTreeMap<usize, Sure> {
         let sure = if from.len() == 1 {
             Sure::Certain
@@ -138,12 +138,12 @@ impl Script {
     }
 }
 
-/// Where the reader is.
+/// The reader's position.
 #[derive(Debug)]
 struct Frame {
     body: usize,
     sure: Sure,
-    /// No more than this after a `return`.
+    /// After a `return`, at most this certain.
     most: Sure,
 }
 
@@ -151,7 +151,7 @@ struct Frame {
 #[derive(Debug)]
 pub(super) struct Tracker<'a> {
     config: &'a Json,
-    /// Names that some file assigns to after they were declared.
+    /// Names that some file assigns to after their declaration.
     assigned: &'a BTreeSet<String>,
     pub(super) script: Script,
     file: usize,
@@ -169,7 +169,7 @@ impl<'a> Tracker<'a> {
         }
     }
 
-    /// The reader begins a file.
+    /// The reader starts a file.
     pub(super) fn begin(&mut self, file: usize) {
         self.file = file;
         self.frames.clear();
@@ -181,7 +181,7 @@ impl<'a> Tracker<'a> {
         Value::Config(self.config, "config".to_owned())
     }
 
-    /// Has a local of this name always the value that it was declared with?
+    /// Does a local with this name always have the value that it was declared with?
     pub(super) fn is_constant(&self, name: &str) -> bool {
         !self.assigned.contains(name)
     }
@@ -210,7 +210,7 @@ impl<'a> Tracker<'a> {
         self.frames.last().map_or(Sure::Maybe, |frame| frame.sure)
     }
 
-    /// From here on no surer than this, and no surer than what stands before a `return` leaves it.
+    /// From here on at most this certain, and at most as certain as a preceding `return` allows.
     pub(super) fn set_sure(&mut self, sure: Sure) {
         if let Some(frame) = self.frames.last_mut() {
             frame.sure = sure.min(frame.most);
@@ -252,13 +252,13 @@ impl<'a> Tracker<'a> {
         }
     }
 
-    /// A function of the API is handed on: whoever gets it may call it.
+    /// An API function is passed on: whatever receives it may call it.
     pub(super) fn hand_on(&mut self, line: usize, function: &'static Function) {
         self.call(line, function, vec![Argument::Many]);
     }
 
-    /// A function of the API that may just have been handed on is called with these arguments;
-    /// whether its failure matters is up to whoever calls it.
+    /// An API function that may just have been passed on is called with these arguments; whether
+    /// its failure matters is up to the caller.
     pub(super) fn passed_on(
         &mut self,
         line: usize,
@@ -277,7 +277,7 @@ impl<'a> Tracker<'a> {
         self.set_sure(before);
     }
 
-    /// A function of the script is called, or with `Sure::Maybe` only named.
+    /// A function of the script is called, or, with `Sure::Maybe`, only referred to.
     pub(super) fn uses(&mut self, target: Target, sure: Sure) {
         let sure = self.sure().min(sure);
         if let Some(body) = self.body() {
@@ -296,7 +296,7 @@ impl<'a> Tracker<'a> {
         }
     }
 
-    /// A function is put under a name.
+    /// A function is assigned to a name.
     pub(super) fn name(&mut self, name: String, global: bool, target: Target) {
         let file = self.file;
         self.script.names.entry(name).or_default().push(Named {
@@ -307,7 +307,7 @@ impl<'a> Tracker<'a> {
     }
 }
 
-/// A key of the hook's configuration: its value, or that it is not there.
+/// A key of the hook's configuration: its value, or that it does not exist.
 pub(super) fn key<'a>(table: &'a Json, path: &str, key: &str) -> Value<'a> {
     let Json::Object(pairs) = table else {
         return Value::Unknown;

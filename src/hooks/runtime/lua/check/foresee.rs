@@ -1,5 +1,5 @@
-//! What will go wrong with a hook in this configuration: with these grants, this `config`, on these
-//! virtual hosts.
+//! What will go wrong with a hook in this configuration: with these grants, this `config`, and
+//! these virtual hosts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,29 +13,29 @@ use super::{Finding, words};
 use crate::effect::Grants;
 use crate::hooks::EntryPoint;
 
-/// What a hook is used with.
+/// The context in which a hook is used.
 #[derive(Debug, Clone, Copy)]
 pub struct Use<'a> {
     /// Its name in the configuration.
     pub hook: &'a str,
     /// The table `[hook.NAME.config]`.
     pub config: &'a Json,
-    /// What it may do.
+    /// What it is granted.
     pub grants: &'a Grants,
-    /// The virtual hosts that name it.
+    /// The virtual hosts that use it.
     pub homes: &'a [Home<'a>],
 }
 
 /// Something that will go wrong, or may.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Foreseen {
-    /// Which of the files.
+    /// The index of the file.
     pub file: String,
     /// Counted from 1.
     pub line: usize,
-    /// What, and how to mend it.
+    /// What is wrong, and how to fix it.
     pub message: String,
-    /// It goes wrong whenever an entry point runs; else only where this line is reached.
+    /// It goes wrong whenever an entry point runs; otherwise only if this line is reached.
     pub certain: bool,
 }
 
@@ -62,7 +62,7 @@ pub fn foresee(files: &[(&str, &[u8])], used: &Use<'_>) -> Vec<Foreseen> {
     let mut tracker = Tracker::new(used.config, &assigned);
     for (at, tokens) in &understood {
         tracker.begin(*at);
-        // It was understood before.
+        // It was parsed successfully before.
         let Some(back) = Parser::follow(tokens, &globals, tracker) else {
             return named(files, found);
         };
@@ -98,7 +98,7 @@ fn named(files: &[(&str, &[u8])], found: BTreeSet<(usize, usize, String, bool)>)
         .collect()
 }
 
-/// What is wrong, by file, line and text; and whether it is certain to go wrong.
+/// What is wrong, by file, line and text; and whether it is certain to happen.
 type Judged = BTreeMap<(usize, usize, String), bool>;
 
 fn judge(script: &Script, used: &Use<'_>) -> Judged {
@@ -128,7 +128,7 @@ fn judge(script: &Script, used: &Use<'_>) -> Judged {
     judged
 }
 
-/// What is wrong with a call in an entry point, and how sure that can be at most.
+/// What is wrong with a call in an entry point, and how certain that can be at most.
 fn wrong(call: &Call, entry: EntryPoint, used: &Use<'_>) -> Vec<(String, Sure)> {
     let name = call.function.full_name();
     if !entry.may_change() && call.function.changes() {
@@ -169,7 +169,7 @@ fn wrong(call: &Call, entry: EntryPoint, used: &Use<'_>) -> Vec<(String, Sure)> 
     found
 }
 
-/// An argument that is nothing because the configuration does not have it.
+/// An argument that is nil because the configuration does not contain it.
 fn absent(call: &Call) -> Option<(String, Sure)> {
     let name = call.function.full_name();
     let params = call.function.params.iter();

@@ -1,5 +1,5 @@
-//! Each case: a hook, what it is used with, and what is foreseen: `!` before the line of what is
-//! certain, `?` before what may be.
+//! Each case: a hook, the context in which it is used, and what is foreseen: `!` before the line of
+//! an error that is certain, `?` before one that is possible.
 
 use serde_json::json;
 
@@ -54,7 +54,7 @@ fn said_of(files: &[(&str, &str)]) -> Vec<String> {
         .collect()
 }
 
-/// What is foreseen of one file, without the file's name.
+/// What is foreseen for one file, without the file's name.
 fn said(source: &str) -> Vec<String> {
     said_of(&[("", source)])
         .into_iter()
@@ -279,9 +279,9 @@ fn keys_that_the_configuration_does_not_have_are_told() {
             "{call}: {said:?}"
         );
     }
-    // What is handed on is called with what is not seen here.
+    // Whatever receives a function calls it with arguments that are not visible here.
     assert_eq!(said("local function try(f, ...) pcall(f, ...) end function on_master() try(route.replace, 'default', { via = '192.0.2.1' }) end").len(), 0);
-    // Without it the route leads nowhere.
+    // Without this the route has no gateway.
     begins(
         "function on_master() route.replace('default', { via = config.gatway }) end",
         &[
@@ -380,7 +380,7 @@ fn hostile_texts_end_in_time_and_memory() {
     }
 }
 
-/// Also where a function stands between the hook and the API.
+/// Also if there is a function between the hook and the API.
 #[test]
 fn what_is_called_by_another_function_is_seen_with_its_arguments() {
     let try_ = "local function try(call, ...) local worked = pcall(call, ...) return worked end ";

@@ -1,4 +1,4 @@
-//! Functions that pass their arguments on: `pcall`, and those of a script such as `try`.
+//! Functions that pass on their arguments: `pcall`, and functions of a script such as `try`.
 
 use super::calls::{self, Argument};
 use super::lexer::Kind;
@@ -7,7 +7,7 @@ use super::value::{Callee, Forward, Value};
 use crate::hooks::contract::api;
 
 impl Forward {
-    /// Of a function that every script has.
+    /// For a function that exists in every script.
     pub(super) fn of_library(name: &str) -> Option<Self> {
         let from = match name {
             "pcall" => 1,
@@ -23,8 +23,8 @@ impl Forward {
 }
 
 impl Parser<'_> {
-    /// How the function whose parameters begin at a token, and which ends here, passes its
-    /// arguments on; `None` if it does not, or does more with them than that.
+    /// How the function whose parameters begin at a token, and which ends here, passes on its
+    /// arguments; `None` if it does not, or does anything else with them.
     pub(super) fn forward(&self, begin: usize) -> Option<Forward> {
         let mut params = Vec::new();
         let mut at = begin;
@@ -62,7 +62,7 @@ impl Parser<'_> {
         matches!(self.tokens.get(at).map(|token| &token.kind), Some(Kind::Symbol(s)) if *s == symbol)
     }
 
-    /// Are these the arguments from here on, to the closing parenthesis?
+    /// Are these the arguments from this one on, up to the closing parenthesis?
     fn gives(&self, mut at: usize, params: &[&Kind]) -> bool {
         for (index, param) in params.iter().enumerate() {
             if index > 0 {
@@ -83,7 +83,7 @@ impl Parser<'_> {
         self.symbol(at, ")")
     }
 
-    /// Does a call begin here that passes the parameters on, from some on?
+    /// Does a call begin here that passes on the parameters, from one of them on?
     fn passes_on(&self, at: usize, params: &[&Kind]) -> Option<Forward> {
         let Kind::Name(name) = &self.tokens.get(at)?.kind else {
             return None;
@@ -109,7 +109,7 @@ impl Parser<'_> {
         passes.then_some(other)
     }
 
-    /// A parameter or a function of the API, and the token behind it.
+    /// A parameter or an API function, and the token after it.
     fn callee(&self, at: usize, params: &[&Kind]) -> Option<(Callee, usize)> {
         let kind = &self.tokens.get(at)?.kind;
         let Kind::Name(name) = kind else { return None };
@@ -126,7 +126,7 @@ impl Parser<'_> {
         Some((Callee::Api(name.clone(), member.clone()), at + 3))
     }
 
-    /// A function is called that passes these arguments on.
+    /// A function that passes on these arguments is called.
     pub(super) fn forwarded(&mut self, forward: &Forward, given: &[Value<'_>], line: usize) {
         let function = match &forward.callee {
             Callee::Api(group, name) => api::find(group, name),
@@ -142,7 +142,7 @@ impl Parser<'_> {
         let rest = given.get(forward.from..).unwrap_or_default();
         let mut rest: Vec<Argument> = rest.iter().cloned().map(Value::argument).collect();
         if rest.last() != Some(&Argument::Many) {
-            // It may have a value for those that are not given.
+            // It may have a default for those that are not given.
             rest.resize(rest.len().max(forward.least), Argument::Unknown);
         }
         match &mut self.flow {

@@ -1,28 +1,29 @@
-//! Luau's words.
+//! Luau's tokens.
 
-/// One word of a script.
+/// One token of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Token {
     pub(super) line: usize,
     pub(super) kind: Kind,
 }
 
-/// What kind of word.
+/// The kind of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A name that is no keyword.
+    /// A name that is not a keyword.
     Name(String),
     Keyword(&'static str),
-    /// A text whose value is known.
+    /// A string whose value is known.
     Text(String),
-    /// A text with escapes or holes: only that it is one is known.
+    /// A string with escapes or interpolations: only that it is a string is known.
     SomeText,
-    /// Its digits as they stand.
+    /// A number, as written.
     Number(String),
     Symbol(&'static str),
-    /// A text with holes up to the next one: an expression follows, and then [`Kind::HoleEnd`].
+    /// A part of an interpolated string, up to the next hole: an expression follows, and then
+    /// [`Kind::HoleEnd`].
     HoleBegin,
-    /// A hole ends, and the text with it or another hole.
+    /// The end of a hole, followed by the end of the string or another hole.
     HoleEnd,
 }
 
@@ -38,7 +39,7 @@ const SYMBOLS: [&str; 47] = [
     "}", "[", "]", ";", ":", ",", ".", "?", "@", "!", "$", "\\", "`", "'",
 ];
 
-/// All words of a text; `None` if there is something that is no word of Luau.
+/// All tokens of a text; `None` if it contains anything that is not a token of Luau.
 pub(super) fn tokens(text: &str) -> Option<Vec<Token>> {
     let mut lexer = Lexer {
         rest: text,
@@ -46,7 +47,7 @@ pub(super) fn tokens(text: &str) -> Option<Vec<Token>> {
         tokens: Vec::new(),
         holes: Vec::new(),
     };
-    // As Luau does: a first line that names an interpreter.
+    // As in Luau: a first line that names an interpreter is skipped.
     if lexer.rest.starts_with("#!") {
         lexer.skip(lexer.rest.find('\n').unwrap_or(lexer.rest.len()));
     }
@@ -58,7 +59,7 @@ struct Lexer<'a> {
     rest: &'a str,
     line: usize,
     tokens: Vec<Token>,
-    /// Open braces within each hole of a text.
+    /// Open braces within each hole of a string.
     holes: Vec<usize>,
 }
 
@@ -76,7 +77,7 @@ impl<'a> Lexer<'a> {
         self.tokens.push(Token { line, kind });
     }
 
-    /// False at the end.
+    /// Returns false at the end.
     fn next(&mut self) -> Option<bool> {
         let blank = self.rest.len() - self.rest.trim_start().len();
         self.skip(blank);
@@ -138,7 +139,7 @@ impl<'a> Lexer<'a> {
             previous = c;
             length += c.len_utf8();
         }
-        // `1..2` joins two numbers.
+        // `1..2` concatenates two numbers.
         if let Some(dots) = self.rest.get(..length).and_then(|number| number.find("..")) {
             length = dots;
         }
@@ -172,7 +173,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// From within a text in backquotes to its end or its next hole.
+    /// From within a string in backquotes to its end or its next hole.
     fn interpolated(&mut self) -> Option<()> {
         let mut characters = self.rest.char_indices();
         loop {
@@ -218,7 +219,7 @@ impl<'a> Lexer<'a> {
     }
 }
 
-/// `[[` or `[==[` at the beginning: its length, and what closes it.
+/// `[[` or `[==[` at the beginning: its length, and the text that closes it.
 fn long_bracket(text: &str) -> Option<(usize, String)> {
     let rest = text.strip_prefix('[')?;
     let level = rest.len() - rest.trim_start_matches('=').len();

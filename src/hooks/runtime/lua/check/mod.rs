@@ -37,9 +37,9 @@ pub use rights::Home;
 pub struct Finding {
     /// Counted from 1.
     pub line: usize,
-    /// What is wrong, and what was meant perhaps.
+    /// What is wrong, and perhaps what was meant.
     pub message: String,
-    /// It goes wrong where it is reached; else it may be meant.
+    /// It goes wrong if it is reached; otherwise it may be intended.
     pub certain: bool,
 }
 
@@ -52,9 +52,8 @@ pub fn globals<'a>(sources: impl Iterator<Item = &'a [u8]>) -> BTreeSet<String> 
         .collect()
 }
 
-/// What is wrong in a script that compiles, in the order of its lines; `globals` are
-/// defined elsewhere. `None` if this reader does not understand it: Luau does, so nothing can be
-/// said.
+/// What is wrong in a script that compiles, in the order of its lines; `globals` are defined
+/// elsewhere. `None` if this parser does not understand it: Luau does, so nothing can be concluded.
 #[must_use]
 pub fn check(source: &[u8], globals: &BTreeSet<String>) -> Option<Vec<Finding>> {
     let mut findings = parser::read(&words(source)?, globals)?;

@@ -1,4 +1,4 @@
-//! Luau's grammar, as far as it decides which names are in scope and what is called.
+//! Luau's grammar, as far as it determines which names are in scope and what is called.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,19 +8,19 @@ use super::flow::{Sure, Tracker};
 use super::lexer::{Kind, Token};
 use super::value::{Forward, Local, Origin, Target, Value};
 
-/// How deep expressions and blocks may nest: far more than people write, and little of a thread's
-/// stack.
+/// How deep expressions and blocks may be nested: far deeper than people write, and a small part of
+/// a thread's stack.
 pub(super) const DEPTH_MAX: usize = 100;
 
 /// The operators of assignments.
 const ASSIGNS: [&str; 9] = ["=", "+=", "-=", "*=", "/=", "//=", "%=", "^=", "..="];
 
-/// Reads a script. `None` if it is not understood.
+/// Parses a script. `None` if it is not understood.
 pub(super) fn read(tokens: &[Token], elsewhere: &BTreeSet<String>) -> Option<Vec<Finding>> {
     Parser::mistakes(tokens, elsewhere).map(|(findings, _)| findings)
 }
 
-/// Every global that the script sets somewhere.
+/// Every global that the script assigns.
 pub(super) fn defined(tokens: &[Token]) -> BTreeSet<String> {
     let mut parser = Parser::knowing(tokens, BTreeSet::new(), None);
     match parser.block() {
@@ -29,7 +29,7 @@ pub(super) fn defined(tokens: &[Token]) -> BTreeSet<String> {
     }
 }
 
-/// The same of a script that is not understood: more rather than fewer.
+/// The same for a script that is not understood: too many rather than too few.
 fn perhaps_defined(tokens: &[Token]) -> BTreeSet<String> {
     let name = |token: Option<&Token>| match token {
         Some(Token {
@@ -58,20 +58,20 @@ pub(super) struct Parser<'a> {
     pub(super) tokens: &'a [Token],
     pub(super) at: usize,
     pub(super) scopes: Vec<BTreeMap<String, Local<'a>>>,
-    /// How many functions are around the reader's place.
+    /// How many functions enclose the reader's position.
     pub(super) functions: usize,
     /// Locals whose scope has ended, and the lines that declared them.
     pub(super) ended: BTreeMap<String, usize>,
-    /// Global functions that pass their arguments on.
+    /// Global functions that pass on their arguments.
     pub(super) forwards: BTreeMap<String, Forward>,
-    /// Globals that the script sets.
+    /// Globals that the script assigns.
     defined: BTreeSet<String>,
     pub(super) globals: BTreeSet<String>,
     pub(super) findings: Vec<Finding>,
     pub(super) depth: usize,
-    /// Names that get another value than the one that they were declared with.
+    /// Names that are assigned another value after their declaration.
     pub(super) assigned: BTreeSet<String>,
-    /// Of a reader that follows what runs; it finds no other mistakes.
+    /// For a reader that follows what runs; it reports no other mistakes.
     pub(super) flow: Option<Tracker<'a>>,
 }
 
@@ -82,7 +82,7 @@ impl<'a> Parser<'a> {
         Self::knowing(tokens, globals, flow)
     }
 
-    /// With all globals that there are.
+    /// With all globals that exist.
     fn knowing(tokens: &'a [Token], globals: BTreeSet<String>, flow: Option<Tracker<'a>>) -> Self {
         Self {
             tokens,
@@ -100,7 +100,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The mistakes of a script, and the names that it assigns to. `None` if it is not understood.
+    /// The mistakes in a script, and the names that it assigns to. `None` if it is not understood.
     pub(super) fn mistakes(
         tokens: &'a [Token],
         elsewhere: &BTreeSet<String>,
@@ -163,7 +163,7 @@ impl<'a> Parser<'a> {
         self.report(line, message, true);
     }
 
-    /// It may be meant, but hardly is.
+    /// It may be intended, but that is unlikely.
     pub(super) fn doubt(&mut self, line: usize, message: String) {
         self.report(line, message, false);
     }
@@ -178,7 +178,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Within its own scope, and not too deep.
+    /// In a scope of its own, if not nested too deep.
     fn within<T>(&mut self, inner: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
@@ -255,7 +255,7 @@ impl<'a> Parser<'a> {
         Some(())
     }
 
-    /// `type X =`, `export type X =`: words that may also be names.
+    /// `type X =`, `export type X =`: words that can also be names.
     fn begins_type(&self, name: &str) -> bool {
         let named = |at: usize| {
             matches!(
@@ -413,12 +413,12 @@ impl<'a> Parser<'a> {
         Some(())
     }
 
-    /// What may be assigned to or called: its last name, and whether it has no other. Setting a
-    /// global defines it, so here it is not asked for.
+    /// The target of an assignment or a call: its last name, and whether it has no other. Assigning
+    /// to a global defines it, so it need not exist here.
     fn target(&mut self) -> Option<(Option<String>, bool)> {
         let begin = self.at;
         if self.is_only_set() {
-            // That is no reading of it.
+            // An assignment does not read it.
             self.at += 1;
         } else {
             self.suffixed()?;
@@ -437,7 +437,7 @@ impl<'a> Parser<'a> {
         Some((name, self.at == begin + 1))
     }
 
-    /// Is the name here the whole target of an assignment?
+    /// Is this name the whole target of an assignment?
     fn is_only_set(&self) -> bool {
         let next = self.tokens.get(self.at + 1).map(|token| &token.kind);
         matches!(self.kind(), Some(Kind::Name(_)))
@@ -452,7 +452,7 @@ impl<'a> Parser<'a> {
         self.keep(name, plain, value);
     }
 
-    /// A variable gets another value.
+    /// A variable is assigned another value.
     fn set(&mut self, name: &str) {
         match self.local_mut(name) {
             Some(local) => local.after_loop = None,
@@ -461,7 +461,7 @@ impl<'a> Parser<'a> {
         self.assigned.insert(name.to_owned());
     }
 
-    /// A value is put under a name, as a global or in a table.
+    /// A value is assigned to a name, as a global or in a table.
     pub(super) fn keep(&mut self, name: String, plain: bool, value: &Value<'a>) {
         let is_local = plain && self.local_value(&name).is_some();
         if let (Some(flow), Value::Function(target), false) = (&mut self.flow, value, is_local) {
@@ -493,7 +493,7 @@ impl<'a> Parser<'a> {
         Some(())
     }
 
-    /// How sure it is that the reader's place is reached.
+    /// How certain it is that the reader's position is reached.
     pub(super) fn sure(&self) -> Sure {
         self.flow.as_ref().map_or(Sure::Maybe, Tracker::sure)
     }
@@ -502,7 +502,7 @@ impl<'a> Parser<'a> {
         self.flow.iter_mut().for_each(|flow| flow.set_sure(sure));
     }
 
-    /// What runs seldom, often or not at all.
+    /// Code that runs rarely, often or not at all.
     fn perhaps<T>(&mut self, inner: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
         let before = self.sure();
         self.set_sure(before.min(Sure::Maybe));
@@ -511,7 +511,8 @@ impl<'a> Parser<'a> {
         Some(result)
     }
 
-    /// What runs if a condition holds; and how sure it then is that what stands beside it does.
+    /// Code that runs if a condition holds; returns how certain it then is that the code next to it
+    /// runs.
     pub(super) fn branch<T>(
         &mut self,
         condition: &Value<'a>,

@@ -1,20 +1,19 @@
-//! Which modules a hook can require, as far as its words tell.
+//! Which modules a hook can require, as far as its text shows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::lexer::{Kind, Token};
 use super::words;
 
-/// The modules, of these, that a script can require, and those that they can require; `None` if
-/// that cannot be told: it requires something by a name that is made while it runs, or reads
-/// `require` itself as a value.
+/// The modules, among these, that a script can require, directly or indirectly; `None` if that is
+/// unknown: it requires something by a computed name, or uses `require` itself as a value.
 #[must_use]
 pub fn required(main: &[u8], modules: &BTreeMap<String, Vec<u8>>) -> Option<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     let mut next = vec![("", main)];
     while let Some((from, text)) = next.pop() {
         for wanted in names(&words(text)?)? {
-            // What is not there is an error when it runs, whatever else is there.
+            // A module that does not exist is an error at run time, whatever else exists.
             let Some(key) = crate::hooks::runtime::lua::find_module(&wanted, from, |key| {
                 modules.contains_key(key)
             }) else {
@@ -31,7 +30,7 @@ pub fn required(main: &[u8], modules: &BTreeMap<String, Vec<u8>>) -> Option<BTre
     Some(found)
 }
 
-/// The names that a script requires; `None` if there are others that cannot be told.
+/// The names that a script requires; `None` if it also requires unknown ones.
 fn names(tokens: &[Token]) -> Option<Vec<String>> {
     let mut names = Vec::new();
     let mut kinds = tokens.iter().map(|token| &token.kind).peekable();
@@ -47,7 +46,7 @@ fn names(tokens: &[Token]) -> Option<Vec<String>> {
                 }
                 names.push(wanted.clone());
             }
-            // Ways to `require` that do not name it.
+            // Ways to get `require` without naming it.
             Kind::Name(name) if matches!(name.as_str(), "_G" | "getfenv" | "getgenv") => {
                 return None;
             }

@@ -1,4 +1,4 @@
-//! Calls of the API that the grants, or the entry point, refuse whenever they run.
+//! API calls that the grants, or the entry point, refuse whenever they run.
 
 use super::calls::Argument;
 use super::flow::Call;
@@ -20,7 +20,7 @@ pub struct Home<'a> {
     pub addresses: &'a [VirtualAddress],
 }
 
-/// Options that no grant looks at.
+/// Options that no grant depends on.
 const BESIDE: [&str; 9] = [
     "keep",
     "wait_ms",
@@ -33,14 +33,14 @@ const BESIDE: [&str; 9] = [
     "fields",
 ];
 
-/// Why a call is refused; and true if for every virtual host, false if for some.
+/// Why a call is refused; and true if it is for every virtual host, false if for some.
 pub(super) fn refused(call: &Call, grants: &Grants, homes: &[Home<'_>]) -> Option<(String, bool)> {
     let Call {
         function, given, ..
     } = call;
     let raw = arguments(function, given);
     if !is_allowed(function, grants) {
-        // With the very values if they are known.
+        // With the actual values, if they are known.
         let exact = raw
             .and_then(|raw| denial(function, &raw, grants, homes.first()?))
             .map(|denied| denied.to_string());
@@ -65,7 +65,7 @@ pub(super) fn refused(call: &Call, grants: &Grants, homes: &[Home<'_>]) -> Optio
     Some((format!("for virtual host {}: {denied}", home.name), false))
 }
 
-/// A route that leads nowhere; the kernel refuses it whatever is granted.
+/// A route with neither a gateway nor a device; the kernel refuses it whatever is granted.
 pub(super) fn leads_nowhere(call: &Call) -> bool {
     let Call {
         function, given, ..
@@ -74,7 +74,7 @@ pub(super) fn leads_nowhere(call: &Call) -> bool {
         return false;
     }
     match given.get(1) {
-        // What is behind a call or `...` is not seen here.
+        // The values of a call or of `...` are unknown here.
         None => given.last() != Some(&Argument::Many),
         Some(Argument::Table {
             pairs,
@@ -109,8 +109,8 @@ fn denial(
         )
         .ok()?
     {
-        // The value of a parameter, and what fills the holes of a command, may be unknown: then the
-        // name decides.
+        // The value of a parameter, and the values for the placeholders of a command, may be
+        // unknown: then the name decides.
         Request::Ask(Ask::Effect {
             effect: Effect::SysctlSet { key, value },
             ..
@@ -129,10 +129,10 @@ fn denial(
     }
 }
 
-/// Stands for what nobody knows and no grant looks at.
+/// Stands for a value that is unknown and that no grant depends on.
 const UNKNOWN: &str = "\u{0}";
 
-/// The arguments as a script would give them; `None` if one that matters is not known.
+/// The arguments as a script would pass them; `None` if one that matters is unknown.
 fn arguments(function: &Function, given: &[Argument]) -> Option<Vec<Raw>> {
     if given.last() == Some(&Argument::Many) || given.len() > function.params.len() + 1 {
         return None;
@@ -158,7 +158,7 @@ fn arguments(function: &Function, given: &[Argument]) -> Option<Vec<Raw>> {
             });
             Some(Raw::Map(known.collect::<Option<_>>()?))
         }
-        // Options that nobody knows matter where a grant looks at one.
+        // Unknown options matter if a grant depends on one.
         Some(_)
             if function
                 .options
@@ -172,7 +172,7 @@ fn arguments(function: &Function, given: &[Argument]) -> Option<Vec<Raw>> {
     Some(all)
 }
 
-/// What may stand for an argument that nobody knows, because no grant looks at it.
+/// A placeholder for an argument that is unknown, if no grant depends on it.
 fn stand_in(param: &Param) -> Option<Raw> {
     let unknown = || Raw::Text(UNKNOWN.as_bytes().to_vec());
     match (param.name, param.kind) {

@@ -1,4 +1,5 @@
-//! The locals of a script: what is known of each, and names that mean another one than it seems.
+//! The locals of a script: what is known of each, and names that refer to another one than it
+//! seems.
 
 use super::calls::Argument;
 use super::lexer::Kind;
@@ -85,12 +86,12 @@ impl<'a> Parser<'a> {
             .find_map(|scope| scope.get_mut(name))
     }
 
-    /// What a local of this name is; `None` if there is none.
+    /// The value of a local with this name; `None` if there is none.
     pub(super) fn local_value(&self, name: &str) -> Option<&Value<'a>> {
         self.find_local(name).map(|local| &local.value)
     }
 
-    /// What a function of this name does with its arguments, if it passes them on.
+    /// What a function with this name does with its arguments, if it passes them on.
     pub(super) fn forward_of(&self, name: &str) -> Option<Forward> {
         match self.find_local(name) {
             Some(local) => local.forward.clone(),
@@ -102,7 +103,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// A local of this name is read.
+    /// A local with this name is read.
     pub(super) fn reads(&mut self, name: &str, line: usize) {
         let Some(local) = self.local_mut(name) else {
             return;
@@ -117,7 +118,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// What to say of a name that is nothing here.
+    /// The message for a name that is undefined here.
     pub(super) fn nothing_called(&self, name: &str) -> String {
         match self.ended.get(name) {
             Some(line) => {
@@ -127,8 +128,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// A call, which began at a token, of what looks like a function of the API: a local may have
-    /// the name of the group.
+    /// A call that began at a token and looks like an API function: a local may have the name of
+    /// the group.
     pub(super) fn hidden(&mut self, begin: usize, line: usize) {
         let name = |at: usize| match self.tokens.get(at).map(|token| &token.kind) {
             Some(Kind::Name(name)) => Some(name.as_str()),

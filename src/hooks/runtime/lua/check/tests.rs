@@ -88,7 +88,7 @@ function on_master(event: any)
   rule.replace(helper.rule)
 end
 "##;
-    // One real mistake stands in it: file.write needs a content.
+    // It contains one real mistake: file.write needs a content.
     assert_eq!(
         said(source),
         ["25: file.write: argument 2 (content) is missing: a string"]
@@ -145,8 +145,8 @@ fn hostile_texts_end() {
     assert_eq!(check(&[0xff, 0xfe], &BTreeSet::new()), None);
 }
 
-/// What a script does that a person who moves a shell script over writes, and that dies or does
-/// something else when it runs.
+/// Things that people write in a script when they port a shell script, and that fail or do
+/// something else when they run.
 #[test]
 fn names_that_are_nothing_or_another_variable_are_found() {
     for (source, expected) in [

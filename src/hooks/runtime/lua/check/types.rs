@@ -1,4 +1,4 @@
-//! Over Luau's types, without a look at them: they say nothing of what is called.
+//! Skips Luau's types without examining them: they say nothing about what is called.
 
 use super::lexer::Kind;
 use super::parser::{DEPTH_MAX, Parser};
@@ -11,13 +11,13 @@ impl Parser<'_> {
         self.bracketed("<", ">")
     }
 
-    /// Over a type, without a look at it.
+    /// Skips a type without examining it.
     pub(super) fn type_(&mut self) -> Option<()> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
             return None;
         }
-        // A union may begin with its sign.
+        // A union may begin with its operator.
         while self.take("|") || self.take("&") {}
         match self.kind()? {
             Kind::Symbol("{") => self.bracketed("{", "}")?,
@@ -62,7 +62,7 @@ impl Parser<'_> {
         Some(())
     }
 
-    /// Over everything in brackets, these and others.
+    /// Skips everything in brackets, including nested ones.
     fn bracketed(&mut self, open: &str, close: &str) -> Option<()> {
         self.expect(open)?;
         let mut depth = 1;

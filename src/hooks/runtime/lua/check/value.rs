@@ -7,30 +7,30 @@ use super::calls::Argument;
 /// How a function of the script is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Target {
-    /// This very one.
+    /// This very function.
     Body(usize),
-    /// Whatever the script has under this global name.
+    /// Whatever the script assigns to this global name.
     Global(String),
-    /// Whatever has this name as a field: of a table that is known to be a mere namespace, or of
-    /// something unknown.
+    /// Whatever has this name as a field: of a table that is known to be a mere namespace, or of an
+    /// unknown value.
     Field { name: String, of_namespace: bool },
 }
 
-/// What an expression is, if that is known. What stands below `Known` is only told apart by a
-/// reader that follows what runs.
+/// The value of an expression, if it is known. Only a reader that follows what runs distinguishes
+/// the variants below `Known`.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Value<'a> {
     Unknown,
     /// A global's name.
     Global(String),
-    /// A function of the API, or what would be one.
+    /// A function of the API, or a name that would be one.
     Member(String, String),
     Known(Argument),
-    /// A table of the hook's configuration, and how the script calls it.
+    /// A table of the hook's configuration, and the script's name for it.
     Config(&'a Json, String),
     /// A function of the script.
     Function(Target),
-    /// A table of functions: a module, or one that the script makes.
+    /// A table of functions: a module, or one that the script creates.
     Namespace,
     /// `require` itself.
     Require,
@@ -45,17 +45,17 @@ pub(super) enum Callee {
     Api(String, String),
 }
 
-/// How a function passes its arguments on.
+/// How a function passes on its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Forward {
     pub(super) callee: Callee,
     /// The index of the first argument that is passed on, from 0.
     pub(super) from: usize,
-    /// How many it passes on at least, `nil` if they are not given.
+    /// How many it passes on at least; `nil` for those that are not given.
     pub(super) least: usize,
 }
 
-/// Where a local comes from.
+/// The origin of a local.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
     Local,
@@ -69,14 +69,14 @@ pub(super) struct Local<'a> {
     pub(super) value: Value<'a>,
     pub(super) line: usize,
     pub(super) origin: Origin,
-    /// How many functions are around it.
+    /// How many functions enclose it.
     pub(super) functions: usize,
-    /// It was declared as text, a number or a boolean.
+    /// It was declared as a string, a number or a boolean.
     pub(super) is_plain: bool,
     pub(super) is_read: bool,
-    /// The line of another local of the function that cannot be reached while this one is there.
+    /// The line of another local of the function that is hidden by this one.
     pub(super) hides: Option<usize>,
-    /// A loop whose variable has this name has ended since this one was set.
+    /// A loop whose variable has this name has ended since this one was assigned.
     pub(super) after_loop: Option<usize>,
     /// What it does with its arguments, if it is a function that passes them on.
     pub(super) forward: Option<Forward>,
