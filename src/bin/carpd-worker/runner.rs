@@ -105,7 +105,7 @@ fn shorten(ask: Ask) -> Ask {
 }
 
 /// The whole life of a runner process. Exit status 0: the engine closed the socket; 2: it was not
-/// started as a runner; 3: the engine used another protocol version.
+/// started as a runner; 3: a message of the engine could not be understood.
 #[must_use]
 pub(crate) fn main() -> ExitCode {
     let memory = role::arguments()

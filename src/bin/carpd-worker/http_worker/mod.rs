@@ -67,7 +67,8 @@ impl Told {
         }
     }
 
-    /// The file to read, with root's rights. Only one of the operator's own commands may name it.
+    /// The file to read, with root's rights. A daemon's worker reads only the one that the
+    /// configuration names; for a command that the operator runs, it is the one in the order.
     fn ca_file(&self, asked: Option<PathBuf>) -> Option<PathBuf> {
         if self.daemon {
             self.ca_file.clone()

@@ -171,7 +171,7 @@ fn of_io(err: &std::io::Error) -> Trouble {
         return Trouble::Tls;
     }
     match err.kind() {
-        // Landlock denies a port that is not its own.
+        // Landlock denies every port but the one that was granted.
         ErrorKind::ConnectionRefused | ErrorKind::PermissionDenied => Trouble::Refused,
         ErrorKind::TimedOut | ErrorKind::WouldBlock => Trouble::Timeout,
         ErrorKind::HostUnreachable
