@@ -52,7 +52,8 @@ fn three() -> Outcome {
     };
     let mut a = node("a", 0).start(&lab)?;
     a.wait_state("master", TAKEOVER)?;
-    let mut b = node("b", 50).start(&lab)?;
+    // Whichever follows a first, b is master in the end.
+    let mut b = node("b", 50).preempts().start(&lab)?;
     let mut c = node("c", 100).start(&lab)?;
     b.wait_state("backup", SOON)?;
     c.wait_state("backup", SOON)?;
