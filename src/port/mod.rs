@@ -59,6 +59,10 @@ pub struct PortError {
     pub reason: Refusal,
 }
 
+/// What is said of a script that init runs.
+const INIT: &str = "it is an init script, which is called with start or stop: a hook starts and \
+    stops its service by service.start and service.stop";
+
 /// Why a script cannot be ported as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -331,6 +335,13 @@ fn half(role: &Role<'_>, settings: &Settings, shared: &mut Shared) -> Result<Hal
         return Err(refused(Refusal::Other { line, what }));
     }
     let tree = shell::parse(&script.text).map_err(|error| refused(error.into()))?;
+    if settings.caller != (Caller::Ucarp { whatever: true })
+        && script.arguments.is_empty()
+        && let Some(line) = recognise::init(&lower::settled(&tree), &script.text)
+    {
+        let what = INIT.to_owned();
+        return Err(refused(Refusal::Other { line, what }));
+    }
     if settings.caller == (Caller::Ucarp { whatever: false })
         && let Some(line) = recognise::keepalived(&lower::settled(&tree), &script.text)
     {

@@ -1,5 +1,5 @@
-//! What is no shell script of the caller's: other languages, templates, empty files, and notify
-//! scripts of keepalived where ucarp's were expected.
+//! What is no shell script of the caller's: other languages, templates, empty files, scripts of
+//! init, and notify scripts of keepalived where ucarp's were expected.
 
 use super::shell::{Command, Item, Kind, Piece, Script, Word};
 
@@ -146,6 +146,23 @@ fn has_placeholder(line: &str) -> bool {
     })
 }
 
+/// The line that shows that a script is one that init runs: it takes `start` and `stop`.
+pub(super) fn init(script: &Script, text: &str) -> Option<usize> {
+    let header = |line: &str| {
+        let line = line.trim_start_matches(['#', ' ', '\t']);
+        line.starts_with("BEGIN INIT INFO") || line.starts_with("chkconfig:")
+    };
+    let found = (1..)
+        .zip(text.lines())
+        .find(|(_, line)| line.starts_with('#') && header(line));
+    let mut look = Look::default();
+    look.assignments(&script.items);
+    let verbs = (!look.arguments_set)
+        .then(|| look.start_and_stop(&script.items))
+        .flatten();
+    found.map(|(line, _)| line).or(verbs)
+}
+
 /// The line that shows that a script is one of keepalived's: it takes a state for an argument.
 pub(super) fn keepalived(script: &Script, text: &str) -> Option<usize> {
     let mut look = Look::default();
@@ -224,6 +241,24 @@ impl Look {
                 }
             }
         }
+    }
+
+    /// The line of a `case` for the first argument that has `start` and `stop`.
+    fn start_and_stop(&self, items: &[Item]) -> Option<usize> {
+        commands(items).find_map(|command| match &command.kind {
+            Kind::Case { word, arms } if self.argument(word).is_some_and(|n| n == "1") => {
+                let has = |wanted| {
+                    let mut patterns = arms.iter().flat_map(|(patterns, _)| patterns);
+                    patterns.any(|pattern| pattern.literal().is_some_and(|text| text == wanted))
+                };
+                (has("start") && has("stop")).then_some(command.line)
+            }
+            Kind::Function { .. } => None,
+            kind => kind
+                .lists()
+                .iter()
+                .find_map(|list| self.start_and_stop(list)),
+        })
     }
 
     fn test(&mut self, line: usize, words: &[Word]) {

@@ -634,3 +634,35 @@ fn words_that_may_be_much_take_no_time() {
     assert!(ported.lua.len() < 1 << 16, "{}", ported.lua.len());
     assert!(!ported.todos().is_empty());
 }
+
+#[test]
+fn scripts_that_init_runs_are_known_as_such() {
+    for text in [
+        "case \"$1\" in\n  start) a ;;\n  stop) b ;;\nesac\n",
+        "VERB=$1\nif true; then\ncase $VERB in start|up) a ;; stop|down) b ;; esac\nfi\n",
+        "#!/bin/sh\n### BEGIN INIT INFO\n# Provides: x\n### END INIT INFO\n$DAEMON\n",
+        "#!/bin/sh\n# chkconfig: 345 80 20\n/usr/sbin/x\n",
+    ] {
+        assert!(refused(text).contains("it is an init script"), "{text}");
+    }
+    ported("case $3 in start) hostname a ;; stop) hostname b ;; esac\n");
+    ported("f() { case $1 in start) hostname a ;; stop) hostname b ;; esac; }\nf start\n");
+}
+
+#[test]
+fn what_is_no_network_is_left_to_the_program() {
+    let lua = ported(
+        "case $1 in eth0) N=192.168.32 ;; esac\nip rule del from $N.22 table 100 priority 9\n",
+    )
+    .lua;
+    assert!(lua.contains("from = \"192.168.32.22\""), "{lua}");
+    assert!(!lua.contains("from = \".22\""), "{lua}");
+}
+
+#[test]
+fn what_a_builtin_sets_does_not_come_from_outside() {
+    let text = "let count=3\nwhile getopts a: opt; do logger $OPTARG; done\nlogger $count $opt\n";
+    let port = ported(text);
+    assert!(!port.toml.contains("config"), "{}", port.toml);
+    assert!(!port.todos().is_empty());
+}

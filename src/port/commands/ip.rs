@@ -344,6 +344,13 @@ fn rule(lower: &mut Lower<'_>, args: &[Arg], six: bool) -> Option<Vec<Action>> {
         let arg = pairs
             .arg(keyword)
             .filter(|arg| !matches!(arg.word(), "all" | "any"));
+        // What no network is, is what the program fails at.
+        let network = matches!(name, "from" | "to");
+        if network
+            && matches!(arg.map(|arg| &arg.value), Some(Expr::Text(text)) if !is_target(text))
+        {
+            return None;
+        }
         options.extend(arg.map(|arg| (name, arg.value.clone())));
     }
     // Without an address it is one for IPv4.

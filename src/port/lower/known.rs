@@ -82,6 +82,10 @@ impl Lower<'_> {
         if let Some(known) = self.label(label) {
             return known == *address;
         }
+        // Where the alias is taken down the variable has another value, or is not there.
+        if varies(label) || varies(address) {
+            return true;
+        }
         self.shared.labels.push((label.clone(), address.clone()));
         true
     }
@@ -184,5 +188,14 @@ impl Lower<'_> {
     pub(crate) fn values(&self, value: &Expr) -> Option<Vec<String>> {
         let values = self.scope.values(value, &self.plain);
         values.complete.then_some(values.known)
+    }
+}
+
+/// Does a variable of the script stand in it?
+fn varies(value: &Expr) -> bool {
+    match value {
+        Expr::Var(_) | Expr::Arg(..) => true,
+        Expr::Join(parts) => parts.iter().any(varies),
+        _ => false,
     }
 }

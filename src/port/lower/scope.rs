@@ -215,8 +215,8 @@ impl Scope {
                     self.assign(&name, &Word::default(), place, false);
                 }
             }
-            "read" => {
-                for name in words.iter().skip(1).filter_map(Word::literal) {
+            "read" | "let" | "getopts" | "mapfile" | "readarray" => {
+                for name in set_by(&name, words) {
                     let unknown = Word(vec![Piece::Arithmetic(String::new())]);
                     self.assign(&name, &unknown, place, false);
                 }
@@ -442,4 +442,23 @@ fn all_arguments() -> Word {
         op: None,
         quoted: true,
     }])
+}
+
+/// The variables that a builtin sets to what is not known here.
+fn set_by(builtin: &str, words: &[Word]) -> Vec<String> {
+    let mut names: Vec<String> = words.iter().skip(1).filter_map(Word::literal).collect();
+    match builtin {
+        "let" => {
+            for name in &mut names {
+                let end = name.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+                name.truncate(end.unwrap_or(name.len()));
+            }
+        }
+        "getopts" => {
+            names = names.into_iter().skip(1).take(1).collect();
+            names.extend(["OPTARG".to_owned(), "OPTIND".to_owned()]);
+        }
+        _ => {}
+    }
+    names
 }

@@ -40,6 +40,15 @@ pub(super) fn sets(steps: &[Step], name: &str) -> bool {
     sets.1
 }
 
+/// The variables that a function has as its own.
+fn locals(body: &[Step]) -> Vec<String> {
+    let names = body.iter().find_map(|step| match &step.what {
+        What::Local(names) => Some(names.clone()),
+        _ => None,
+    });
+    names.unwrap_or_default()
+}
+
 /// Variables of the whole entry point.
 #[derive(Debug, Default)]
 pub(super) struct Declared {
@@ -57,6 +66,7 @@ impl Declared {
         self.collect(steps, own);
         let mut inside = Vec::new();
         self.reads(steps, &mut inside);
+        self.unset(steps, own);
         for name in self.loops.clone() {
             let set = self.assigned.contains(&name);
             if (set || self.outside.contains(&name)) && !self.assigned.contains(&name) {
@@ -81,11 +91,7 @@ impl Declared {
                     self.collect(body, own);
                 }
                 What::Function(_, _, body) => {
-                    let locals = body.iter().find_map(|step| match &step.what {
-                        What::Local(names) => Some(names.clone()),
-                        _ => None,
-                    });
-                    self.collect(body, &locals.unwrap_or_default());
+                    self.collect(body, &locals(body));
                 }
                 What::If(arms, otherwise) => {
                     for (_, body) in arms {
@@ -97,6 +103,25 @@ impl Declared {
                     self.collect(body, own);
                 }
                 _ => {}
+            }
+        }
+    }
+
+    /// What only lines that were not translated set is declared too: what follows them reads it.
+    fn unset(&mut self, steps: &[Step], own: &[String]) {
+        for step in steps {
+            let mut used = Used::default();
+            match &step.what {
+                What::Function(_, _, body) => self.unset(body, &locals(body)),
+                _ => walk(std::slice::from_ref(step), &mut used),
+            }
+            for name in used.names {
+                if ![own, &self.assigned, &self.loops]
+                    .iter()
+                    .any(|list| list.contains(&name))
+                {
+                    self.assigned.push(name);
+                }
             }
         }
     }

@@ -491,13 +491,9 @@ impl<'a> Parser<'a> {
 
     fn redirect(&mut self) -> Result<Option<Redirect>, SyntaxError> {
         let start = self.at;
-        let digit = self
-            .rest()
-            .chars()
-            .next()
-            .and_then(|c| c.to_digit(10))
-            .and_then(|d| u8::try_from(d).ok());
-        self.at += usize::from(digit.is_some());
+        let digits = self.rest().bytes().take_while(u8::is_ascii_digit).count();
+        let digit = self.rest().get(..digits).and_then(|d| d.parse::<u8>().ok());
+        self.at += digit.map_or(0, |_| digits);
         let ops = [
             "&>>", "&>", "<<<", "<<-", "<<", ">>", ">&", "<&", ">|", "<>", "<", ">",
         ];

@@ -61,7 +61,7 @@ echo 'role backup' > /run/world/backup.conf
 echo 1 > /run/world/one
 # Programs of other packages: what they are called with is kept.
 for name in iptables iptables-restore conntrack drbdadm exportfs mount umount psql mysql rndc squid ssh docker \
-  firewall-cmd pg_ctlcluster pkill nft; do
+  firewall-cmd pg_ctlcluster pkill nft conntrackd; do
   cat > /usr/local/sbin/$name <<'END'
 #!/bin/sh
 for word in "${0##*/}" "$@"; do printf '<%s>' "$word"; done >> /run/world/calls
