@@ -175,7 +175,22 @@ pub(super) fn keepalived(script: &Script, text: &str) -> Option<usize> {
     if lower.contains("keepalived") || lower.contains("vrrp") {
         look.found = look.found.or(look.later);
     }
-    look.found
+    look.found.or_else(|| compared_with_instance(text))
+}
+
+/// The line that compares something with `INSTANCE`, the type of most of keepalived's notifications,
+/// in a script that uses the third argument.
+fn compared_with_instance(text: &str) -> Option<usize> {
+    let is_word = |line: &str| {
+        let (before, after) = line.split_once("INSTANCE")?;
+        let begins = before.is_empty() || before.ends_with([' ', '\t', '"', '\'', '(', '|', '=']);
+        let ends = after.starts_with(['-', ':', '|', ')', '"', '\'', ' ', '*']);
+        (begins && ends && !line.trim_start().starts_with('#')).then_some(())
+    };
+    let third = text.contains("$3") || text.contains("${3");
+    let mut lines = (1..).zip(text.lines());
+    let (line, _) = lines.find(|(_, line)| third && is_word(line).is_some())?;
+    Some(line)
 }
 
 #[derive(Default)]
