@@ -187,7 +187,9 @@ fn compared_with_instance(text: &str) -> Option<usize> {
         let ends = after.starts_with(['-', ':', '|', ')', '"', '\'', ' ', '*']);
         (begins && ends && !line.trim_start().starts_with('#')).then_some(())
     };
-    let third = text.contains("$3") || text.contains("${3");
+    // Those that a script gives itself are not the caller's.
+    let own = text.contains("set -- ");
+    let third = !own && (text.contains("$3") || text.contains("${3"));
     let mut lines = (1..).zip(text.lines());
     let (line, _) = lines.find(|(_, line)| third && is_word(line).is_some())?;
     Some(line)

@@ -282,6 +282,7 @@ fn scripts_of_keepalived_are_known_by_what_they_look_at() {
         "case ${1:-none} in master) a ;; backup) b ;; esac\n",
         "[ \"$1\" = GROUP ] && exit 0\n",
         "# for keepalived\nlogger \"$2 $3\"\n",
+        "case \"$1-$2\" in INSTANCE-*) echo \"$3\" > /run/state ;; esac\n",
     ] {
         assert!(
             refused(text).ends_with(
@@ -297,6 +298,7 @@ fn scripts_of_keepalived_are_known_by_what_they_look_at() {
         "set -- INSTANCE VI_1 MASTER 100\ncase \"$3\" in MASTER) hostname active ;; esac\n",
         "service keepalived stop\n",
         "[ \"$1\" = eth0 ] && hostname a\n",
+        "INSTANCE=$3\n[ \"$INSTANCE\" = blue ] && hostname a\n",
     ] {
         ported(text);
     }
