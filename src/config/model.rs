@@ -75,6 +75,8 @@ pub struct Daemon {
     /// `ca-file`: its full path; certificates that requests of hooks believe beside those of the
     /// system.
     pub ca_file: Option<PathBuf>,
+    /// `realtime`: keeper and engine have real-time priority.
+    pub realtime: bool,
     /// SIGHUP stops the daemon, as it does ucarp; no key sets this.
     pub hangup_stops: bool,
 }

@@ -296,9 +296,22 @@ pub struct EngineStatus {
     /// What is missing in the reader process's confinement, if there is one.
     #[serde(default)]
     pub reader_lacks: Vec<String>,
+    /// With `realtime = true`: whether it has real-time priority now.
+    #[serde(default)]
+    pub realtime: Option<Realtime>,
     /// How the previous engine died, if the keeper had to restart it.
     #[serde(default)]
     pub before: Option<Death>,
+}
+
+/// An engine's real-time priority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Realtime {
+    /// It has it.
+    On,
+    /// It computed for too long without waiting, and has ordinary priority for a while.
+    Paused,
 }
 
 /// The death of an engine.

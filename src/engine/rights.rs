@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::runs::helper_rights;
 use crate::config::{self, Config};
-use crate::engine::report::EngineStatus;
+use crate::engine::report::{EngineStatus, Realtime};
 use crate::host::HostError;
 use crate::host::kernel::privilege::{self, OWN_UIDS, confine_engine, seal_engine};
 use crate::ledger::{Estate, Heir, Origin, own_directory};
@@ -39,7 +39,7 @@ pub(super) fn give_up(
         origin,
         kept: &kept,
     });
-    confine_engine()?;
+    confine_engine(config.daemon.realtime)?;
     let confinement = seal_engine(&writable, &directories, own_uid);
     for missing in &confinement.missing {
         warn!(missing, "The engine has more rights than it needs");
@@ -48,6 +48,7 @@ pub(super) fn give_up(
         uid: geteuid().as_raw(),
         confinement,
         reader_lacks: Vec::new(),
+        realtime: config.daemon.realtime.then_some(Realtime::On),
         before: None,
     })
 }

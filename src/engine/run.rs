@@ -17,7 +17,7 @@ use super::runs::outcome::HookOutcome;
 use super::vhost::interface::Interface;
 use crate::config::Kind;
 use crate::engine::handlers::protocol::FRAMES_IN_A_ROW;
-use crate::engine::report::{EngineStatus, Status};
+use crate::engine::report::{EngineStatus, Realtime, Status};
 use crate::engine::signals::Signal;
 use crate::engine::state::{Engine, Stopping};
 use crate::engine::vhost::id::{InterfaceId, VhostId};
@@ -165,8 +165,10 @@ impl Engine {
         match command {
             Command::Status(reply) => {
                 let helper = self.ties.helper.status();
+                let paused = self.realtime_again.map(|_| Realtime::Paused);
                 let engine = Some(EngineStatus {
                     reader_lacks: self.ties.reader.lacks(),
+                    realtime: paused.or(self.ties.rights.realtime),
                     ..self.ties.rights.clone()
                 });
                 _ = reply.send(Box::new(Status {

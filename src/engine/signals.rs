@@ -14,13 +14,17 @@ pub(in crate::engine) enum Signal {
     Reload,
     /// Log the state.
     Report,
+    /// The loop computed for too long without waiting, at real-time priority.
+    Overrun,
     /// Hand over, and do not take part for [`ASIDE`].
     StandAside,
 }
 
 /// Installs the handlers: from now on these signals arrive here, and no longer kill the daemon.
+/// `realtime`: the kernel reports a loop that computes for too long.
 pub(in crate::engine) fn signals(
     hangup_stops: bool,
+    realtime: bool,
 ) -> io::Result<(mpsc::Sender<Signal>, mpsc::Receiver<Signal>)> {
     let (sender, receiver) = mpsc::channel(4);
     let mut all = vec![
@@ -30,6 +34,9 @@ pub(in crate::engine) fn signals(
         (SignalKind::user_defined1(), Signal::Report),
         (SignalKind::user_defined2(), Signal::StandAside),
     ];
+    if realtime {
+        all.push((SignalKind::from_raw(libc::SIGXCPU), Signal::Overrun));
+    }
     all.push((
         SignalKind::hangup(),
         if hangup_stops {

@@ -44,7 +44,7 @@ use crate::host::kernel::alarm::Alarm;
 use crate::host::kernel::netlink::Watch;
 use crate::host::kernel::privilege::Privileges;
 use crate::host::kernel::readiness::Readiness;
-use crate::host::kernel::{hostname, memory, process};
+use crate::host::kernel::{hostname, memory, process, realtime};
 use crate::host::services::notify::notify;
 use crate::host::{LinuxHost, Options};
 use crate::journal::{self, Journal};
@@ -89,6 +89,13 @@ pub fn main<B, T>(
     let ordinary = ordinary_niceness();
     // The configuration is read.
     memory::give_back();
+    // Locked memory could not be given back. Later there is no right to it.
+    if config.daemon.realtime
+        && let Err(error) = realtime::enter()
+    {
+        error!(%error, "Could not start");
+        return ExitCode::from(CANNOT);
+    }
     let name = instance_name(path);
     let origin = match Origin::current() {
         Ok(origin) => origin,
@@ -146,9 +153,13 @@ async fn start(
     mut rights: EngineStatus,
     killed: Option<Predecessor>,
 ) -> Result<(Engine, mpsc::Receiver<Signal>), StartError> {
-    let (orders, signals) = signals(config.daemon.hangup_stops).map_err(system("catch signals"))?;
+    let (orders, signals) = signals(config.daemon.hangup_stops, config.daemon.realtime)
+        .map_err(system("catch signals"))?;
     let (keeper, mut exits) = Client::from_stdin().map_err(system("reach the parent process"))?;
     keeper::unblock_signals().map_err(system("receive signals"))?;
+    if config.daemon.realtime {
+        keeper.take_realtime();
+    }
     let host = LinuxHost::new(Options {
         services: services(config.daemon.service_backend),
         ..Options::default()

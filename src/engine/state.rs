@@ -70,6 +70,8 @@ pub(super) struct Engine<E: Environment = Machine> {
     pub(super) relook: bool,
     /// When they are to be read again.
     pub(super) look_again: Option<Timestamp>,
+    /// It gave up real-time priority for a while: until then.
+    pub(super) realtime_again: Option<Timestamp>,
     /// How hooks' files are watched.
     pub(super) files: WatchModes,
     /// What the keeper does if the engine dies, if there is a keeper.
@@ -153,6 +155,7 @@ impl<E: Environment> Engine<E> {
             reload_problems: Vec::new(),
             relook: false,
             look_again: None,
+            realtime_again: None,
             files: WatchModes::default(),
             failsafe,
             beaten: None,

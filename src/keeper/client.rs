@@ -53,6 +53,7 @@ enum Order {
     Spawn(ChildId, Role, Spawned, Option<oneshot::Sender<HowEnded>>),
     Kill(ChildId),
     FailSafe(OwnedFd),
+    Realtime,
     Preparing,
     Reloaded(bool),
 }
@@ -219,6 +220,12 @@ impl Client {
         let _ = self.orders.send(Order::FailSafe(failsafe));
     }
 
+    /// Asks the keeper for real-time priority: for itself, since it acts in the engine's place if
+    /// that dies, and for the engine if it gave it up ([`crate::host::kernel::realtime::pause`]).
+    pub fn take_realtime(&self) {
+        let _ = self.orders.send(Order::Realtime);
+    }
+
     /// Tells the keeper that a reload which began with a [`Role::NewReader`] is still being
     /// prepared, every [`super::PREPARING_EVERY`].
     pub fn preparing(&self) {
@@ -301,6 +308,7 @@ async fn carry(
                     }
                     Order::Kill(id) => (Request::Kill(id), None),
                     Order::FailSafe(file) => (Request::FailSafe, Some(file)),
+                    Order::Realtime => (Request::Realtime, None),
                     Order::Preparing => (Request::Preparing, None),
                     Order::Reloaded(accepted) => (Request::Reloaded(accepted), None),
                 };

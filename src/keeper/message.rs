@@ -127,6 +127,8 @@ pub(super) enum Request {
     Kill(ChildId),
     /// The engine's failsafe; its descriptor comes with this packet.
     FailSafe,
+    /// Keeper and engine are to have real-time priority.
+    Realtime,
     /// A reload is still being prepared.
     Preparing,
     /// A reload has ended: was its configuration taken into use?

@@ -127,7 +127,21 @@ pub(super) fn child(
     };
     command.envs(variable.and_then(|name| Some((name, std::env::var_os(name)?))));
     let all: Vec<_> = by_number.into_iter().chain(inherited).collect();
-    Ok((spawn_inheriting(&mut command, &all)?, ours))
+    let child = spawn_inheriting(&mut command, &all)?;
+    forbid_realtime(child);
+    Ok((child, ours))
+}
+
+/// None of our priorities is inherited. Nor may a child take one because its unit lets the keeper.
+fn forbid_realtime(child: Pid) {
+    let nothing = rustix::process::Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    let pid = rustix::process::Pid::from_raw(child.as_raw());
+    if let Err(error) = rustix::process::prlimit(pid, rustix::process::Resource::Rtprio, nothing) {
+        debug!(%error, "A child keeps its limit of real-time priority");
+    }
 }
 
 /// Starts the engine, which keeps the environment, standard output, standard error and the

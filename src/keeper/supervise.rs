@@ -29,7 +29,7 @@ use crate::backoff::Backoff;
 use crate::host::children::helper::RETIRE;
 use crate::host::children::http_worker;
 use crate::host::clock;
-use crate::host::kernel::memory;
+use crate::host::kernel::{memory, realtime};
 use crate::host::services::notify::notify;
 use crate::programs::Programs;
 use crate::telemetry::stderr;
@@ -497,6 +497,16 @@ impl<'a> Keeper<'a> {
         }
     }
 
+    /// For itself, and again for the engine, which may no longer have the right.
+    fn take_realtime(&self) {
+        if let Err(error) = realtime::enter() {
+            warn!(%error, "The keeper has no real-time priority");
+        }
+        if let Err(error) = realtime::resume(self.engine) {
+            warn!(%error, "The engine has no real-time priority");
+        }
+    }
+
     fn serve_request(&mut self, request: Request) {
         match request {
             Request::Spawn(id, _)
@@ -516,6 +526,7 @@ impl<'a> Keeper<'a> {
             },
             // Handled by the caller, which has its descriptor.
             Request::FailSafe => {}
+            Request::Realtime => self.take_realtime(),
             Request::Preparing => self.copies.still_preparing(clock::now()),
             Request::Reloaded(accepted) => {
                 let decision = self.copies.decide(accepted);

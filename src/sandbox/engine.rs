@@ -181,12 +181,16 @@ fn filter() -> Result<OwnFilter, BackendError> {
     // A thread may lower its own priority below that of the loop.
     let which = i32::try_from(libc::PRIO_PROCESS).unwrap_or_default();
     let own_thread = SeccompRule::new(vec![argument(0, which)?, argument(1, 0)?])?;
+    // It may give up real-time priority. The keeper gives it back.
+    let policy = libc::SCHED_OTHER | libc::SCHED_RESET_ON_FORK;
+    let ordinary = SeccompRule::new(vec![argument(0, 0)?, argument(1, policy)?])?;
     let more = [SOCKETS, WRITING, OLDER_WRITING, MORE];
     Ok(OwnFilter::new(&more, &PRCTL)?
         .only(libc::SYS_socket, sockets)
         // It may check whether a process exists, but not end it.
         .only(libc::SYS_kill, vec![rule(argument(1, 0)?)?])
         .only(libc::SYS_setpriority, vec![own_thread])
+        .only(libc::SYS_sched_setscheduler, vec![ordinary])
         // Only its own limits.
         .only(libc::SYS_prlimit64, one_of(0, &[0, own])?)
         .only(libc::SYS_ioctl, no_typing()?))

@@ -29,6 +29,7 @@ mod orders;
 mod overlap;
 mod own;
 mod peers;
+mod realtime;
 mod reload;
 mod rig;
 mod rights;
@@ -122,6 +123,7 @@ fn main() -> ExitCode {
         odd::cases(),
         lab::cases(),
         leftovers::cases(),
+        realtime::cases(),
         rights::cases(),
         upgrade::cases(),
         words::cases(),

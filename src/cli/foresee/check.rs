@@ -1,5 +1,6 @@
 //! `carpd check`: checks a configuration.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -87,6 +88,7 @@ fn load(args: &Args) -> (Option<Config>, Report) {
                 .extend(check_interfaces(&loaded.config, args.strict));
             report.problems.extend(check_shared(&loaded.config));
             report.problems.extend(check_own_addresses(&loaded.config));
+            report.problems.extend(check_realtime(&loaded.config));
             report.problems.extend(check_hooks(&loaded.config));
             report
                 .problems
@@ -157,6 +159,54 @@ fn check_shared(config: &Config) -> Vec<Problem> {
 /// An address that this machine already has cannot move with mastership.
 fn check_own_addresses(config: &Config) -> Vec<Problem> {
     at_their_places(config, engine::check_own_addresses(config))
+}
+
+/// Where systemd keeps what administrators install.
+const UNITS: &str = "/etc/systemd/system";
+
+/// A unit of ours that does not allow real-time priority would not start.
+fn check_realtime(config: &Config) -> Option<Problem> {
+    if !config.daemon.realtime {
+        return None;
+    }
+    let unit = forbids_realtime(Path::new(UNITS))?;
+    let message = format!(
+        "`realtime = true` needs more than {} allows",
+        unit.display()
+    );
+    let hint = "copy docs/packaging/realtime.conf to a directory of its name with `.d`, then `systemctl daemon-reload`";
+    Some(Problem {
+        severity: Severity::Warning,
+        hint: Some(hint.to_owned()),
+        ..Problem::error(None, message)
+    })
+}
+
+/// The first unit of carpd there whose files do not mention what real-time priority needs.
+fn forbids_realtime(units: &Path) -> Option<PathBuf> {
+    let below = |directory: &Path| {
+        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+        let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+        paths.sort();
+        paths
+    };
+    let allows = |file: &PathBuf| {
+        fs::read_to_string(file).is_ok_and(|text| {
+            text.lines()
+                .any(|line| line.trim_start().starts_with("LimitRTPRIO="))
+        })
+    };
+    let is_ours = |unit: &PathBuf| {
+        let name = unit.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("carpd") && name.ends_with(".service")
+    };
+    below(units).into_iter().filter(is_ours).find(|unit| {
+        let mut drop_ins = unit.clone().into_os_string();
+        drop_ins.push(".d");
+        let mut files = below(Path::new(&drop_ins));
+        files.push(unit.clone());
+        !files.iter().any(allows)
+    })
 }
 
 /// Turns problems of virtual hosts, given by index, into problems at their place in the file.
@@ -265,4 +315,32 @@ fn as_json(report: &Report) -> Value {
     });
     let problems: Vec<_> = problems.collect();
     json!({ "file": report.name, "good": !report.has_errors(), "problems": problems })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_of_ours_without_the_drop_in_forbids_realtime() {
+        let units = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = units.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        assert_eq!(forbids_realtime(units.path()), None);
+        write("other.service", "[Service]\nExecStart=/bin/true\n");
+        write(
+            "carpd.service",
+            include_str!("../../../docs/packaging/carpd.service"),
+        );
+        let ours = units.path().join("carpd.service");
+        assert_eq!(forbids_realtime(units.path()), Some(ours));
+        write(
+            "carpd.service.d/realtime.conf",
+            include_str!("../../../docs/packaging/realtime.conf"),
+        );
+        assert_eq!(forbids_realtime(units.path()), None);
+    }
 }

@@ -7,7 +7,8 @@ use super::hook::hook_line;
 use crate::cli::{Exit, Failure, output};
 use crate::control::{self, CallError, Order, Reply};
 use crate::engine::report::{
-    Death, Elsewhere, RefusalStatus, RefusedAddress, Status, UnknownVhidStatus, VhostStatus,
+    Death, Elsewhere, Realtime, RefusalStatus, RefusedAddress, Status, UnknownVhidStatus,
+    VhostStatus,
 };
 use crate::types::Page;
 
@@ -125,6 +126,13 @@ fn status_text(status: &Status, page: &mut Page) {
     }
     for missing in status.engine.iter().flat_map(|engine| &engine.reader_lacks) {
         writeln!(page, "reader lacks {missing}");
+    }
+    if let Some(realtime) = status.engine.as_ref().and_then(|engine| engine.realtime) {
+        let text = match realtime {
+            Realtime::On => "on",
+            Realtime::Paused => "paused: the loop had too much to do",
+        };
+        writeln!(page, "real-time priority: {text}");
     }
     if let Some(fault) = status
         .helper

@@ -140,6 +140,7 @@ impl Options {
             sandbox: Sandbox::Required,
             // As in ucarp, which does not check who can write its scripts.
             file_owners: FileOwners::Warn,
+            realtime: false,
             log: Log {
                 level: if self.debug {
                     LogLevel::Debug

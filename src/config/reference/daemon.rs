@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Defaulted, Key, Section, defaulted, optional};
 use crate::config::choice::{FileOwners, Sandbox, ServiceBackend};
-use crate::config::form::{OneOf, Period, TableOf, Text};
+use crate::config::form::{Boolean, OneOf, Period, TableOf, Text};
 
 pub(in crate::config) static NODE_NAME: Key<Text> = optional(
     "node-name",
@@ -82,6 +82,13 @@ pub(in crate::config) static CA_FILE: Key<Text> = optional(
     "CA certificates (PEM) that are trusted for `https` requests of hooks, in addition to the system's. The file is read for each request, so changing it needs no reload.",
 );
 
+pub(in crate::config) static REALTIME: Defaulted<Boolean> = defaulted(
+    "realtime",
+    Boolean,
+    || false,
+    "Whether the processes that run the protocol get real-time priority (`SCHED_RR`, with a bound) and keep their memory in RAM, so that other programs do not delay advertisements. For intervals well below a second. Hooks and everything else that carpd starts never have that priority. Needs root, or the rights of `docs/packaging/realtime.conf`.",
+);
+
 /// `[daemon]`.
 pub(in crate::config) static SECTION: Section = Section {
     header: "[daemon]",
@@ -96,5 +103,6 @@ pub(in crate::config) static SECTION: Section = Section {
         &RUN_DIR,
         &SERVICE_BACKEND,
         &CA_FILE,
+        &REALTIME,
     ],
 };

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::engine::environment::Environment;
 use crate::engine::reload::prepared::Scope;
@@ -12,6 +12,7 @@ use crate::engine::signals::Signal;
 use crate::engine::state::Engine;
 use crate::engine::vhost::id::VhostId;
 use crate::host::clock;
+use crate::host::kernel::realtime;
 use crate::host::services::notify::notify;
 use crate::journal::DaemonCause;
 use crate::proto::{Input, Reason};
@@ -19,6 +20,9 @@ use crate::types::Timestamp;
 
 /// How long a master does not take part after USR2.
 const ASIDE: Duration = Duration::from_secs(3);
+
+/// For how long a loop that computed for too long has ordinary priority.
+const REALTIME_PAUSE: Duration = Duration::from_secs(10);
 
 impl Engine {
     pub(in crate::engine) fn signal(&mut self, signal: Signal) {
@@ -29,6 +33,7 @@ impl Engine {
             }
             Signal::Reload => self.reload(Scope::Everything, None),
             Signal::Report => self.report(),
+            Signal::Overrun => self.pause_realtime(clock::now()),
             Signal::StandAside => {
                 for index in self.numbers() {
                     self.stand_aside(index, clock::now());
@@ -39,6 +44,25 @@ impl Engine {
 }
 
 impl<E: Environment> Engine<E> {
+    /// The loop had so much to do that nothing else could run on its processor.
+    fn pause_realtime(&mut self, now: Timestamp) {
+        if let Err(error) = realtime::pause() {
+            return warn!(%error, "Cannot give up real-time priority");
+        }
+        let pause_s = REALTIME_PAUSE.as_secs();
+        warn!(
+            pause_s,
+            "Too much to do at real-time priority: going on with ordinary priority for a while"
+        );
+        self.realtime_again = Some(now + REALTIME_PAUSE);
+    }
+
+    pub(in crate::engine) fn resume_realtime(&mut self) {
+        self.realtime_again = None;
+        self.keeper.take_realtime();
+        info!("Real-time priority again");
+    }
+
     fn report(&self) {
         for node in self.nodes.values() {
             let (spec, state) = (&node.spec, node.machine.state());

@@ -23,6 +23,8 @@ with_all! {
         Look,
         /// Follow bow-outs.
         BowOuts,
+        /// Take real-time priority again.
+        Realtime,
     }
 }
 
@@ -37,6 +39,7 @@ impl<E: Environment> Engine<E> {
             EngineTimer::Stop => self.stopping.as_ref().map(|stopping| stopping.deadline),
             EngineTimer::Look => self.look_again,
             EngineTimer::BowOuts => self.bow_outs.due(),
+            EngineTimer::Realtime => self.realtime_again,
         }
     }
 
@@ -97,6 +100,7 @@ impl<E: Environment> Engine<E> {
                 self.relook = true;
             }
             EngineTimer::BowOuts => self.follow_bow_outs(),
+            EngineTimer::Realtime => self.resume_realtime(),
         }
     }
 

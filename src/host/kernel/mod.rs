@@ -10,6 +10,7 @@ pub mod oom;
 pub mod privilege;
 pub mod process;
 pub mod readiness;
+pub mod realtime;
 pub mod routed;
 pub mod sealed;
 pub mod socket;

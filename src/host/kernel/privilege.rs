@@ -82,12 +82,24 @@ impl Privileges {
     }
 }
 
+/// Whether the calling thread may lock memory without a limit.
+#[must_use]
+pub fn may_lock_memory() -> bool {
+    caps::has_cap(None, CapSet::Effective, Capability::CAP_IPC_LOCK).unwrap_or(false)
+}
+
 /// Keeps what the engine needs, and permanently drops everything else, for children as well.
 ///
 /// # Errors
 /// [`HostError`] with the kernel's words.
-pub fn confine_engine() -> Result<(), HostError> {
-    confine(&ENGINE)
+pub fn confine_engine(realtime: bool) -> Result<(), HostError> {
+    let [admin, raw] = ENGINE;
+    if realtime {
+        // What it allocates later is locked as well.
+        confine(&[admin, raw, Capability::CAP_IPC_LOCK])
+    } else {
+        confine(&ENGINE)
+    }
 }
 
 /// Confines the engine beyond its capabilities: which system calls it may make, and where it may

@@ -560,7 +560,7 @@ fn the_engine_needs_two_capabilities_only() {
         "host::tests::network::the_engine_needs_two_capabilities_only",
         || {
             let netlink = veth_pair();
-            confine_engine().unwrap();
+            confine_engine(false).unwrap();
             let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
             for set in ["CapPrm", "CapEff", "CapBnd"] {
                 let line = format!("{set}:\t0000000000003000");

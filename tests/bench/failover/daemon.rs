@@ -63,7 +63,7 @@ impl Kind {
     }
 
     /// Is this line of its log the change to a state?
-    fn is_change(self, line: &str, master: bool) -> bool {
+    pub(crate) fn is_change(self, line: &str, master: bool) -> bool {
         line.contains(match (self, master) {
             (Self::Carpd, true) => "\"to\":\"master\"",
             (Self::Carpd, false) => "\"to\":\"backup\"",

@@ -85,7 +85,7 @@ pub(crate) fn measure(kind: Kind, vhids: u8) -> Result<Idle, Failed> {
     })
 }
 
-fn pause(time: Duration) -> Result<(), Failed> {
+pub(crate) fn pause(time: Duration) -> Result<(), Failed> {
     let ticker = Ticker::new(time)?;
     // The first tick comes at once.
     ticker.wait()?;

@@ -13,6 +13,7 @@
 )]
 
 mod daemon;
+mod fast;
 mod idle;
 mod report;
 mod round;
@@ -20,6 +21,7 @@ mod round;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use daemon::Kind;
 use round::Measured;
@@ -35,6 +37,8 @@ struct Options {
     count: usize,
     /// Only what an idle daemon costs.
     idle: bool,
+    /// Only the fastest timers under load, for so long.
+    fast: Option<Duration>,
     /// One daemon after the other.
     alone: bool,
     /// The file to write; else standard output.
@@ -63,6 +67,7 @@ fn options() -> Result<Options, Failed> {
     let mut options = Options {
         count: 10,
         idle: false,
+        fast: None,
         alone: false,
         write: None,
         micro: None,
@@ -74,6 +79,12 @@ fn options() -> Result<Options, Failed> {
         match arg.as_str() {
             "--count" => options.count = value()?.parse().map_err(|_| "--count needs a number")?,
             "--idle" => options.idle = true,
+            "--fast" => {
+                let seconds = value()?
+                    .parse()
+                    .map_err(|_| "--fast needs a number of seconds")?;
+                options.fast = Some(Duration::from_secs(seconds));
+            }
             "--alone" => options.alone = true,
             "--write" => options.write = Some(value()?),
             "--micro" => options.micro = Some(std::fs::read_to_string(value()?)?),
@@ -82,7 +93,7 @@ fn options() -> Result<Options, Failed> {
             "--bench" => {}
             _ => {
                 return Err(format!(
-                    "unknown argument {arg}: --count N, --idle, --alone, --write FILE, --micro FILE, --more FILE"
+                    "unknown argument {arg}: --count N, --idle, --fast SECONDS, --alone, --write FILE, --micro FILE, --more FILE"
                 )
                 .into());
             }
@@ -142,6 +153,10 @@ fn play_round(n: usize, options: &Options) -> Result<Vec<(Kind, Measured)>, Fail
 }
 
 fn run(options: &Options) -> Result<(), Failed> {
+    if let Some(time) = options.fast {
+        println!("{}", fast::table(&fast::measure(time)?, time));
+        return Ok(());
+    }
     let before = report::load();
     let mut figures: BTreeMap<Kind, Figures> = BTreeMap::new();
     for n in 0..if options.idle { 0 } else { options.count } {

@@ -39,7 +39,7 @@ fn an_engine_that_asks_for_more_is_refused_by_the_kernel() {
             fs::create_dir_all(own.path().join("helper")).unwrap();
             let listener = TcpListener::bind("127.0.0.1:0");
             let namespace = File::open("/proc/self/ns/uts").unwrap();
-            confine_engine().unwrap();
+            confine_engine(false).unwrap();
             let confinement = seal_engine(
                 &[own.path().join("instance")],
                 &[own.path().to_owned()],
