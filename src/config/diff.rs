@@ -34,6 +34,8 @@ pub fn differences(old: &Vhost, new: &Vhost) -> Vec<&'static str> {
         key: vhost::PASSWORD_FILE,
         startup_delay: vhost::STARTUP_DELAY,
         preempt_delay: vhost::PREEMPT_DELAY,
+        hold_down: vhost::HOLD_DOWN,
+        damping: vhost::DAMPING,
         overlap: vhost::OVERLAP,
         advbase: vhost::ADVBASE,
         advskew: vhost::ADVSKEW,

@@ -14,6 +14,7 @@ use super::choice::{
 };
 use super::secret::Secret;
 use crate::effect::Grants;
+use crate::proto::Damping;
 use crate::trust::{Digest, Trust};
 use crate::types::{AdvBase, AdvSkew, Family, IfName, MacAddr, Name, Vhid, VirtualAddress};
 
@@ -146,6 +147,10 @@ pub struct Vhost {
     pub startup_delay: Duration,
     /// `preempt-delay`: before it preempts, up to 1 h.
     pub preempt_delay: Duration,
+    /// `hold-down`: after mastership, only silence makes it master again.
+    pub hold_down: Duration,
+    /// `damping`: of a link that flaps.
+    pub damping: Damping,
     /// `overlap`: how long the previous password and addresses count after a reload, up to 24 h.
     pub overlap: Duration,
     /// `unicast`: the own addresses of the other nodes, to which advertisements are sent instead of

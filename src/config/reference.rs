@@ -8,6 +8,7 @@ mod schema;
 
 pub(super) mod announce;
 pub(super) mod daemon;
+pub(super) mod damping;
 pub(super) mod grant;
 pub(super) mod health;
 pub(super) mod hook;
@@ -166,6 +167,7 @@ pub static SECTIONS: &[&Section] = &[
     &trust::SECTION,
     &vhost::SECTION,
     &announce::SECTION,
+    &damping::SECTION,
     &hook::SECTION,
     &health::SECTION,
     &grant::SECTION,

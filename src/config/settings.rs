@@ -29,6 +29,8 @@ impl Vhost {
             delivery: self.delivery(),
             startup_delay: self.startup_delay,
             preempt_delay: self.preempt_delay,
+            hold_down: self.hold_down,
+            damping: self.damping,
             ..Settings::new(self.vhid, self.addresses.clone(), key)
         }
     }

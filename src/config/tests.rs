@@ -82,7 +82,7 @@ fn file_with(header: &str, body: &str) -> String {
             "[[vhost]]\n{}",
             complete(MINIMAL.trim_start_matches("[[vhost]]\n"))
         ),
-        "[vhost.announce]" => format!("{MINIMAL}[vhost.announce]\n{body}"),
+        "[vhost.announce]" | "[vhost.damping]" => format!("{MINIMAL}{header}\n{body}"),
         "[hook.NAME]" => {
             // The programs of a script stand in place of a source.
             let script = ["up", "down"]
@@ -722,7 +722,9 @@ fn every_key_that_differs_is_named() {
                 (_, "true") => "false".to_owned(),
                 (_, "false") => "true".to_owned(),
                 (_, number) if number.parse::<u8>().is_ok() => "7".to_owned(),
-                ("overlap" | "preempt-delay" | "startup-delay", _) => "\"7s\"".to_owned(),
+                ("overlap" | "hold-down" | "preempt-delay" | "startup-delay", _) => {
+                    "\"7s\"".to_owned()
+                }
                 ("mcast-group", _) => "\"224.0.0.19\"".to_owned(),
                 ("mcast-group6", _) => "\"ff02::13\"".to_owned(),
                 _ => {

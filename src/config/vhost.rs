@@ -16,6 +16,7 @@ use super::read::{At, Item, Table};
 use super::reference::vhost as key;
 use super::secret::{BadSecret, Secret};
 use super::{Surroundings, reference};
+use crate::proto::Damping;
 use crate::types::{AdvBase, AdvSkew, Family, IfName, Name, Vhid, VirtualAddress};
 
 /// A virtual host as far as it could be read: what is compared with others keeps its place.
@@ -116,6 +117,8 @@ fn finish(
         manage_addresses: table.get(&key::MANAGE_ADDRESSES, out),
         startup_delay: table.get(&key::STARTUP_DELAY, out),
         preempt_delay: preempt_delay(table, preempt, out),
+        hold_down: table.get(&key::HOLD_DOWN, out),
+        damping: damping(table, out),
         overlap: table.get(&key::OVERLAP, out),
         destination: destination(table, out),
         min_ttl,
@@ -252,6 +255,25 @@ fn preempt_delay(table: &Table<'_>, preempt: bool, out: &mut Findings) -> Durati
         );
     }
     delay.map_or_else(|| key::PREEMPT_DELAY.default(), |delay| delay.value)
+}
+
+fn damping(table: &Table<'_>, out: &mut Findings) -> Damping {
+    let Some(At { value: table, span }) = table.read(&key::DAMPING, out) else {
+        return Damping::USUAL;
+    };
+    let damping = Damping {
+        half_life: table.get(&reference::damping::HALF_LIFE, out),
+        suppress: table.get(&reference::damping::SUPPRESS, out),
+        reuse: table.get(&reference::damping::REUSE, out),
+    };
+    let Damping {
+        suppress, reuse, ..
+    } = damping;
+    if reuse >= suppress {
+        let message = format!("`reuse` ({reuse}) must be below `suppress` ({suppress})");
+        out.error(span, message);
+    }
+    damping
 }
 
 fn interval(table: &Table<'_>, out: &mut Findings) -> (AdvBase, AdvSkew) {

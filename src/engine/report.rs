@@ -84,6 +84,9 @@ pub struct VhostStatus {
     /// The password or the addresses from before a reload still count for this many milliseconds.
     #[serde(default)]
     pub overlap_ends_in_ms: Option<u64>,
+    /// The penalty for a link that flaps (`[vhost.damping]`).
+    #[serde(default)]
+    pub link_penalty: u32,
     /// Its state.
     pub state: State,
     /// Milliseconds since 1970 when it changed last.

@@ -7,8 +7,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::proto::{
-    Cause, Delivery, FamilyTimers, Gate, Input, Ipv6Checksum, Key, Kind, LinkLocal, Output, Peers,
-    Preempt, Previous, Reason, Received, Reject, Settings, TieBreak, Transition, wire,
+    Cause, Damping, Delivery, FamilyTimers, Gate, Input, Ipv6Checksum, Key, Kind, LinkLocal,
+    Output, Peers, Preempt, Previous, Reason, Received, Reject, Settings, TieBreak, Transition,
+    wire,
 };
 use crate::types::{
     AdvBase, AdvSkew, Demotion, Family, IfName, MacAddr, Name, State, Timestamp, Vhid,
@@ -349,6 +350,8 @@ pub struct SettingsRecord {
     pub previous: Option<PreviousRecord>,
     pub startup_delay: Duration,
     pub preempt_delay: Duration,
+    pub hold_down: Duration,
+    pub damping: Damping,
 }
 
 /// [`Previous`] without the key.
@@ -408,5 +411,7 @@ same_fields!(
     gate,
     delivery,
     startup_delay,
-    preempt_delay
+    preempt_delay,
+    hold_down,
+    damping
 );

@@ -97,8 +97,8 @@ pub mod wire;
 
 pub use auth::Key;
 pub use settings::{
-    Delivery, FamilyTimers, Gate, Ipv6Checksum, LinkLocal, Peers, Preempt, Previous, Settings,
-    TieBreak, Unicast,
+    Damping, Delivery, FamilyTimers, Gate, Ipv6Checksum, LinkLocal, Peers, Preempt, Previous,
+    Settings, TieBreak, Unicast,
 };
 pub use stats::{Reject, Stats};
 pub use transition::{Cause, Reason, Transition};

@@ -169,6 +169,32 @@ pub struct Previous {
     pub until: Timestamp,
 }
 
+/// How a link that flaps is damped. Each flap costs 1000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Damping {
+    /// The time in which the penalty falls by half; zero: no damping.
+    pub half_life: Duration,
+    /// From this penalty on the virtual host does not take part.
+    pub suppress: u32,
+    /// Down to this penalty.
+    pub reuse: u32,
+}
+
+impl Damping {
+    /// A second flap within a half-life is one too many.
+    pub const USUAL: Self = Self {
+        half_life: Duration::from_secs(5),
+        suppress: 1500,
+        reuse: 750,
+    };
+    /// None.
+    pub const OFF: Self = Self {
+        half_life: Duration::ZERO,
+        suppress: 0,
+        reuse: 0,
+    };
+}
+
 /// All settings of one virtual host's state machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -219,6 +245,11 @@ pub struct Settings {
     /// How long a master must have been worse than us before we preempt it. One that is demoted as
     /// far as possible, or that leaves, is followed at once.
     pub preempt_delay: Duration,
+    /// How long after mastership has ended we become master again only because of silence: we do not
+    /// preempt, and follow no bow-out.
+    pub hold_down: Duration,
+    /// How a link that flaps is damped.
+    pub damping: Damping,
 }
 
 impl Settings {
@@ -251,6 +282,8 @@ impl Settings {
             previous: None,
             startup_delay: Duration::ZERO,
             preempt_delay: Duration::ZERO,
+            hold_down: Duration::ZERO,
+            damping: Damping::USUAL,
         }
     }
 

@@ -72,6 +72,8 @@ rejects! {
     Own => own, "our own advertisement";
     /// The digest is wrong: another password, or other addresses, or a forger.
     Digest => digest, "wrong digest: check password and addresses";
+    /// A bow-out of a node that went on advertising after an earlier one.
+    Contradicted => contradicted, "a bow-out of a node that went on advertising after one";
 }
 
 impl Reject {
@@ -100,6 +102,7 @@ impl Reject {
             Self::NotCarp => "another protocol",
             Self::NotRunning => "this node is not taking part at present",
             Self::Own => "a loop in the network",
+            Self::Contradicted => "somebody sends a bow-out again that was captured",
         }
     }
 

@@ -203,6 +203,9 @@ fn vhost_text(vhost: &VhostStatus, page: &mut Page) {
         let peers: Vec<String> = vhost.unicast.iter().map(ToString::to_string).collect();
         writeln!(page, "  unicast to {}", peers.join(" "));
     }
+    if vhost.link_penalty > 0 {
+        writeln!(page, "  link penalty {}", vhost.link_penalty);
+    }
     if let Some(left) = vhost.overlap_ends_in_ms {
         writeln!(
             page,

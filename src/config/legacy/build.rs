@@ -17,7 +17,7 @@ use super::super::{
 };
 use super::{Options, Refusal};
 use crate::effect::Grants;
-use crate::proto::Settings;
+use crate::proto::{Damping, Settings};
 use crate::trust::Trust;
 use crate::types::{AdvBase, AdvSkew, IfName, Name, Vhid, VirtualAddress};
 
@@ -108,6 +108,8 @@ impl Options {
             },
             startup_delay: Duration::ZERO,
             preempt_delay: Duration::ZERO,
+            hold_down: Duration::ZERO,
+            damping: Damping::OFF,
             overlap: Duration::ZERO,
             unicast: Vec::new(),
             min_ttl: u8::MAX,

@@ -112,6 +112,21 @@ pub(in crate::config) static STARTUP_DELAY: Defaulted<Period> = defaulted(
     "How long the virtual host does not take part after the daemon has started and whenever the link has come up, for switch ports that forward nothing at first (spanning tree). Afterwards it listens for a master as usual.",
 );
 
+pub(in crate::config) static HOLD_DOWN: Defaulted<Period> = defaulted(
+    "hold-down",
+    DELAY,
+    || Duration::ZERO,
+    "How long after it has lost or given up mastership this node takes over only from a silent master: it does not preempt, and does not follow a master that leaves until a master-down time is over.",
+);
+
+pub(in crate::config) static DAMPING: Key<TableOf> = optional(
+    "damping",
+    TableOf(&super::damping::SECTION),
+    "the defaults of `[vhost.damping]`",
+    "{ half-life = \"10s\" }",
+    "See `[vhost.damping]`.",
+);
+
 pub(in crate::config) static DEAD_RATIO: Defaulted<Integer<u32>> = defaulted(
     "dead-ratio",
     Integer { min: 1, max: 255 },
@@ -316,6 +331,8 @@ pub(in crate::config) static SECTION: Section = Section {
         &ADVSKEW,
         &PREEMPT,
         &PREEMPT_DELAY,
+        &HOLD_DOWN,
+        &DAMPING,
         &STARTUP_DELAY,
         &DEAD_RATIO,
         &NEUTRAL,

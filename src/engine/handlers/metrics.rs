@@ -316,6 +316,11 @@ fn vhost_gauges(text: &mut Text, nodes: &[&Node<LinuxHost>], now: Timestamp) {
         &|node| Some(f64::from(node.machine.demotion().get())),
     );
     gauge(
+        "carpd_vhost_link_penalty",
+        "The penalty for a link that flaps: 1000 for each flap, less with time.",
+        &|node| Some(f64::from(node.machine.link_penalty(now))),
+    );
+    gauge(
         "carpd_vhost_changed_timestamp_seconds",
         "When its state last changed, in seconds since 1970.",
         &|node| Some(seconds_of(node.since_ms)),

@@ -144,6 +144,7 @@ fn vhost<H>(
         holding,
         unicast: spec.unicast.clone(),
         overlap_ends_in_ms: overlap_left(machine, now),
+        link_penalty: machine.link_penalty(now),
         foreign: node.foreign.clone(),
         elsewhere: node.elsewhere.clone(),
         demotion: machine.demotion().get(),
@@ -178,7 +179,12 @@ fn condition<H>(node: &Node<H>, holding: bool, obstacle: Option<&str>, now: Time
         (State::Init, None, _) => match machine.arrives() {
             Some(at) => {
                 let left = millis(at.since(now)).div_ceil(1000);
-                format!("not taking part for {left} s more")
+                let why = if machine.is_damped(now) {
+                    ": the link has flapped"
+                } else {
+                    ""
+                };
+                format!("not taking part for {left} s more{why}")
             }
             None => "not taking part".to_owned(),
         },

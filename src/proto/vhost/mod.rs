@@ -1,5 +1,7 @@
 //! The protocol state machine of one virtual host.
 
+mod contradiction;
+mod damping;
 mod io;
 mod pace;
 mod receive;
@@ -15,6 +17,8 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use contradiction::Contradiction;
+use damping::Penalty;
 pub use io::{Heard, Input, Kind, Output, Transmit};
 use pace::Pace;
 use send::{Counter, SendHealth};
@@ -49,13 +53,17 @@ pub struct Vhost {
     sending: PerFamily<SendHealth>,
     asked: Option<Asked>,
     no_preempt_before: Timestamp,
-    /// An address was refused here: until this time bow-outs are not followed, since the sender may
-    /// have failed as we did.
+    /// Until this time bow-outs are not followed: an address was refused here, and the sender may have
+    /// failed as we did; or we were master until recently ([`Settings::hold_down`]).
     uninvited_before: Timestamp,
     /// How often we recently became master.
     takeovers: Pace,
     /// How often we recently began to take part.
     arrivals: Pace,
+    /// How much the link flaps.
+    penalty: Penalty,
+    /// Bow-outs that turned out to be none.
+    contradiction: Contradiction,
     /// In state init with the link up: when we begin to take part.
     arrives: Option<Timestamp>,
     /// Since when every advertisement has shown a master that is worse than us.
@@ -141,6 +149,8 @@ impl Vhost {
             uninvited_before: Timestamp::ZERO,
             takeovers: Pace::default(),
             arrivals: Pace::default(),
+            penalty: Penalty::default(),
+            contradiction: Contradiction::default(),
             arrives: None,
             worse_since: None,
             called: None,
@@ -171,7 +181,9 @@ impl Vhost {
             }
             Input::LinkUp => self.link_up(now),
             Input::LinkDown => {
-                self.arrives = None;
+                if self.arrives.take().is_some() || !matches!(self.phase, Phase::Init) {
+                    self.penalty.flap(self.settings.damping, now);
+                }
                 self.become_init(Cause::LinkDown);
             }
             Input::OwnAddress { family, address } => {
@@ -362,6 +374,19 @@ impl Vhost {
         self.arrives
     }
 
+    /// What is left of the penalty for a link that flaps.
+    #[must_use]
+    pub fn link_penalty(&self, now: Timestamp) -> u32 {
+        self.penalty.now(self.settings.damping, now)
+    }
+
+    /// In state init with the link up: whether it waits because the link has flapped.
+    #[must_use]
+    pub fn is_damped(&self, now: Timestamp) -> bool {
+        let mut penalty = self.penalty;
+        self.arrives.is_some() && penalty.suppressed(self.settings.damping, now).is_some()
+    }
+
     /// When it wants to be woken, for example to advertise as master.
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
@@ -451,7 +476,8 @@ impl Vhost {
     }
 
     fn take_part(&mut self, now: Timestamp) {
-        match self.arrivals.take(now) {
+        let calm = self.penalty.suppressed(self.settings.damping, now);
+        match calm.map_or_else(|| self.arrivals.take(now), Err) {
             Ok(()) => {
                 self.arrives = None;
                 self.sending = PerFamily::default();
@@ -486,7 +512,8 @@ impl Vhost {
             }
             self.become_backup(Cause::Asked(reason), None, now);
             self.transmit(Kind::BowOut);
-            self.no_preempt_before = listened;
+            self.no_preempt_before = self.no_preempt_before.max(listened);
+            self.contradiction.unsure();
         }
     }
 
@@ -537,6 +564,9 @@ impl Vhost {
         self.transmit(Kind::Advertisement);
         self.stats.takeovers += 1;
         self.no_preempt_before = now;
+        if let (Cause::MasterLeaving, Some(peer)) = (&cause, peer) {
+            self.contradiction.followed(peer, now + self.master_down());
+        }
         self.prove_sends();
         let next = now + timer::interval(self.settings.advbase, self.settings.advskew);
         self.change(
@@ -552,6 +582,11 @@ impl Vhost {
 
     fn change(&mut self, phase: Phase, cause: Cause, peer: Option<IpAddr>) {
         let from = self.state();
+        if from == State::Master {
+            let held = self.now + self.settings.hold_down;
+            self.no_preempt_before = self.no_preempt_before.max(held);
+            self.uninvited_before = self.uninvited_before.max(held);
+        }
         self.phase = phase;
         self.asked = None;
         self.seq += 1;

@@ -83,6 +83,9 @@ impl Vhost {
         });
 
         let family = Family::of(from);
+        if !ad.is_bow_out() {
+            self.contradiction.advertised(from, now);
+        }
         match decide(
             self.state(),
             &self.as_own(),
@@ -106,6 +109,11 @@ impl Vhost {
             // We recently could not hold all the addresses: a node that leaves now may have the
             // same problem.
             Verdict::Claim(Claim::Leaving) if now < self.uninvited_before => {}
+            Verdict::Claim(Claim::Leaving) if !self.contradiction.is_believed(from, now) => {
+                self.stats.reject(Reject::Contradicted);
+                self.outbox
+                    .push_back(Output::Rejected(Reject::Contradicted, from));
+            }
             Verdict::Claim(Claim::Leaving) => self.take_over(Cause::MasterLeaving, Some(from), now),
             Verdict::Claim(Claim::Preempt) if self.is_patient_with(ad, now) => {
                 self.listen_on(family, now);

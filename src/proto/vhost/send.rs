@@ -189,6 +189,7 @@ impl Vhost {
         if reign.sent < ANNOUNCE_AGAIN_AT {
             reign.sent += 1;
             if reign.sent == ANNOUNCE_AGAIN_AT {
+                self.contradiction.unsure();
                 self.outbox.push_back(Output::AnnounceAgain);
             }
         }

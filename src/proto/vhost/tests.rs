@@ -1,3 +1,4 @@
+mod calm;
 mod delays;
 mod own_address;
 mod signature;
