@@ -521,6 +521,10 @@ impl<'a> Lower<'a> {
                 None => otherwise = steps,
             }
         }
+        // The word made no difference.
+        if arms.iter().all(|(_, steps)| *steps == otherwise) {
+            return Ok(otherwise);
+        }
         Ok(vec![self.step(What::If(arms, otherwise))])
     }
 
@@ -533,8 +537,16 @@ impl<'a> Lower<'a> {
         if self.keeps_arguments(words) {
             return Ok(Vec::new());
         }
-        self.logging = self.is_for_the_log(words, &command.redirects);
         let first = words.first();
+        if let Some(kind) = first.and_then(Word::literal).filter(|kind| {
+            ["export", "readonly", "local", "declare", "typeset"].contains(&kind.as_str())
+                && self.scope.function(kind).is_none()
+        }) {
+            // What it sets is looked at there, one by one.
+            let steps = self.builtin(&kind, &[], words, command)?;
+            return Ok(steps.unwrap_or_default());
+        }
+        self.logging = self.is_for_the_log(words, &command.redirects);
         self.joins = first.is_some_and(|word| word.is("echo") || word.is("logger"));
         let called = self.call(words);
         (self.logging, self.joins) = (false, false);

@@ -391,6 +391,14 @@ impl Printer<'_> {
     }
 
     fn if_step(&mut self, arms: &[(Cond, Vec<Step>)], otherwise: &[Step]) {
+        // `if A; then :; else B; fi`
+        if let [(cond, body)] = arms
+            && body.is_empty()
+            && !otherwise.is_empty()
+        {
+            let arm = (cond.clone().not(), otherwise.to_vec());
+            return self.if_step(&[arm], &[]);
+        }
         for (index, (cond, body)) in arms.iter().enumerate() {
             let cond = self.cond(cond);
             self.line(&format!(

@@ -25,6 +25,7 @@ mod sheet;
 mod shell;
 #[cfg(test)]
 mod tests;
+mod uncalled;
 
 use std::collections::BTreeSet;
 
@@ -356,6 +357,7 @@ fn half(role: &Role<'_>, settings: &Settings, shared: &mut Shared) -> Result<Hal
     if settings.keepalived().is_some() {
         facts.forget(&fold::fold(&mut steps));
     }
+    facts.forget(&uncalled::remove(&mut steps));
     Ok(Half {
         steps,
         scope,

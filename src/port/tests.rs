@@ -668,3 +668,100 @@ fn what_a_builtin_sets_does_not_come_from_outside() {
     assert!(!port.toml.contains("config"), "{}", port.toml);
     assert!(!port.todos().is_empty());
 }
+
+#[test]
+fn a_plain_text_is_looked_for_as_it_stands() {
+    let found = |text: &str| {
+        let body = body(text).join("\n");
+        body.split_once("output(").unwrap().1.to_owned()
+    };
+    let mounted = "M=/var/lib/db\nif mount | grep -q \" $M \"; then hostname x; fi";
+    assert!(
+        found(mounted).contains("\" /var/lib/db \", false, true"),
+        "{}",
+        found(mounted)
+    );
+    let pattern = "if mount | grep -q '/var/lib/d.*-[0-9]'; then hostname x; fi";
+    assert!(
+        found(pattern).contains("\"/var/lib/d.*%-[0-9]\", false, false"),
+        "{}",
+        found(pattern)
+    );
+}
+
+#[test]
+fn what_nothing_calls_is_left_out() {
+    let text =
+        "up() { hostname a; }\ndown() { hostname b; again; }\nagain() { down; again; }\nup\n";
+    let lua = ported(text).lua;
+    assert!(lua.contains("function up()"), "{lua}");
+    assert!(!lua.contains("down") && !lua.contains("again"), "{lua}");
+    // What was not translated may call it.
+    let lua = ported("up() { hostname a; }\ntrap up EXIT\n").lua;
+    assert!(lua.contains("function up()"), "{lua}");
+}
+
+#[test]
+fn calculations_are_calculations_and_numbers_are_numbers() {
+    assert_eq!(
+        body("n=1\nn=`expr $n + 1`\nlogger \"$n\""),
+        [
+            "local n = \"1\"",
+            "n = tostring((tonumber(n) or 0) + 1)",
+            "log.info(n)"
+        ]
+    );
+    let status = "/usr/bin/tool\nR=$?\nif [ $R -ne 0 ]; then hostname x; fi";
+    assert!(
+        body(status).contains(&"if R ~= 0 then".to_owned()),
+        "{:?}",
+        body(status)
+    );
+}
+
+#[test]
+fn an_empty_branch_is_turned_round() {
+    let text = "if [ \"$3\" -eq 1 ]; then :; else hostname x; fi";
+    assert!(
+        body(text).contains(&"if number(xparam) ~= 1 then".to_owned()),
+        "{:?}",
+        body(text)
+    );
+}
+
+#[test]
+fn the_libraries_of_init_systems_write_messages() {
+    let text =
+        ". /lib/lsb/init-functions\nlog_daemon_msg \"Becoming master\" ucarp\nlog_end_msg 0\n";
+    assert_eq!(
+        body(text),
+        [
+            "-- the library's messages go to carpd's log",
+            "log.info(\"Becoming master ucarp\")"
+        ]
+    );
+}
+
+#[test]
+fn what_needs_no_default_has_none() {
+    let same = [
+        "ip addr add $2/24 dev $1",
+        "D=${1:?no}; A=${2?none}\nip addr add $A/24 dev $D",
+    ];
+    for text in same {
+        let lua = ported(text).lua;
+        assert!(!lua.contains("assert_set"), "{lua}");
+        assert!(!body(text).iter().any(|line| line.contains("if ")), "{lua}");
+    }
+    assert_eq!(
+        body("export PATH=$PATH:/opt/bin\nhostname x"),
+        ["try(hostname.set, \"x\")"]
+    );
+}
+
+#[test]
+fn a_gateway_without_its_keyword_is_a_guess() {
+    let port = ported("/sbin/route -n add -net 172.16.0.0/12 10.0.0.1");
+    assert!(port.lua.contains("{ via = \"10.0.0.1\" }"), "{}", port.lua);
+    assert_eq!(port.of(FactKind::Guessed).count(), 1);
+}

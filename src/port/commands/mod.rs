@@ -108,6 +108,9 @@ pub(crate) fn translate(
             level: "info",
             message: printf(args)?,
         }),
+        _ if name == base && message(base, args).is_some() => {
+            Ok(message(base, args).unwrap_or(Done::Nothing("")))
+        }
         "sleep" => system::sleep(args),
         "sync" | "clear" | "wait" if args.is_empty() => Ok(Done::Nothing("")),
         "touch" => files::touch(lower, name, args),
@@ -130,6 +133,32 @@ pub(crate) fn translate(
         }
         _ => one(Action::Run(program(lower, name, args)?)),
     }
+}
+
+/// A message by a function of an init system's library: LSB's, Red Hat's, OpenRC's.
+fn message(name: &str, args: &[Arg]) -> Option<Done> {
+    let level = match name {
+        "log_daemon_msg"
+        | "log_action_msg"
+        | "log_action_begin_msg"
+        | "log_begin_msg"
+        | "log_success_msg"
+        | "einfo"
+        | "ebegin" => "info",
+        "log_warning_msg" | "ewarn" => "warn",
+        "log_failure_msg" | "eerror" => "error",
+        // The end of the line that another one began.
+        "log_progress_msg"
+        | "log_end_msg"
+        | "log_action_end_msg"
+        | "log_action_cont_msg"
+        | "eend" => {
+            return Some(Done::Nothing(""));
+        }
+        _ => return None,
+    };
+    let message = joined(args);
+    Some(Done::Actions(vec![Action::Log { level, message }]))
 }
 
 /// What `sudo` or `nohup` runs: a hook's work is done with the rights that it needs anyway.

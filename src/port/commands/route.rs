@@ -19,7 +19,7 @@ pub(super) fn translate(
     }
 }
 
-fn read(lower: &Lower<'_>, args: &[Arg]) -> Result<Option<Action>, Untranslated> {
+fn read(lower: &mut Lower<'_>, args: &[Arg]) -> Result<Option<Action>, Untranslated> {
     let (flags, rest) = options(args);
     let Some((verb, rest)) = rest.split_first() else {
         return Ok(None);
@@ -63,6 +63,11 @@ fn read(lower: &Lower<'_>, args: &[Arg]) -> Result<Option<Action>, Untranslated>
                 prefix = Some(bits.leading_ones());
             }
             _ if target.is_none() => target = Some(arg),
+            // So has BSD a gateway, and no other.
+            address if rest.len() == 0 && address.parse::<Ipv4Addr>().is_ok() => {
+                lower.guess("a gateway without its keyword is that of BSD's route");
+                found.push(("via", arg.value.clone()));
+            }
             // A device without its keyword stands last.
             _ if rest.len() == 0 => {
                 if !device(lower, arg.value.clone(), &mut found) {

@@ -4,7 +4,7 @@ use super::super::commands::Arg;
 use super::super::ir::{Cond, Expr, Step, What};
 use super::super::shell::{Command, Kind, Piece, Word};
 use super::compound::split_assignment;
-use super::{Lower, Lowered};
+use super::{Lower, Lowered, source};
 
 impl Lower<'_> {
     /// The steps of one of the shell's own commands. `None` if it is not one.
@@ -40,6 +40,11 @@ impl Lower<'_> {
             }
             "trap" => return Err("a hook is not told of signals, nor of its end".into()),
             "exec" => return self.exec(args, words, command).map(Some),
+            "." | "source" if matches!(args, [path] if source::is_library(path.word())) => {
+                vec![self.step(What::Comment(
+                    "the library's messages go to carpd's log".to_owned(),
+                ))]
+            }
             "." | "source" => {
                 return Err(
                     "this file could not be read here: put it beside the script, and port again"

@@ -502,7 +502,7 @@ fn glob(word: &Word) -> Option<String> {
 
 /// A character as it stands in a Lua pattern.
 pub(super) fn escaped(c: char) -> String {
-    if c.is_ascii_punctuation() {
+    if "^$()%.[]*+-?".contains(c) {
         format!("%{c}")
     } else {
         c.to_string()

@@ -222,7 +222,7 @@ impl Lower<'_> {
                 plain = text
                     .chars()
                     .all(|c| c.is_alphanumeric() || " /:_=,".contains(c));
-                Expr::Text(lua)
+                Expr::Text(if plain { text } else { lua })
             }
             None => {
                 let harmless = |part: &Expr| match part {

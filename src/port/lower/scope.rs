@@ -379,8 +379,14 @@ impl Scope {
 
     /// Is every value of this variable a whole number, so that it may be one in Lua?
     pub(crate) fn is_number(&self, name: &str) -> bool {
+        let counts = |word: &Word| match word.0.as_slice() {
+            [Piece::Arithmetic(_)] => true,
+            [Piece::Param { name, op: None, .. }] => name == "?",
+            _ => false,
+        };
         let number = |possible: &Possible| match possible.word.0.as_slice() {
             [Piece::Arithmetic(text)] => !text.trim().is_empty(),
+            [Piece::Param { name, op: None, .. }] => name == "?" && !possible.split,
             [Piece::Text { text, .. }] => {
                 text.parse::<i64>().is_ok_and(|n| n.to_string() == *text) && !possible.split
             }
@@ -388,10 +394,7 @@ impl Scope {
         };
         self.order.is_set_first(name)
             && self.assigned.get(name).is_some_and(|all| {
-                all.iter().all(number)
-                    && all
-                        .iter()
-                        .any(|p| matches!(p.word.0.first(), Some(Piece::Arithmetic(_))))
+                all.iter().all(number) && all.iter().any(|possible| counts(&possible.word))
             })
     }
 

@@ -64,6 +64,20 @@ fn expand(items: &mut [Item]) {
     }
 }
 
+/// Libraries of init systems. A hook needs nothing of them but the functions that write messages.
+const LIBRARIES: [&str; 5] = [
+    "/lib/lsb/init-functions",
+    "/etc/init.d/functions",
+    "/etc/rc.d/init.d/functions",
+    "/etc/init.d/functions.sh",
+    "/lib/rc/sh/functions.sh",
+];
+
+/// Is this one of them?
+pub(super) fn is_library(path: &str) -> bool {
+    LIBRARIES.contains(&path)
+}
+
 struct Files<'a> {
     scope: &'a Scope,
     settings: &'a Settings,
@@ -95,6 +109,9 @@ impl Files<'_> {
         let ([path], true) = (values.known.as_slice(), values.complete) else {
             return;
         };
+        if is_library(path) {
+            return;
+        }
         if let Some(found) = self.left.checked_sub(1).and_then(|left| {
             let found = self.read(path)?;
             self.left = left;

@@ -210,7 +210,10 @@ impl Lower<'_> {
                 let value = self.word(word)?;
                 choose(set, value)
             }
-            ":?" | "?" => assert_set(self.parameter(name)?, name),
+            ":?" | "?" => match self.parameter(name)? {
+                value @ (Expr::Dev | Expr::Vip) => value,
+                value => assert_set(value, name),
+            },
             "length" => Expr::Lua(vec![
                 LuaPart::Code("tostring(#".into()),
                 LuaPart::Value(self.parameter(name)?),
@@ -337,6 +340,7 @@ impl Lower<'_> {
                 Expr::Or(Box::new(found), Box::new(first()))
             }
             ("seq", 1..=3) => self.sequence(name, args)?,
+            ("expr", 3) if ["+", "-", "*", "/", "%"].contains(&word(1)) => calculated(args),
             ("echo", _) => self.echo(args, true)?.text,
             ("printf", _) => commands::printf(args)?,
             ("sysctl", 2) if word(0) == "-n" => Expr::Call(
@@ -387,6 +391,20 @@ impl Lower<'_> {
         let all: Vec<String> = (from..=to).step_by(step).map(|n| n.to_string()).collect();
         Ok(Expr::Text(all.join("\n")))
     }
+}
+
+/// `expr A + B`.
+fn calculated(args: &[Arg]) -> Expr {
+    let part = |(place, arg): (usize, &Arg)| match (place, arg.word()) {
+        (1, "/") => LuaPart::Code(" // ".into()),
+        (1, sign) => LuaPart::Code(format!(" {sign} ")),
+        (_, word) if !word.is_empty() && word.chars().all(|c| c.is_ascii_digit()) => {
+            let number = word.trim_start_matches('0');
+            LuaPart::Code(if number.is_empty() { "0" } else { number }.to_owned())
+        }
+        _ => LuaPart::Value(Expr::Number(Box::new(arg.value.clone()))),
+    };
+    Expr::Sum(args.iter().enumerate().map(part).collect())
 }
 
 fn is_of_the_kernel(path: &str) -> bool {

@@ -120,8 +120,9 @@ impl Scope {
                 0,
             );
             let known = values.complete && values.known.iter().all(|text| is_word(text));
-            let own = matches!(possible.word.0.as_slice(), [Piece::Param { name, op: None, .. }]
-                if possible.function.is_none() && name.parse::<usize>().is_ok_and(|n| matches!(self.argument(n + possible.shifted), Some(Expr::Dev | Expr::Vip))));
+            // A default is never needed there.
+            let own = matches!(possible.word.0.as_slice(), [Piece::Param { name, op, .. }]
+                if possible.function.is_none() && op.as_ref().is_none_or(|(op, _)| matches!(op.as_str(), ":?" | "?" | ":-" | "-")) && name.parse::<usize>().is_ok_and(|n| matches!(self.argument(n + possible.shifted), Some(Expr::Dev | Expr::Vip))));
             // Blanks in what comes from elsewhere are refused wherever it is used.
             let default = matches!(possible.word.0.as_slice(), [Piece::Param { op: Some((op, word)), .. }]
                 if op == ":-" && word.literal().is_some_and(|word| is_word(&word)));
@@ -249,6 +250,7 @@ impl Scope {
                 let values = self.parameter(name, function, shifted, settings, depth);
                 match op {
                     None => values,
+                    Some((op, _)) if matches!(op.as_str(), ":?" | "?") => values,
                     Some((op, word)) if matches!(op.as_str(), ":-" | ":=" | "-" | "=") => {
                         let other = self.word_values(word, function, shifted, settings, depth + 1);
                         if self.sets(name) || name.parse::<usize>().is_ok() {

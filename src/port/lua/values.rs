@@ -2,6 +2,7 @@
 
 use super::Printer;
 use super::text::{self, quoted};
+use crate::port::commands::join;
 use crate::port::ir::{Action, Cond, Expr, LuaPart, RouteVerb, Run};
 use crate::port::mirror;
 
@@ -235,6 +236,10 @@ impl Printer<'_> {
             Cond::Not(inner) => match &**inner {
                 Cond::Equal(a, b) => format!("{} ~= {}", self.operand(a), self.operand(b)),
                 Cond::Empty(a) => format!("{} ~= \"\"", self.operand(a)),
+                // What is no number is not equal.
+                Cond::Number("==", a, b) => {
+                    format!("{} ~= {}", self.compared(a), self.compared(b))
+                }
                 Cond::Status if self.numbered => "status ~= 0".to_owned(),
                 Cond::Given(name) => format!("config.{name} == nil"),
                 Cond::Const(_)
@@ -333,6 +338,15 @@ impl Printer<'_> {
             Expr::Outside(name) => format!("(config.{name} or \"\")"),
             Expr::Status => "tostring(status)".to_owned(),
             Expr::Join(parts) => {
+                // Words that are known by now.
+                let text = |part: &Expr| match part {
+                    Expr::Given(words) if words.len() == 1 => Expr::Text(words.concat()),
+                    part => part.clone(),
+                };
+                let joined = join(parts.iter().map(text).collect());
+                let Expr::Join(parts) = &joined else {
+                    return self.expr(&joined);
+                };
                 let parts: Vec<String> = parts
                     .iter()
                     .map(|part| match part {

@@ -1,0 +1,3 @@
+#!/bin/sh
+ip addr del $2/24 dev $1
+rm -f /tmp/state
