@@ -1,5 +1,6 @@
 //! The protocol settings of one virtual host, chosen by the operator.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
@@ -291,7 +292,15 @@ impl Settings {
     /// addresses differ, those of the others stay in use for `overlap` from `now`.
     #[must_use]
     pub fn following(self, old: &Self, overlap: Duration, now: Timestamp) -> Self {
-        let signs_alike = self.key == old.key && self.addresses == old.addresses;
+        // Prefixes and order are not part of the digest.
+        let signed = |settings: &Self| -> BTreeSet<IpAddr> {
+            settings
+                .addresses
+                .iter()
+                .map(|address| address.ip)
+                .collect()
+        };
+        let signs_alike = self.key == old.key && signed(&self) == signed(old);
         let previous = if signs_alike {
             old.previous.clone()
         } else {

@@ -42,6 +42,13 @@ pub(crate) fn cases() -> Vec<Case> {
             on_the_way,
         ),
         Case::new("reload::a_hook_that_cannot_work_is_not_taken", foreseen),
+        Case {
+            limit: LONG,
+            ..Case::new(
+                "reload::a_node_that_sends_from_another_address_breaks_ties_with_that",
+                other_source,
+            )
+        },
         Case::new(
             "reload::a_tested_hook_serves_once_it_passes_its_test",
             tested,
@@ -792,4 +799,27 @@ end";
         "it is as fit as ever"
     );
     a.stop()
+}
+
+/// Two equal nodes; the one whose address decides for it is told to send from one that does not.
+fn other_source() -> Outcome {
+    let lab = lan(&["a", "b"])?;
+    lab.host("a").add_address("192.168.32.40/24".parse()?)?;
+    let config = Carpd::new("a").set("source-address", "\"192.168.32.32\"");
+    let mut a = config.start(&lab)?;
+    a.wait_state("master", TAKEOVER)?;
+    let mut b = Carpd::new("b").start(&lab)?;
+    b.wait_state("backup", SOON)?;
+    a.reload(
+        &lab,
+        &Carpd::new("a").set("source-address", "\"192.168.32.40\""),
+    )?;
+    lab.partition(&["a", "b"])?;
+    b.wait_state("master", TAKEOVER)?;
+    lab.reunite(&["a", "b"])?;
+    let yielded = a.wait_state("backup", TAKEOVER)?;
+    assert_eq!(yielded.text("cause"), "tie");
+    assert!(holds(&lab, "b")? && !holds(&lab, "a")?);
+    a.stop()?;
+    b.stop()
 }

@@ -109,7 +109,7 @@ pub(in crate::config) static STARTUP_DELAY: Defaulted<Period> = defaulted(
     "startup-delay",
     DELAY,
     || Duration::ZERO,
-    "How long the virtual host does not take part after the daemon has started and whenever the link has come up, for switch ports that forward nothing at first (spanning tree). Afterwards it listens for a master as usual.",
+    "How long the virtual host does not take part after the daemon has started (also again after a crash), whenever the link has come up, and whenever something else has ended that kept it from taking part; for switch ports that forward nothing at first (spanning tree). Afterwards it listens for a master as usual.",
 );
 
 pub(in crate::config) static HOLD_DOWN: Defaulted<Period> = defaulted(

@@ -9,7 +9,7 @@
 use crate::engine::environment::Environment;
 use crate::engine::handlers::protocol::{FRAMES_IN_A_ROW, TAKEOVERS_IN_A_ROW};
 use crate::engine::state::Engine;
-use crate::engine::vhost::bow_outs::{WAITING_MAX, Waiting};
+use crate::engine::vhost::bow_outs::Waiting;
 use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::node::Node;
 use crate::host::clock;
@@ -26,30 +26,20 @@ impl<E: Environment> Engine<E> {
         frame: &[u8],
         now: Timestamp,
     ) {
-        // Packets of one sender are handled in order.
         let key = (index, received.src);
-        let before = self.bow_outs.0.remove(&key);
-        if let Some(before) = &before {
-            self.follow(index, &before.frame, now);
-        }
         let leaves = Advertisement::decode(received.payload).is_ok_and(|ad| ad.is_bow_out());
         let backup = self
             .nodes
             .get(index)
             .is_some_and(|node| node.machine.state() == State::Backup);
-        if leaves && backup && self.bow_outs.0.len() < WAITING_MAX {
-            // Repeating a bow-out does not prolong the wait.
-            let since = before.map_or(now, |before| before.since);
-            self.bow_outs.0.insert(
-                key,
-                Waiting {
-                    frame: frame.into(),
-                    since,
-                },
-            );
-        } else {
-            self.handle(index, Input::Packet(received), now);
+        if leaves && backup && self.bow_outs.wait(key, frame, now) {
+            return;
         }
+        // Packets of one sender are handled in order.
+        if let Some(before) = self.bow_outs.0.remove(&key) {
+            self.follow(index, &before, now);
+        }
+        self.handle(index, Input::Packet(received), now);
     }
 
     /// Follows some of the waiting bow-outs.
@@ -70,16 +60,18 @@ impl<E: Environment> Engine<E> {
                 .is_some_and(|waiting| !self.has_unread(index, waiting.since, now))
                 && let Some(waiting) = self.bow_outs.0.remove(&key)
             {
-                self.follow(index, &waiting.frame, now);
+                self.follow(index, &waiting, now);
                 followed += 1;
                 takeovers += usize::from(self.nodes.get(index).is_some_and(Node::is_master));
             }
         }
     }
 
-    fn follow(&mut self, index: VhostId, frame: &[u8], now: Timestamp) {
-        if let Ok(received) = parse_frame(frame) {
-            self.handle(index, Input::Packet(received), now);
+    fn follow(&mut self, index: VhostId, waiting: &Waiting, now: Timestamp) {
+        for frame in &waiting.frames {
+            if let Ok(received) = parse_frame(frame) {
+                self.handle(index, Input::Packet(received), now);
+            }
         }
     }
 }
@@ -178,6 +170,12 @@ mod tests {
             assert!(
                 repeated.first().is_master(),
                 "what one sender says is heard in its order"
+            );
+            let stats = repeated.first().machine.stats();
+            assert_eq!(
+                (stats.takeovers, stats.peer_claims),
+                (1, 0),
+                "in another form it is no claim"
             );
             let behind_another = after(|engine, _| {
                 let mut other = master(engine, 50);

@@ -1,6 +1,7 @@
 //! Bow-outs that have not been followed yet.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::IpAddr;
 use std::ops::Bound;
 
@@ -8,19 +9,47 @@ use crate::engine::vhost::id::VhostId;
 use crate::types::Timestamp;
 
 /// The most bow-outs that wait; no real network has more at a time.
-pub(in crate::engine) const WAITING_MAX: usize = 2048;
+const WAITING_MAX: usize = 2048;
 
-/// Bow-outs that wait, one for each virtual host and sender.
+/// How many of one sender wait for one virtual host: it sends one in each form that it signs.
+const FORMS_MAX: usize = 4;
+
+/// Bow-outs that wait, for each virtual host and sender.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct BowOuts(pub(in crate::engine) BTreeMap<(VhostId, IpAddr), Waiting>);
 
 #[derive(Debug)]
 pub(in crate::engine) struct Waiting {
-    pub(in crate::engine) frame: Box<[u8]>,
+    pub(in crate::engine) frames: Vec<Box<[u8]>>,
+    /// When the first of them came: repeating a bow-out does not prolong the wait.
     pub(in crate::engine) since: Timestamp,
 }
 
 impl BowOuts {
+    /// Lets a bow-out wait; `false` if there is no room.
+    pub(in crate::engine) fn wait(
+        &mut self,
+        key: (VhostId, IpAddr),
+        frame: &[u8],
+        now: Timestamp,
+    ) -> bool {
+        let room = self.0.len() < WAITING_MAX;
+        match self.0.entry(key) {
+            Entry::Vacant(entry) if room => {
+                entry.insert(Waiting {
+                    frames: vec![frame.into()],
+                    since: now,
+                });
+                true
+            }
+            Entry::Occupied(mut entry) if entry.get().frames.len() < FORMS_MAX => {
+                entry.get_mut().frames.push(frame.into());
+                true
+            }
+            Entry::Vacant(_) | Entry::Occupied(_) => false,
+        }
+    }
+
     /// When the loop must come round for them.
     pub(in crate::engine) fn due(&self) -> Option<Timestamp> {
         self.0.first_key_value().map(|(_, waiting)| waiting.since)

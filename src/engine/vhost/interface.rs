@@ -347,9 +347,9 @@ impl<W: Wire> Interface<W> {
         self.link.is_some() && self.socket.is_none()
     }
 
-    /// Notes its own addresses; true if they changed.
-    pub(in crate::engine) fn set_sources(&mut self, sources: Sources) -> bool {
-        self.sources.replace(sources) != Some(sources)
+    /// Notes its own addresses.
+    pub(in crate::engine) const fn set_sources(&mut self, sources: Sources) {
+        self.sources = Some(sources);
     }
 
     /// The socket, while there is one.

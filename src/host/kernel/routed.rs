@@ -47,8 +47,9 @@ impl RoutedSocket {
     /// known yet gets it once it is.
     ///
     /// # Errors
-    /// `ENETUNREACH`: no route leads there from this interface; `EPERM`: a firewall on this host
-    /// refuses it; or what else the kernel said.
+    /// `ENETUNREACH`: no route leads there from this interface (IPv6 only: over IPv4 the kernel then
+    /// takes the destination for a neighbour on this interface, and nobody answers its ARP);
+    /// `EPERM`: a firewall on this host refuses it; or what else the kernel said.
     pub fn send(&self, to: IpAddr, packet: &[u8]) -> io::Result<()> {
         let to: SockAddr = match to {
             IpAddr::V4(_) => SocketAddr::new(to, 0).into(),

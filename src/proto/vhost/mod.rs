@@ -66,6 +66,8 @@ pub struct Vhost {
     contradiction: Contradiction,
     /// In state init with the link up: when we begin to take part.
     arrives: Option<Timestamp>,
+    /// Since when it waits for that.
+    linked: Timestamp,
     /// Since when every advertisement has shown a master that is worse than us.
     worse_since: Option<Timestamp>,
     /// The counter of our last roll call.
@@ -152,6 +154,7 @@ impl Vhost {
             penalty: Penalty::default(),
             contradiction: Contradiction::default(),
             arrives: None,
+            linked: Timestamp::ZERO,
             worse_since: None,
             called: None,
             answers_again: Timestamp::ZERO,
@@ -229,7 +232,10 @@ impl Vhost {
         self.settings = settings;
         let (interval, master_down) = (self.interval(), self.master_down());
         match &mut self.phase {
-            Phase::Init => {}
+            Phase::Init => {
+                let ready = self.linked + self.settings.startup_delay;
+                self.arrives = self.arrives.map(|_| ready.max(now));
+            }
             Phase::Backup(silence) => *silence = Silence::begin(&self.settings, now, master_down),
             Phase::Master(reign) => reign.next = (reign.last + interval).max(now),
         }
@@ -316,6 +322,13 @@ impl Vhost {
     #[must_use]
     pub fn is_nameless(&self) -> bool {
         *self.nameless.of(self.settings.tie_family())
+    }
+
+    /// Whether it was told that this is its own address in this family, or that it has none.
+    #[must_use]
+    pub fn knows_source(&self, family: Family, address: Option<IpAddr>) -> bool {
+        let nameless = address.and_then(super::wire::known).is_none();
+        (*self.source.of(family), *self.nameless.of(family)) == (address, nameless)
     }
 
     /// The hardware address of its interface, if it was told.
@@ -471,8 +484,10 @@ impl Vhost {
         if self.settings.startup_delay.is_zero() {
             return self.take_part(now);
         }
-        let ready = now + self.settings.startup_delay;
-        self.arrives = Some(self.arrives.unwrap_or(ready));
+        if self.arrives.is_none() {
+            self.linked = now;
+            self.arrives = Some(now + self.settings.startup_delay);
+        }
     }
 
     fn take_part(&mut self, now: Timestamp) {

@@ -122,6 +122,8 @@ impl Vhost {
             Verdict::Claim(Claim::PeerDemoted) => self.preempt(Cause::PeerDemoted, from, now),
             Verdict::Yield(Yield::Better) => self.yield_to(Cause::BetterMaster, from, now),
             Verdict::Yield(Yield::Tie) => self.yield_to(Cause::Tie, from, now),
+            // Who leaves claims nothing.
+            Verdict::Stay if ad.is_bow_out() => {}
             Verdict::Stay => {
                 self.stats.peer_claims += 1;
                 self.outbox.push_back(Output::PeerClaim { peer: from });

@@ -41,27 +41,26 @@ impl<E: Environment> Engine<E> {
         let Some(interface) = self.interfaces.get_mut(id) else {
             return;
         };
-        if !interface.set_sources(sources) {
-            return;
-        }
+        interface.set_sources(sources);
         let now = clock::now();
         for member in interface.members.clone() {
             self.tell_sources(member, sources, now);
         }
     }
 
-    pub(in crate::engine) fn tell_sources(
-        &mut self,
-        member: VhostId,
-        sources: Sources,
-        now: Timestamp,
-    ) {
+    /// Tells a virtual host the addresses that it sends from, if it does not know them: those of its
+    /// interface have changed, or it is new there, or it chooses others since a reload.
+    fn tell_sources(&mut self, member: VhostId, sources: Sources, now: Timestamp) {
         let Some(node) = self.nodes.get(member) else {
             return;
         };
         let was_nameless = node.machine.is_nameless();
         let own = Family::ALL.map(|family| (family, sources.of_vhost(&node.spec, family)));
-        for (family, address) in own {
+        let new: Vec<_> = own
+            .into_iter()
+            .filter(|(family, address)| !node.machine.knows_source(*family, *address))
+            .collect();
+        for (family, address) in new {
             self.handle(member, Input::OwnAddress { family, address }, now);
         }
         let Some(node) = self.nodes.get(member) else {

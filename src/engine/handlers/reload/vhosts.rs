@@ -152,6 +152,8 @@ impl Engine {
         if protocol_changed {
             self.reconfigure(index, settings, now);
         }
+        // It may send from another address now.
+        self.relook = true;
         let is_holding = self.nodes.get(index).is_some_and(|node| node.holding);
         if is_holding && old.addresses != spec.addresses {
             self.move_addresses(index, &old, now);

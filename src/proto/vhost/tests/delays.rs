@@ -72,3 +72,30 @@ fn a_worse_master_stays_for_the_preempt_delay_unless_it_leaves_or_is_demoted() {
     bench.hear_from(PEER, 255, 255);
     assert_eq!(bench.vhost.state(), State::Master, "it leaves");
 }
+
+#[test]
+fn a_startup_delay_that_is_running_can_be_changed() {
+    let with = |seconds| Settings {
+        startup_delay: Duration::from_secs(seconds),
+        ..v4()
+    };
+    let mut bench = Bench::new(with(60));
+    let start = bench.now;
+    bench.feed(Input::LinkUp);
+    bench.now = start + Duration::from_secs(5);
+    bench.vhost.reconfigure(with(20), bench.now);
+    assert_eq!(
+        bench.vhost.deadline(),
+        Some(start + Duration::from_secs(20))
+    );
+    bench.vhost.reconfigure(with(2), bench.now);
+    assert_eq!(
+        bench.vhost.deadline(),
+        Some(bench.now),
+        "it is over already"
+    );
+    bench.until_deadline();
+    assert_eq!(bench.vhost.state(), State::Backup);
+    bench.vhost.reconfigure(with(20), bench.now);
+    assert_eq!(bench.vhost.state(), State::Backup, "it takes part");
+}

@@ -36,6 +36,17 @@ fn after_a_change_of_key_or_addresses_the_previous_ones_count_for_a_while() {
     // Another reload of something else changes nothing about it.
     let again = changed().following(&new, hour, master.now);
     assert_eq!(again, new);
+    // Prefixes and order are not signed.
+    let alike = Settings {
+        addresses: ["10.0.0.101/32", "10.0.0.100/24"]
+            .map(|address| address.parse().unwrap())
+            .into(),
+        ..changed()
+    };
+    assert_eq!(
+        alike.following(&new, hour, master.now).previous,
+        new.previous
+    );
     // Back to the previous ones, the others count for the same time.
     let back = v4().following(&new, hour, master.now);
     assert_eq!(back.previous.as_ref().unwrap().addresses, new.addresses);
