@@ -43,6 +43,7 @@ words! {
     Ipv6Checksum { Plain = "plain", PseudoHeader = "pseudo-header" }
     SourceMac { Virtual = "virtual", Interface = "interface", Ucarp = "ucarp" }
     OnFailure { Resign = "resign", Keep = "keep", Ignore = "ignore" }
+    OnConflict { Report = "report", Defend = "defend", Resign = "resign" }
     OnUnhealthy { Resign = "resign", Demote = "demote" }
     HookKind { Module = "module", Script = "script" }
     Leases { Kernel = "kernel", Off = "off" }
@@ -96,6 +97,17 @@ pub enum OnFailure {
     Keep,
     /// Log it.
     Ignore,
+}
+
+/// What a master does when another host claims its addresses, besides saying so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnConflict {
+    /// Nothing.
+    Report,
+    /// Announce them again.
+    Defend,
+    /// Hand over to a peer.
+    Resign,
 }
 
 /// What follows on a master whose `health` fails, besides the demotion.

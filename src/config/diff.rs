@@ -58,6 +58,8 @@ pub fn differences(old: &Vhost, new: &Vhost) -> Vec<&'static str> {
         source_address6: vhost::SOURCE_ADDRESS6,
         ignore_link_state: vhost::IGNORE_LINK_STATE,
         announce: vhost::ANNOUNCE,
+        on_conflict: vhost::ON_CONFLICT,
+        probe_interval: vhost::PROBE_INTERVAL,
         xparam: vhost::XPARAM,
         hooks: vhost::HOOKS,
         adopt: vhost::ADOPT,

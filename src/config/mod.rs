@@ -42,7 +42,8 @@ mod tests;
 
 pub use choice::{
     Choice, FamilyTimers, FileOwners, Ipv6Checksum, Leases, LinkLocal, LogFormat, LogLevel,
-    OnFailure, OnUnhealthy, Peers, Preempt, Reload, Sandbox, ServiceBackend, SourceMac, TieBreak,
+    OnConflict, OnFailure, OnUnhealthy, Peers, Preempt, Reload, Sandbox, ServiceBackend, SourceMac,
+    TieBreak,
 };
 pub use daemon::{run_dir, state_dir};
 pub use diff::{differences, needs_restart};

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::Report;
 use super::choice::{
-    FamilyTimers, FileOwners, Ipv6Checksum, Leases, LinkLocal, LogFormat, LogLevel, OnFailure,
-    OnUnhealthy, Peers, Preempt, Reload, Sandbox, ServiceBackend, SourceMac, TieBreak,
+    FamilyTimers, FileOwners, Ipv6Checksum, Leases, LinkLocal, LogFormat, LogLevel, OnConflict,
+    OnFailure, OnUnhealthy, Peers, Preempt, Reload, Sandbox, ServiceBackend, SourceMac, TieBreak,
 };
 use super::secret::Secret;
 use crate::effect::Grants;
@@ -166,6 +166,10 @@ pub struct Vhost {
     pub source_address6: Option<Ipv6Addr>,
     /// `ignore-link-state`: go on when the link is down (ucarp's `-S`).
     pub ignore_link_state: bool,
+    /// `on-conflict`: what a master does if another host has its addresses.
+    pub on_conflict: OnConflict,
+    /// `probe-interval`: between two questions whether one has; zero for none.
+    pub probe_interval: Duration,
     /// `announce`: gratuitous ARP and unsolicited neighbour advertisements at takeover.
     pub announce: Announce,
     /// `xparam`: a text for the hooks (ucarp's `-x`).

@@ -722,9 +722,10 @@ fn every_key_that_differs_is_named() {
                 (_, "true") => "false".to_owned(),
                 (_, "false") => "true".to_owned(),
                 (_, number) if number.parse::<u8>().is_ok() => "7".to_owned(),
-                ("overlap" | "hold-down" | "preempt-delay" | "startup-delay", _) => {
-                    "\"7s\"".to_owned()
-                }
+                (
+                    "overlap" | "hold-down" | "preempt-delay" | "probe-interval" | "startup-delay",
+                    _,
+                ) => "\"7s\"".to_owned(),
                 ("mcast-group", _) => "\"224.0.0.19\"".to_owned(),
                 ("mcast-group6", _) => "\"ff02::13\"".to_owned(),
                 _ => {

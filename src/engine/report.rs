@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hooks::EntryPoint;
 use crate::hooks::contract::message::Confinement;
-use crate::types::{IfName, Name, State, Vhid, VirtualAddress};
+use crate::types::{IfName, MacAddr, Name, State, Vhid, VirtualAddress};
 
 /// The outcome of an order to hand over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +84,9 @@ pub struct VhostStatus {
     /// The password or the addresses from before a reload still count for this many milliseconds.
     #[serde(default)]
     pub overlap_ends_in_ms: Option<u64>,
+    /// Other hosts that have its addresses.
+    #[serde(default)]
+    pub conflicts: Vec<ConflictStatus>,
     /// The penalty for a link that flaps (`[vhost.damping]`).
     #[serde(default)]
     pub link_penalty: u32,
@@ -305,6 +308,19 @@ pub struct EngineStatus {
     /// How the previous engine died, if the keeper had to restart it.
     #[serde(default)]
     pub before: Option<Death>,
+}
+
+/// Another host that has a virtual host's address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConflictStatus {
+    /// The address.
+    pub address: IpAddr,
+    /// The hardware address of the host.
+    pub mac: MacAddr,
+    /// How often it said so.
+    pub count: u64,
+    /// Milliseconds since it last did.
+    pub ago_ms: u64,
 }
 
 /// An engine's real-time priority.

@@ -13,6 +13,7 @@
 )]
 
 mod calm;
+mod conflict;
 mod crash;
 mod faults;
 mod flood;
@@ -105,6 +106,7 @@ fn main() -> ExitCode {
         hooks::cases(),
         trust::cases(),
         health::cases(),
+        conflict::cases(),
         crash::cases(),
         lease::cases(),
         shared::cases(),

@@ -7,8 +7,8 @@ use super::hook::hook_line;
 use crate::cli::{Exit, Failure, output};
 use crate::control::{self, CallError, Order, Reply};
 use crate::engine::report::{
-    Death, Elsewhere, Realtime, RefusalStatus, RefusedAddress, Status, UnknownVhidStatus,
-    VhostStatus,
+    ConflictStatus, Death, Elsewhere, Realtime, RefusalStatus, RefusedAddress, Status,
+    UnknownVhidStatus, VhostStatus,
 };
 use crate::types::Page;
 
@@ -202,6 +202,19 @@ fn vhost_text(vhost: &VhostStatus, page: &mut Page) {
     if !vhost.unicast.is_empty() {
         let peers: Vec<String> = vhost.unicast.iter().map(ToString::to_string).collect();
         writeln!(page, "  unicast to {}", peers.join(" "));
+    }
+    for conflict in &vhost.conflicts {
+        let ConflictStatus {
+            address,
+            mac,
+            count,
+            ago_ms,
+        } = conflict;
+        let ago = ago_ms.div_ceil(1000);
+        writeln!(
+            page,
+            "  another host, {mac}, has {address} (said so {count} times, last {ago} s ago)"
+        );
     }
     if vhost.link_penalty > 0 {
         writeln!(page, "  link penalty {}", vhost.link_penalty);

@@ -12,8 +12,8 @@ use super::super::model::{self, AtStop, Health, Kind, Script};
 use super::super::secret::Secret;
 use super::super::{
     Announce, Config, Daemon, Destination, FamilyTimers, FileOwners, Hook, Ipv6Checksum, Language,
-    Leases, Limits, LinkLocal, Log, LogFormat, LogLevel, OnFailure, Peers, Reload, Sandbox,
-    ServiceBackend, SourceMac, TieBreak, Vhost,
+    Leases, Limits, LinkLocal, Log, LogFormat, LogLevel, OnConflict, OnFailure, Peers, Reload,
+    Sandbox, ServiceBackend, SourceMac, TieBreak, Vhost,
 };
 use super::{Options, Refusal};
 use crate::effect::Grants;
@@ -117,6 +117,9 @@ impl Options {
             source_address: self.source,
             source_address6: None,
             ignore_link_state: self.ignore_link_state,
+            // ucarp neither asks nor answers.
+            on_conflict: OnConflict::Report,
+            probe_interval: Duration::ZERO,
             announce: Announce {
                 count: 1,
                 interval: Duration::from_secs(1),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Defaulted, Key, Section, defaulted, optional, required};
 use crate::config::choice::{
-    FamilyTimers, Ipv6Checksum, Leases, LinkLocal, Peers, SourceMac, TieBreak,
+    FamilyTimers, Ipv6Checksum, Leases, LinkLocal, OnConflict, Peers, SourceMac, TieBreak,
 };
 use crate::config::form::{
     Address, Boolean, Integer, Items, ListOf, OneOf, Parsed, Period, TableOf, Text,
@@ -286,6 +286,20 @@ pub(in crate::config) static ANNOUNCE: Key<TableOf> = optional(
     "See `[vhost.announce]`.",
 );
 
+pub(in crate::config) static ON_CONFLICT: Defaulted<OneOf<OnConflict>> = defaulted(
+    "on-conflict",
+    OneOf::new(),
+    || OnConflict::Defend,
+    "What a master does when a host that is no peer has one of its addresses, besides saying so in log, `status` and metrics: `defend` announces the addresses again, at most every ten seconds; `resign` hands over to a peer; `report` does nothing more.",
+);
+
+pub(in crate::config) static PROBE_INTERVAL: Defaulted<Period> = defaulted(
+    "probe-interval",
+    DELAY,
+    || Duration::from_secs(30),
+    "How often the network is asked whether another host has the addresses (ARP probes, neighbour solicitations; eight addresses at a time). `0s`: never; claims that are not asked for are seen all the same.",
+);
+
 pub(in crate::config) static XPARAM: Key<Text> = optional(
     "xparam",
     Text { what: "string" },
@@ -355,6 +369,8 @@ pub(in crate::config) static SECTION: Section = Section {
         &SOURCE_ADDRESS6,
         &IGNORE_LINK_STATE,
         &ANNOUNCE,
+        &ON_CONFLICT,
+        &PROBE_INTERVAL,
         &XPARAM,
         &HOOKS,
         &ADOPT,

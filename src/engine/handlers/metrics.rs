@@ -316,6 +316,14 @@ fn vhost_gauges(text: &mut Text, nodes: &[&Node<LinuxHost>], now: Timestamp) {
         &|node| Some(f64::from(node.machine.demotion().get())),
     );
     gauge(
+        "carpd_vhost_conflicts",
+        "Hosts that are no peers and have one of its addresses.",
+        &|node| {
+            let present = node.conflicts.present(now).len();
+            Some(f64::from(u32::try_from(present).unwrap_or(u32::MAX)))
+        },
+    );
+    gauge(
         "carpd_vhost_link_penalty",
         "The penalty for a link that flaps: 1000 for each flap, less with time.",
         &|node| Some(f64::from(node.machine.link_penalty(now))),

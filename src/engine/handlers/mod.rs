@@ -1,6 +1,7 @@
 //! The engine's reactions to events: `impl Engine`, one file for each kind of event.
 
 pub(super) mod bow_outs;
+pub(super) mod conflicts;
 pub(super) mod demotion;
 pub(super) mod failsafe;
 pub(super) mod foreign_addresses;

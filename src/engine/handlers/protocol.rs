@@ -36,6 +36,7 @@ impl<E: Environment> Engine<E> {
     ) {
         let received = match wire::parse_frame(frame) {
             Ok(received) => received,
+            Err(Reject::NotCarp) if self.claimed(interface, frame, now) => return,
             Err(reject) => return self.unmatched(reject, None),
         };
         if let Some(node) = self.addressee(interface, &received) {

@@ -6,8 +6,9 @@ use crate::config::{Kind, Reload};
 use crate::engine::effects::foreign_addresses;
 use crate::engine::environment::Environment;
 use crate::engine::report::millis;
-use crate::engine::report::{HeardStatus, HookStatus, Status, VhostStatus};
+use crate::engine::report::{ConflictStatus, HeardStatus, HookStatus, Status, VhostStatus};
 use crate::engine::state::Engine;
+use crate::engine::vhost::conflicts::Conflict;
 use crate::engine::vhost::node::{Gate, Node};
 use crate::host::clock;
 use crate::proto::{self, Cause};
@@ -144,6 +145,7 @@ fn vhost<H>(
         holding,
         unicast: spec.unicast.clone(),
         overlap_ends_in_ms: overlap_left(machine, now),
+        conflicts: conflicts(node, now),
         link_penalty: machine.link_penalty(now),
         foreign: node.foreign.clone(),
         elsewhere: node.elsewhere.clone(),
@@ -169,6 +171,17 @@ fn vhost<H>(
         hooks: spec.hooks.clone(),
         counters: counters(machine.stats()),
     }
+}
+
+fn conflicts<H>(node: &Node<H>, now: Timestamp) -> Vec<ConflictStatus> {
+    let present = node.conflicts.present(now).into_iter();
+    let status = |conflict: Conflict| ConflictStatus {
+        address: conflict.address,
+        mac: conflict.mac,
+        count: conflict.count,
+        ago_ms: millis(now.since(conflict.last)),
+    };
+    present.map(status).collect()
 }
 
 /// The current condition of a virtual host, as a text.

@@ -141,6 +141,7 @@ impl<E: Environment> Engine<E> {
                 self.put_back_missing(interface);
             }
             Timer::Health => self.begin_checks(id, now),
+            Timer::Probe => self.probe(id, now),
             Timer::StandAside => self.stand_in_again(id, now),
             Timer::Leave => self.leave_at_last(id, now),
         }
@@ -199,6 +200,7 @@ mod tests {
             Timer::Handover => unreachable!("done above"),
             Timer::PutBack => node.put_back.later(now),
             Timer::Health => node.checks = Checks::one_due(soon),
+            Timer::Probe => node.conflicts.probe = Some(soon),
             Timer::StandAside => node.aside_until = Some(soon),
             Timer::Leave => {
                 node.leaving = true;

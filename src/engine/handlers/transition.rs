@@ -65,6 +65,7 @@ impl<E: Environment> Engine<E> {
         node.last = Some(transition);
         node.since_ms = clock::wall_ms();
         node.changed = now;
+        self.watch_anew(index, now);
         self.tell_what_was_not_heard(index, silent, now);
         let Some(node) = self.nodes.get_mut(index) else {
             return;
@@ -328,7 +329,12 @@ impl<E: Environment> Engine<E> {
 
     /// A hook wants another node to be master. If it asks again while others are still preferred,
     /// then no peer took over, or one gave mastership back: an unfit master is better than none.
-    fn hook_resigns(&mut self, index: VhostId, reason: String, now: Timestamp) {
+    pub(in crate::engine) fn hook_resigns(
+        &mut self,
+        index: VhostId,
+        reason: String,
+        now: Timestamp,
+    ) {
         let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
@@ -340,7 +346,7 @@ impl<E: Environment> Engine<E> {
         if !in_vain {
             return self.hand_over(index, reason, now);
         }
-        warn!(vhost = %node.spec.name, reason, "Staying master although a hook resigned again: no other node stays master for long");
+        warn!(vhost = %node.spec.name, reason, "Staying master although it was to resign again: no other node stays master for long");
         node.prefer_others(reason, now);
         self.demote(index, now);
     }

@@ -60,6 +60,15 @@ impl Wire for Frames {
         None
     }
 
+    /// Other hosts are not played.
+    fn watch(_: &Self, _: &[IpAddr]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn probe(_: &Self, _: IpAddr, _: MacAddr) -> io::Result<()> {
+        Ok(())
+    }
+
     fn send(socket: &Self, outgoing: &Outgoing) -> io::Result<()> {
         if socket.1.get() {
             return Err(io::ErrorKind::NetworkDown.into());

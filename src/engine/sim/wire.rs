@@ -58,6 +58,15 @@ impl Wire for SimWire {
         None
     }
 
+    /// Other hosts are not played.
+    fn watch(_: &SimSocket, _: &[IpAddr]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn probe(_: &SimSocket, _: IpAddr, _: MacAddr) -> io::Result<()> {
+        Ok(())
+    }
+
     fn send(socket: &SimSocket, outgoing: &Outgoing) -> io::Result<()> {
         socket.wire.0.borrow_mut().push(Frame {
             link: socket.link,

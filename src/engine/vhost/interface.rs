@@ -5,12 +5,13 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::id::{InterfaceId, VhostId};
 use crate::config::{self, SourceMac};
 use crate::effect::Link;
 use crate::engine::vhost::unknown_vhids::UnknownVhids;
+use crate::host::kernel::claims;
 use crate::host::kernel::readiness::Readiness;
 use crate::host::kernel::socket::{Membership, OpenError, Outgoing, PacketSocket};
 use crate::proto::wire;
@@ -41,6 +42,18 @@ pub(in crate::engine) trait Wire: Clone {
 
     /// Joins these groups, so that switches forward them, for as long as the result exists.
     fn join(&self, index: u32, groups: &[IpAddr]) -> Option<Membership>;
+
+    /// From now on frames come as well in which another host claims one of these addresses.
+    ///
+    /// # Errors
+    /// What the system said.
+    fn watch(socket: &Self::Socket, addresses: &[IpAddr]) -> io::Result<()>;
+
+    /// Asks who has this address; `own` is our hardware address.
+    ///
+    /// # Errors
+    /// What the system said.
+    fn probe(socket: &Self::Socket, address: IpAddr, own: MacAddr) -> io::Result<()>;
 
     /// Sends.
     ///
@@ -92,6 +105,14 @@ impl Wire for Ethernet {
         Some(membership)
     }
 
+    fn watch(socket: &PacketSocket, addresses: &[IpAddr]) -> io::Result<()> {
+        socket.watch(addresses)
+    }
+
+    fn probe(socket: &PacketSocket, address: IpAddr, own: MacAddr) -> io::Result<()> {
+        socket.send(&Outgoing::Frame(claims::probe(address, own)))
+    }
+
     fn send(socket: &PacketSocket, outgoing: &Outgoing) -> io::Result<()> {
         socket.send(outgoing)
     }
@@ -114,6 +135,8 @@ pub(in crate::engine) struct Interface<W: Wire = Ethernet> {
     groups: Vec<IpAddr>,
     /// The families in which a virtual host here has unicast peers.
     unicast: BTreeSet<Family>,
+    /// The addresses whose claims by others are listened to.
+    watched: BTreeSet<IpAddr>,
     /// Unknown until somebody looked.
     sources: Option<Sources>,
     ip_id: u16,
@@ -241,6 +264,7 @@ impl<W: Wire> Interface<W> {
             membership: None,
             groups: Vec::new(),
             unicast: BTreeSet::new(),
+            watched: BTreeSet::new(),
             sources: None,
             ip_id: 1,
             unknown_vhids: UnknownVhids::default(),
@@ -385,9 +409,37 @@ impl<W: Wire> Interface<W> {
         match self.wire.open(self.id, index, &groups, &self.unicast) {
             Ok(socket) => {
                 self.socket = Some(Rc::new(socket));
+                self.watch();
                 info!(interface = %self.name, index, "Listening");
             }
             Err(error) => warn!(interface = %self.name, %error, "Cannot listen"),
+        }
+    }
+
+    /// Listens to claims of these addresses by other hosts.
+    pub(in crate::engine) fn watch_claims(&mut self, addresses: BTreeSet<IpAddr>) {
+        if self.watched != addresses {
+            self.watched = addresses;
+            self.watch();
+        }
+    }
+
+    fn watch(&self) {
+        let addresses: Vec<IpAddr> = self.watched.iter().copied().collect();
+        if let Some(socket) = self.socket.as_ref().filter(|_| !addresses.is_empty())
+            && let Err(error) = W::watch(socket, &addresses)
+        {
+            warn!(interface = %self.name, %error, "Cannot listen to other hosts that claim the addresses");
+        }
+    }
+
+    /// Asks who has this address.
+    pub(in crate::engine) fn probe(&self, address: IpAddr) {
+        let own = self.link.as_ref().map(|link| link.mac);
+        if let (Some(socket), Some(own)) = (&self.socket, own)
+            && let Err(error) = W::probe(socket, address, own)
+        {
+            debug!(interface = %self.name, %address, %error, "Could not ask who has an address");
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub(super) mod announcer;
 pub(super) mod bow_outs;
+pub(super) mod conflicts;
 pub(super) mod degraded;
 pub(super) mod escalation;
 pub(super) mod handover;

@@ -8,6 +8,7 @@ use crate::engine::runs::pool::Pool;
 use crate::engine::runs::queue::Queue;
 use crate::engine::runs::shared::Shared;
 use crate::engine::vhost::announcer::Announcer;
+use crate::engine::vhost::conflicts::Conflicts;
 use crate::engine::vhost::health::Checks;
 use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::interface::{Interfaces, Wire};
@@ -126,6 +127,7 @@ pub(in crate::engine) fn node_with_seed<H: Host + 'static, W: Wire>(
         leaving: false,
         put_back: PutBack::default(),
         refusals: RejectLog::default(),
+        conflicts: Conflicts::default(),
         sending: Sending::default(),
         unsent: LogPace::default(),
         published: Published::default(),

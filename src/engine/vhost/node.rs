@@ -9,6 +9,7 @@ use super::reject_log::{LogPace, RejectLog};
 use crate::config;
 use crate::engine::report::Elsewhere;
 use crate::engine::runs::queue::Queue;
+use crate::engine::vhost::conflicts::Conflicts;
 use crate::engine::vhost::degraded::Degraded;
 use crate::engine::vhost::handover::Handover;
 use crate::engine::vhost::health::Checks;
@@ -72,6 +73,8 @@ pub(in crate::engine) struct Node<H> {
     pub(in crate::engine) leaving: bool,
     pub(in crate::engine) put_back: PutBack,
     pub(in crate::engine) refusals: RejectLog,
+    /// Who else has its addresses.
+    pub(in crate::engine) conflicts: Conflicts,
     /// Whether its advertisements go out.
     pub(in crate::engine) sending: Sending,
     /// Packets that could not be sent.

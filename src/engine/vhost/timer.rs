@@ -45,6 +45,8 @@ with_all! {
         PutBack,
         /// A hook's `health` is asked.
         Health,
+        /// Other hosts are asked whether they have its addresses.
+        Probe,
         /// SIGUSR2: it takes part again.
         StandAside,
         /// While the daemon stops: a hook is not waited for any longer.
@@ -66,6 +68,7 @@ impl<H> Node<H> {
             Timer::Handover => self.handover.as_ref().map(Handover::due),
             Timer::PutBack => self.put_back.due(),
             Timer::Health => self.checks.due(),
+            Timer::Probe => self.conflicts.probe,
             Timer::StandAside => self.aside_until,
             Timer::Leave => self.leave_by,
         }

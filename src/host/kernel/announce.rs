@@ -83,7 +83,7 @@ fn join(frame: &mut [u8], parts: &[&[u8]]) {
 }
 
 /// The Internet checksum over the IPv6 pseudo-header and an ICMPv6 message of even length.
-fn checksum(source: Ipv6Addr, destination: Ipv6Addr, body: &[u8]) -> u16 {
+pub(super) fn checksum(source: Ipv6Addr, destination: Ipv6Addr, body: &[u8]) -> u16 {
     let length = u32::try_from(body.len()).unwrap_or(0);
     let words = |bytes: &[u8]| {
         bytes

@@ -2,6 +2,7 @@
 
 pub mod alarm;
 pub mod announce;
+pub mod claims;
 pub(in crate::host) mod culprit;
 pub mod hostname;
 pub mod memory;

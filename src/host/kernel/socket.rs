@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Type};
 
 use super::routed::RoutedSocket;
-use super::sys;
+use super::{claims, sys};
 use crate::types::{Family, MacAddr};
 
 /// Small on purpose: what is queued in the buffer is old, and old advertisements are misleading.
@@ -68,9 +68,7 @@ impl PacketSocket {
         let socket = raw_socket().map_err(at("open"))?;
         // Filter first, protocol last: bound earlier, the queue would fill with frames nobody asked
         // for.
-        socket
-            .attach_filter(&advertisement_filter())
-            .map_err(at("filter"))?;
+        socket.attach_filter(&filter(&[])).map_err(at("filter"))?;
         socket
             .set_recv_buffer_size(RECEIVE_BUFFER)
             .map_err(at("size the buffer of"))?;
@@ -98,6 +96,15 @@ impl PacketSocket {
     /// What the kernel said.
     pub fn accept(&self, mac: MacAddr) -> io::Result<()> {
         sys::packet_membership(&self.socket, self.index, mac)
+    }
+
+    /// From now on frames also come up in which another host claims one of these addresses
+    /// ([`claims::claim`]).
+    ///
+    /// # Errors
+    /// What the kernel said; it takes some hundreds of addresses. Then nothing has changed.
+    pub fn watch(&self, addresses: &[IpAddr]) -> io::Result<()> {
+        self.socket.attach_filter(&filter(addresses))
     }
 
     /// The next frame, cut to the buffer; `None` when all are read. Call it until it says so.
@@ -242,8 +249,9 @@ fn send(socket: &Socket, frame: &[u8]) -> io::Result<()> {
 /// The IP protocol of the packets that come and go here.
 const PROTOCOL: u8 = 112;
 
-/// IP protocol 112 over IPv4 or IPv6, untagged, for this host or for many.
-fn advertisement_filter() -> [SockFilter; 14] {
+/// IP protocol 112 over IPv4 or IPv6, untagged, for this host or for many; and frames in which
+/// somebody claims one of these addresses.
+fn filter(claimed: &[IpAddr]) -> Vec<SockFilter> {
     // The offset from which the kernel answers questions about a frame (SKF_AD_OFF): its kind and
     // its VLAN tag there.
     const KIND: u32 = 0xffff_f000 + 4;
@@ -257,26 +265,41 @@ fn advertisement_filter() -> [SockFilter; 14] {
     const AND: u16 = 0x54;
     const EQUAL: u16 = 0x15;
     const GREATER: u16 = 0x25;
+    const SKIP: u16 = 0x05;
     const RETURN: u16 = 0x06;
-    [
+    let pass = || SockFilter::new(RETURN, 0, 0, u32::MAX);
+    let drop = || SockFilter::new(RETURN, 0, 0, 0);
+    let mut filter = vec![
         // A card in promiscuous mode shows everything: what is for others must not cost us
         // anything.
         SockFilter::new(LOAD_HALF, 0, 0, KIND),
-        SockFilter::new(GREATER, 11, 0, MULTICAST),
+        SockFilter::new(GREATER, 0, 1, MULTICAST),
+        drop(),
         // The kernel has taken the tag off before we see the frame, so it has to be asked for.
         SockFilter::new(LOAD_WORD, 0, 0, VLAN_TAG),
         SockFilter::new(AND, 0, 0, 0x0fff),
-        SockFilter::new(EQUAL, 0, 8, 0),
+        SockFilter::new(EQUAL, 1, 0, 0),
+        drop(),
         SockFilter::new(LOAD_HALF, 0, 0, 12),
-        SockFilter::new(EQUAL, 0, 2, 0x0800),
+        SockFilter::new(EQUAL, 0, 4, 0x0800),
         SockFilter::new(LOAD_BYTE, 0, 0, 14 + 9),
-        SockFilter::new(EQUAL, 3, 4, 112),
-        SockFilter::new(EQUAL, 0, 3, 0x86dd),
+        SockFilter::new(EQUAL, 0, 1, PROTOCOL.into()),
+        pass(),
+        drop(),
+    ];
+    let neighbours = claims::neighbour_filter(claimed);
+    let length = u32::try_from(neighbours.len()).unwrap_or(u32::MAX);
+    filter.extend([
+        SockFilter::new(EQUAL, 1, 0, 0x86dd),
+        SockFilter::new(SKIP, 0, 0, 3 + length),
         SockFilter::new(LOAD_BYTE, 0, 0, 14 + 6),
-        SockFilter::new(EQUAL, 0, 1, 112),
-        SockFilter::new(RETURN, 0, 0, u32::MAX),
-        SockFilter::new(RETURN, 0, 0, 0),
-    ]
+        SockFilter::new(EQUAL, 0, 1, PROTOCOL.into()),
+        pass(),
+    ]);
+    filter.extend(neighbours);
+    filter.extend([SockFilter::new(EQUAL, 1, 0, 0x0806), drop()]);
+    filter.extend(claims::arp_filter(claimed));
+    filter
 }
 
 /// The groups that this host is a member of on one interface.

@@ -126,6 +126,14 @@ impl Wire for Shaky {
         None
     }
 
+    fn watch(_: &Self, _: &[IpAddr]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn probe(_: &Self, _: IpAddr, _: MacAddr) -> io::Result<()> {
+        Ok(())
+    }
+
     fn send(socket: &Self, outgoing: &Outgoing) -> io::Result<()> {
         let unreachable = &socket.0.borrow().unreachable;
         match outgoing {
