@@ -45,6 +45,7 @@ words! {
     OnFailure { Resign = "resign", Keep = "keep", Ignore = "ignore" }
     OnConflict { Report = "report", Defend = "defend", Resign = "resign" }
     OnUnhealthy { Resign = "resign", Demote = "demote" }
+    TrackKind { Link = "link" }
     HookKind { Module = "module", Script = "script" }
     Leases { Kernel = "kernel", Off = "off" }
     Reload { Checked = "checked", Tested = "tested", Manual = "manual" }
@@ -77,6 +78,13 @@ pub enum SourceMac {
     Interface,
     /// `00:00:5e:00:00:VHID`, as ucarp has it.
     Ucarp,
+}
+
+/// What a track follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TrackKind {
+    /// An interface.
+    Link,
 }
 
 /// What a hook is.

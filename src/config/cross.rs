@@ -5,20 +5,34 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use super::problem::Findings;
-use super::read::nearest;
-use super::{hook, vhost};
+use super::read::{At, nearest};
+use super::{hook, track, vhost};
 use crate::types::{IfName, Name};
 
-/// Everything between virtual hosts, and between them and the hooks.
+/// Everything between virtual hosts, and between them, the tracks and the hooks.
 pub(super) fn check(
     vhosts: &[vhost::Draft],
+    tracks: &BTreeMap<Name, track::Draft>,
     hooks: &BTreeMap<Name, hook::Draft>,
     out: &mut Findings,
 ) {
     names(vhosts, out);
     vhids(vhosts, out);
     addresses(vhosts, out);
-    hook_names(vhosts, hooks, out);
+    named(
+        "track",
+        vhosts.iter().map(|vhost| &vhost.tracks),
+        tracks,
+        |track| (!track.all_vhosts).then(|| track.span.clone()),
+        out,
+    );
+    named(
+        "hook",
+        vhosts.iter().map(|vhost| &vhost.hooks),
+        hooks,
+        |hook| Some(hook.span.clone()),
+        out,
+    );
 }
 
 fn names(vhosts: &[vhost::Draft], out: &mut Findings) {
@@ -94,37 +108,44 @@ fn scope(ip: IpAddr, vhost: &vhost::Draft) -> Option<&IfName> {
         .filter(|_| link_local)
 }
 
-fn hook_names(vhosts: &[vhost::Draft], hooks: &BTreeMap<Name, hook::Draft>, out: &mut Findings) {
+/// Names of one kind of thing: what is named is defined, and once; what is defined is named.
+fn named<D>(
+    what: &str,
+    lists: impl Iterator<Item = impl AsRef<[At<Name>]>>,
+    defined: &BTreeMap<Name, D>,
+    alone: impl Fn(&D) -> Option<Range<usize>>,
+    out: &mut Findings,
+) {
     let mut used = BTreeSet::new();
-    for vhost in vhosts {
+    for list in lists {
         let mut here: BTreeMap<&str, &Range<usize>> = BTreeMap::new();
-        for name in &vhost.hooks {
+        for name in list.as_ref() {
             let text = name.value.as_str();
-            used.insert(text);
+            used.insert(text.to_owned());
             if let Some(first) = here.insert(text, &name.span) {
-                out.error(name.span.clone(), format!("hook {text:?} is listed twice"))
-                    .related(first.clone(), "first listed here");
+                out.error(
+                    name.span.clone(),
+                    format!("{what} {text:?} is listed twice"),
+                )
+                .related(first.clone(), "first listed here");
             }
-            if !hooks.contains_key(text) {
-                let near = nearest(text, hooks.keys().map(Name::as_str));
-                // The hook that was meant is not one that nobody uses.
-                used.extend(near);
+            if !defined.contains_key(text) {
+                let near = nearest(text, defined.keys().map(Name::as_str));
+                // The one that was meant is not one that nobody uses.
+                used.extend(near.map(str::to_owned));
                 let hint = near.map_or_else(
-                    || format!("define it: [hook.{text}]"),
+                    || format!("define it: [{what}.{text}]"),
                     |near| format!("did you mean {near:?}?"),
                 );
-                out.error(name.span.clone(), format!("there is no hook {text:?}"))
+                out.error(name.span.clone(), format!("there is no {what} {text:?}"))
                     .hint(hint);
             }
         }
     }
-    for (name, draft) in hooks
-        .iter()
-        .filter(|(name, _)| !used.contains(name.as_str()))
-    {
-        out.warn(
-            draft.span.clone(),
-            format!("no virtual host uses hook {:?}", name.as_str()),
-        );
+    for (name, draft) in defined {
+        if let Some(span) = alone(draft).filter(|_| !used.contains(name.as_str())) {
+            let text = format!("no virtual host uses {what} {:?}", name.as_str());
+            out.warn(span, text);
+        }
     }
 }

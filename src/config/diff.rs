@@ -62,6 +62,7 @@ pub fn differences(old: &Vhost, new: &Vhost) -> Vec<&'static str> {
         probe_interval: vhost::PROBE_INTERVAL,
         xparam: vhost::XPARAM,
         hooks: vhost::HOOKS,
+        tracks: vhost::TRACKS,
         adopt: vhost::ADOPT,
         keep_degraded: vhost::KEEP_DEGRADED,
         } { in destination: Destination;

@@ -33,6 +33,7 @@ mod render;
 mod secret;
 mod settings;
 mod syntax;
+mod track;
 mod trust;
 mod units;
 mod vhost;
@@ -50,8 +51,8 @@ pub use diff::{differences, needs_restart};
 #[cfg(feature = "daemon")]
 pub use load::{Disk, load_trust, only_warns_of_owners};
 pub use model::{
-    Announce, AtStop, Config, Daemon, Destination, Health, Hook, Kind, Language, Limits, Loaded,
-    Log, Place, Script, Vhost,
+    Announce, AtStop, Config, Daemon, Demote, Destination, Health, Hook, Kind, Language, Limits,
+    Loaded, Log, Place, Script, Track, Tracked, Vhost,
 };
 pub use problem::{Excerpt, Problem, Report, Severity};
 #[cfg(feature = "daemon")]
@@ -211,11 +212,20 @@ fn read_root(
     let trust = trust::read(&root, around, out);
     let hooks = hook::read_all(&root, Some(&trust), around, out);
     let vhosts = vhost::read_all(&root, around, out);
-    cross::check(&vhosts, &hooks, out);
-    let vhosts = vhosts
+    let tracks = track::read_all(&root, out);
+    cross::check(&vhosts, &tracks, &hooks, out);
+    let mut vhosts = vhosts
         .into_iter()
         .map(|v| v.done)
         .collect::<Option<Vec<_>>>()?;
+    for (name, _) in tracks.iter().filter(|(_, track)| track.all_vhosts) {
+        let without = vhosts.iter_mut().filter(|v| !v.tracks.contains(name));
+        without.for_each(|v| v.tracks.push(name.clone()));
+    }
+    let tracks = tracks
+        .into_iter()
+        .map(|(name, track)| Some((name, track.done?)))
+        .collect::<Option<_>>()?;
     let hooks = hooks
         .into_iter()
         .map(|(name, hook)| Some((name, hook.done?)))
@@ -224,6 +234,7 @@ fn read_root(
         daemon: daemon?,
         trust,
         vhosts,
+        tracks,
         hooks,
     };
     hook::size_pools(&mut config);

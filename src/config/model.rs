@@ -27,6 +27,8 @@ pub struct Config {
     pub trust: Trust,
     /// `[[vhost]]`, in the order of the file; at least one.
     pub vhosts: Vec<Vhost>,
+    /// `[track.NAME]`; every track that a virtual host names is here.
+    pub tracks: BTreeMap<Name, Track>,
     /// `[hook.NAME]`; every hook that a virtual host names is here.
     pub hooks: BTreeMap<Name, Hook>,
 }
@@ -176,6 +178,8 @@ pub struct Vhost {
     pub xparam: Option<String>,
     /// `hooks`: run in this order going up, in reverse going down; each is in [`Config::hooks`].
     pub hooks: Vec<Name>,
+    /// `tracks`: what it depends on, and what has `all-vhosts`; each is in [`Config::tracks`].
+    pub tracks: Vec<Name>,
     /// `adopt`: what another program left of the addresses is removed at the start.
     pub adopt: bool,
     /// `keep-degraded`: hold the addresses if a hook failed here and no peer takes over.
@@ -238,6 +242,41 @@ pub struct Announce {
     pub count: u8,
     /// `interval`: between two of them, 10 ms to 1 min.
     pub interval: Duration,
+}
+
+/// `[track.NAME]`: something that virtual hosts depend on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Track {
+    /// `kind`, with what belongs to it.
+    pub tracked: Tracked,
+    /// `demote`: what follows while it is down.
+    pub demote: Demote,
+    /// Its name in the file.
+    pub place: Place,
+}
+
+/// `kind` of a track: what it follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tracked {
+    /// `link`: this interface.
+    Link(IfName),
+}
+
+impl std::fmt::Display for Tracked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Link(interface) => write!(f, "link {interface}"),
+        }
+    }
+}
+
+/// `demote`: what follows while a track is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Demote {
+    /// This is added to the advskew, 1..=240.
+    By(u8),
+    /// The virtual host does not take part.
+    Fault,
 }
 
 /// What a hook is written in, told by the ending of its file.

@@ -13,6 +13,7 @@ pub(super) mod grant;
 pub(super) mod health;
 pub(super) mod hook;
 pub(super) mod log;
+pub(super) mod track;
 pub(super) mod trust;
 pub(super) mod vhost;
 
@@ -168,6 +169,7 @@ pub static SECTIONS: &[&Section] = &[
     &vhost::SECTION,
     &announce::SECTION,
     &damping::SECTION,
+    &track::SECTION,
     &hook::SECTION,
     &health::SECTION,
     &grant::SECTION,
@@ -205,6 +207,17 @@ pub(super) static VHOST: Key<TablesOf> = required(
     "`[[vhost]]`, once for each virtual host; at least one.",
 );
 
+pub(super) static TRACK: Key<Named> = optional(
+    "track",
+    Named {
+        each: &track::SECTION,
+        written: "[track.NAME]",
+    },
+    "nothing is tracked",
+    "",
+    "`[track.NAME]`, once for each track.",
+);
+
 pub(super) static HOOK: Key<Named> = optional(
     "hook",
     Named {
@@ -220,7 +233,7 @@ pub(super) static HOOK: Key<Named> = optional(
 pub static ROOT: Section = Section {
     header: "",
     text: "The top level contains only tables.",
-    keys: &[&DAEMON, &TRUST, &VHOST, &HOOK],
+    keys: &[&DAEMON, &TRUST, &VHOST, &TRACK, &HOOK],
 };
 
 const fn required<F>(

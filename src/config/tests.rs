@@ -104,6 +104,10 @@ fn file_with(header: &str, body: &str) -> String {
                 complete(base)
             )
         }
+        "[track.NAME]" => format!(
+            "{MINIMAL}tracks = [\"n\"]\n[track.n]\n{}",
+            complete("kind = \"link\"\ninterface = \"eth1\"\n")
+        ),
         "[hook.NAME.grant]" => format!("{MINIMAL}hooks = [\"h\"]\n{hook}[hook.h.grant]\n{body}"),
         "[hook.NAME.health]" => format!("{MINIMAL}hooks = [\"h\"]\n{hook}[hook.h.health]\n{body}"),
         entry => {
@@ -711,6 +715,7 @@ fn every_key_that_differs_is_named() {
         "vhid",
         "credential",
         "hooks",
+        "tracks",
         "password-file",
     ];
     let old = good(MINIMAL).vhosts.remove(0);
@@ -749,4 +754,75 @@ fn every_key_that_differs_is_named() {
         let new = good(&changed).vhosts.remove(0);
         assert_eq!(differences(&old, &new), [key.name()], "{changed}");
     }
+}
+
+#[test]
+fn tracks_are_read_and_belong_to_who_names_them_or_to_all() {
+    let text = format!(
+        "{MINIMAL}tracks = [\"up\"]\n\n[track.up]\nkind = \"link\"\ninterface = \"eth1\"\ndemote = 50\n\n\
+         [track.all]\nkind = \"link\"\ninterface = \"eth2\"\nall-vhosts = true\n"
+    );
+    let config = good(&text);
+    let names: Vec<&str> = config.vhosts[0].tracks.iter().map(Name::as_str).collect();
+    assert_eq!(names, ["up", "all"]);
+    assert_eq!(config.tracks["up"].demote, Demote::By(50));
+    assert_eq!(config.tracks["all"].demote, Demote::Fault);
+    let without = good(&format!("{MINIMAL}\n"));
+    assert_eq!(
+        differences(&without.vhosts[0], &config.vhosts[0]),
+        ["tracks"]
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_track_is_told_where_it_is() {
+    let lines = MINIMAL.lines().count();
+    let of = |track: &str| messages(&format!("{MINIMAL}tracks = [\"up\"]\n{track}"));
+    let says = |track: &str, line: usize, text: &str| {
+        let said = of(track);
+        let wanted = format!("{}:", lines + line);
+        assert!(
+            said.iter()
+                .any(|m| m.starts_with(&wanted) && m.contains(text)),
+            "{said:?}"
+        );
+    };
+    says("", 1, "there is no track \"up\"");
+    says("[track.up]\n", 2, "`kind` is missing");
+    says(
+        "[track.up]\nkind = \"lnk\"\n",
+        3,
+        "`kind` must be one of \"link\"",
+    );
+    says(
+        "[track.up]\nkind = \"link\"\n",
+        3,
+        "a `link` needs an `interface`",
+    );
+    let with = |line: &str| format!("[track.up]\nkind = \"link\"\ninterface = \"eth1\"\n{line}\n");
+    says(&with("demote = 0"), 5, "between 1 and 240");
+    says(
+        &with("demote = \"fatal\""),
+        5,
+        "or \"fault\", not \"fatal\"",
+    );
+    says(
+        &with("demote = true"),
+        5,
+        "a number from 1 to 240 or \"fault\"",
+    );
+    says(&with("demot = 1"), 5, "unknown key `demot`");
+    let unused = format!(
+        "{}[track.other]\nkind = \"link\"\ninterface = \"eth2\"\n",
+        with("")
+    );
+    let loaded = parse(&format!("{MINIMAL}tracks = [\"up\"]\n{unused}")).unwrap();
+    assert!(
+        loaded
+            .report
+            .to_string()
+            .contains("no virtual host uses track \"other\""),
+        "{}",
+        loaded.report
+    );
 }

@@ -29,6 +29,7 @@ pub(super) struct Draft {
     pub(super) addresses: Vec<At<VirtualAddress>>,
     pub(super) sources: Vec<At<IpAddr>>,
     pub(super) hooks: Vec<At<Name>>,
+    pub(super) tracks: Vec<At<Name>>,
     /// `None` only if something was reported.
     pub(super) done: Option<Vhost>,
 }
@@ -69,6 +70,10 @@ fn read(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> Dra
         sources: Vec::new(),
         hooks: table
             .read(&key::HOOKS, out)
+            .map(|l| l.value)
+            .unwrap_or_default(),
+        tracks: table
+            .read(&key::TRACKS, out)
             .map(|l| l.value)
             .unwrap_or_default(),
         done: None,
@@ -132,6 +137,7 @@ fn finish(
         probe_interval: table.get(&key::PROBE_INTERVAL, out),
         xparam: table.read(&key::XPARAM, out).map(|x| x.value.to_owned()),
         hooks: draft.hooks.iter().map(|h| h.value.clone()).collect(),
+        tracks: draft.tracks.iter().map(|t| t.value.clone()).collect(),
         adopt: table.get(&key::ADOPT, out),
         keep_degraded: table.get(&key::KEEP_DEGRADED, out),
         place: Place(draft.span.clone()),

@@ -44,6 +44,9 @@ pub struct Status {
     pub vhosts: Vec<VhostStatus>,
     /// Every hook.
     pub hooks: Vec<HookStatus>,
+    /// Every track.
+    #[serde(default)]
+    pub tracks: Vec<TrackStatus>,
     /// What is held on this host, and by whom.
     pub held: Vec<HeldStatus>,
     /// What the engine itself has given up; `None` in a rehearsal.
@@ -185,6 +188,37 @@ pub struct HealthStatus {
     pub reason: String,
     /// Milliseconds since 1970 when that changed.
     pub since_ms: u64,
+}
+
+/// Something that virtual hosts depend on (`[track.NAME]`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrackStatus {
+    /// Its name.
+    pub name: Name,
+    /// What it follows, as a text.
+    pub tracked: String,
+    /// Its state.
+    pub state: TrackState,
+    /// What is added to the advskew while it is down; `None`: virtual hosts do not take part.
+    pub demote: Option<u8>,
+    /// Why it is down.
+    pub reason: String,
+    /// Milliseconds since 1970 when its state changed.
+    pub since_ms: u64,
+    /// The virtual hosts that have it.
+    pub vhosts: Vec<Name>,
+}
+
+/// The state of a track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TrackState {
+    /// There is no result yet.
+    Unknown,
+    /// All is well.
+    Up,
+    /// It costs what `demote` says.
+    Down,
 }
 
 /// The last advertisement that a virtual host heard.

@@ -19,6 +19,7 @@ use super::vhost::table::Nodes;
 use crate::config::Config;
 use crate::engine::vhost::bow_outs::BowOuts;
 use crate::engine::vhost::id::{InterfaceId, VhostId};
+use crate::engine::vhost::tracks::Tracks;
 use crate::host::clock;
 use crate::keeper::Client;
 use crate::keeper::failsafe::{Heartbeat, Writer};
@@ -46,6 +47,8 @@ pub(super) struct Engine<E: Environment = Machine> {
     pub(super) unread: Vec<InterfaceId>,
     pub(super) bow_outs: BowOuts,
     pub(super) shutdown_timeout: Duration,
+    /// What virtual hosts depend on.
+    pub(super) tracks: Tracks,
     /// The active version of every hook.
     pub(super) hooks: Generations,
     pub(super) keeper: Client,
@@ -135,6 +138,7 @@ impl<E: Environment> Engine<E> {
             hooks,
             outcomes,
             keeper,
+            tracks: Tracks::of(&config.tracks),
             shutdown_timeout: config.daemon.shutdown_timeout,
             config,
             path,

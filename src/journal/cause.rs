@@ -14,6 +14,8 @@ pub enum DaemonCause {
     AddressFailed,
     /// A hook's `health` failed and its `on-failure` is `resign`.
     Unhealthy,
+    /// A track is down, and its `demote` is `fault`.
+    Track,
     /// Advertisements could not be sent for so long that the lease of the addresses ran out.
     SendFailed,
     /// The daemon died. That transition was not observed; it is reported afterwards.
@@ -22,11 +24,12 @@ pub enum DaemonCause {
 
 impl DaemonCause {
     /// All there are.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::HookFailed,
         Self::Resigned,
         Self::AddressFailed,
         Self::Unhealthy,
+        Self::Track,
         Self::SendFailed,
         Self::Died,
     ];
@@ -39,6 +42,7 @@ impl DaemonCause {
             Self::Resigned => "resigned",
             Self::AddressFailed => "address-failed",
             Self::Unhealthy => "unhealthy",
+            Self::Track => "track",
             Self::SendFailed => "send-failed",
             Self::Died => "died",
         }
@@ -50,7 +54,7 @@ impl DaemonCause {
         let word = self.as_str();
         let text = match self {
             // The text is complete in itself.
-            Self::Died => what.to_owned(),
+            Self::Died | Self::Track => what.to_owned(),
             _ => format!("{word}: {what}"),
         };
         Reason::new(word, text)

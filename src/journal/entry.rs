@@ -94,6 +94,8 @@ pub enum Note {
     },
     /// Another remark for `carpd why`.
     Remark { text: String },
+    /// A track that it has is up (empty `reason`) or down.
+    Track { track: Name, reason: String },
 }
 
 /// [`Input`], owned.
@@ -149,6 +151,7 @@ pub enum InputRecord {
         cause: Cause,
         peer: Option<IpAddr>,
     },
+    Fault(Reason),
 }
 
 impl From<&Input<'_>> for InputRecord {
@@ -198,6 +201,7 @@ impl From<&Input<'_>> for InputRecord {
                 unfit: *unfit,
             },
             Input::StandAside(reason) => Self::StandAside(reason.clone()),
+            Input::Fault(reason) => Self::Fault(reason.clone()),
             Input::Shutdown => Self::Shutdown,
             Input::Late { by } => Self::Late { by: *by },
             Input::Advertise => Self::Advertise,
@@ -243,6 +247,7 @@ impl InputRecord {
             Self::Refuse { retry_after } => Input::Refuse { retry_after },
             Self::Resign { reason, unfit } => Input::Resign { reason, unfit },
             Self::StandAside(reason) => Input::StandAside(reason),
+            Self::Fault(reason) => Input::Fault(reason),
             Self::Shutdown => Input::Shutdown,
             Self::Late { by } => Input::Late { by },
             Self::Advertise => Input::Advertise,

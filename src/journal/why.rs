@@ -244,6 +244,8 @@ impl fmt::Display for Note {
                 demotion,
                 reason,
             } => write!(f, "hook {hook}: unhealthy, demotion {demotion}: {reason}"),
+            Self::Track { track, reason } if reason.is_empty() => write!(f, "track {track}: up"),
+            Self::Track { track, reason } => write!(f, "track {track}: down: {reason}"),
             Self::Remark { text } => f.write_str(text),
             Self::Effect {
                 hook,

@@ -286,6 +286,12 @@ fn fits(schema: &Json, value: &Json) -> Result<(), String> {
             .then_some(())
             .ok_or(format!("{value} is none of {words:?}"));
     }
+    if let Some(forms) = schema["anyOf"].as_array() {
+        let any = forms.iter().any(|form| fits(form, value).is_ok());
+        return any
+            .then_some(())
+            .ok_or(format!("{value} is none of {forms:?}"));
+    }
     match (schema["type"].as_str().unwrap(), value) {
         ("boolean", Json::Bool(_)) => Ok(()),
         ("string", Json::String(text)) => {

@@ -53,6 +53,7 @@ mod simulation;
 mod testing;
 mod tidy;
 #[cfg(feature = "daemon")]
+mod tracks;
 mod ucarp;
 mod vectors;
 #[cfg(all(feature = "wasm", feature = "lua"))]

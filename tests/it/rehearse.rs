@@ -17,7 +17,7 @@ end
 ";
 
 /// A directory with the configurations of these nodes, by advskew.
-fn place(nodes: &[(&str, u8)]) -> tempfile::TempDir {
+pub(crate) fn place(nodes: &[(&str, u8)]) -> tempfile::TempDir {
     place_with(HOOK, "", nodes)
 }
 
@@ -46,14 +46,14 @@ fn place_with(hook: &str, grants: &str, nodes: &[(&str, u8)]) -> tempfile::TempD
     directory
 }
 
-fn json(directory: &Path, args: &[&str]) -> Value {
+pub(crate) fn json(directory: &Path, args: &[&str]) -> Value {
     let ran = carpd(directory, &[&["rehearse", "--json"], args].concat());
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
     serde_json::from_str(&ran.stdout).unwrap()
 }
 
 /// From when to when nobody served, in ms, but for the time before the first master.
-fn outages(timeline: &Value) -> Vec<(u64, u64)> {
+pub(crate) fn outages(timeline: &Value) -> Vec<(u64, u64)> {
     let all = timeline["vhosts"][0]["outages"].as_array().unwrap();
     let ms = |value: &Value| value.as_u64().unwrap() / 1000;
     all.iter()

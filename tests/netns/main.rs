@@ -40,6 +40,7 @@ mod soak;
 mod split;
 mod steady;
 mod told;
+mod tracks;
 mod tree;
 mod trust;
 mod ucarp;
@@ -104,6 +105,7 @@ fn main() -> ExitCode {
         scenario::cases(),
         faults::cases(),
         hooks::cases(),
+        tracks::cases(),
         trust::cases(),
         health::cases(),
         conflict::cases(),

@@ -7,8 +7,8 @@ use super::hook::hook_line;
 use crate::cli::{Exit, Failure, output};
 use crate::control::{self, CallError, Order, Reply};
 use crate::engine::report::{
-    ConflictStatus, Death, Elsewhere, Realtime, RefusalStatus, RefusedAddress, Status,
-    UnknownVhidStatus, VhostStatus,
+    ConflictStatus, Death, Elsewhere, Realtime, RefusalStatus, RefusedAddress, Status, TrackState,
+    TrackStatus, UnknownVhidStatus, VhostStatus,
 };
 use crate::types::Page;
 
@@ -107,6 +107,10 @@ fn status_text(status: &Status, page: &mut Page) {
             "heard vhid {vhid} on {interface}, which no virtual host here uses, from {from} ({count} so far, the last {ago_ms} ms ago): {cause}"
         );
     }
+    status
+        .tracks
+        .iter()
+        .for_each(|track| track_text(track, page));
     for hook in &status.hooks {
         writeln!(page, "hook {}", hook_line(hook));
     }
@@ -161,6 +165,30 @@ fn status_text(status: &Status, page: &mut Page) {
     }
     for problem in &status.reload_problems {
         writeln!(page, "last reload failed: {problem}");
+    }
+}
+
+fn track_text(track: &TrackStatus, page: &mut Page) {
+    let TrackStatus {
+        name,
+        tracked,
+        state,
+        demote,
+        reason,
+        since_ms,
+        ..
+    } = track;
+    let since = at(*since_ms);
+    match state {
+        TrackState::Unknown => writeln!(page, "track {name} ({tracked}): no result yet"),
+        TrackState::Up => writeln!(page, "track {name} ({tracked}): up since {since}"),
+        TrackState::Down => {
+            let cost = demote.map_or("fault".to_owned(), |by| format!("demotion {by}"));
+            writeln!(
+                page,
+                "track {name} ({tracked}): down since {since}, {cost}: {reason}"
+            );
+        }
     }
 }
 

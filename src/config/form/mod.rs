@@ -1,10 +1,12 @@
 //! The forms of values: how they are read, and how they are described to people and editors.
 
+mod demote;
 mod number;
 mod table;
 mod text;
 mod word;
 
+pub(super) use demote::Demote;
 pub(super) use number::{Boolean, Integer, Period, Size};
 pub(super) use table::{Anything, Named, TableOf, TablesOf};
 pub(super) use text::{Address, Items, ListOf, Parsed, Text};

@@ -126,6 +126,7 @@ impl Options {
             },
             xparam: self.xparam.clone(),
             hooks: hooks.keys().cloned().collect(),
+            tracks: Vec::new(),
             adopt: false,
             keep_degraded: true,
             place: model::Place::default(),
@@ -134,6 +135,7 @@ impl Options {
             daemon: self.daemon(),
             trust: Trust::default(),
             vhosts: vec![vhost],
+            tracks: BTreeMap::new(),
             hooks,
         })
     }

@@ -315,6 +315,13 @@ pub(in crate::config) static HOOKS: Defaulted<ListOf<Name>> = defaulted(
     "The hooks of this virtual host, each defined in a `[hook.NAME]`. They run in this order on becoming master, and in reverse order on becoming backup.",
 );
 
+pub(in crate::config) static TRACKS: Defaulted<ListOf<Name>> = defaulted(
+    "tracks",
+    ListOf::new("names"),
+    Vec::new,
+    "What this virtual host depends on, besides its own interface; each is defined in a `[track.NAME]`.",
+);
+
 pub(in crate::config) static ADOPT: Defaulted<Boolean> = defaulted(
     "adopt",
     Boolean,
@@ -373,6 +380,7 @@ pub(in crate::config) static SECTION: Section = Section {
         &PROBE_INTERVAL,
         &XPARAM,
         &HOOKS,
+        &TRACKS,
         &ADOPT,
         &KEEP_DEGRADED,
     ],

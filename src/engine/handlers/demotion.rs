@@ -95,6 +95,13 @@ impl<H> Node<H> {
                 Ends::When("when it is healthy again"),
             );
         }
+        for burden in &self.burdens {
+            let by = burden.demotion();
+            if by > Demotion::NONE {
+                let cause = format!("track {}: {}", burden.track, burden.reason);
+                part(by, cause, Ends::When("when the track is up again"));
+            }
+        }
         parts
     }
 }

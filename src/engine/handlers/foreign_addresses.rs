@@ -126,7 +126,7 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// Whether nothing on its interface keeps the virtual host from taking part.
+    /// Whether nothing on its interface, and no track, keeps the virtual host from taking part.
     pub(in crate::engine) fn may_take_part(&self, index: VhostId) -> bool {
         let Some(node) = self.nodes.get(index) else {
             return false;
@@ -135,7 +135,7 @@ impl<E: Environment> Engine<E> {
             .interfaces
             .get(node.interface)
             .is_some_and(|interface| interface.is_usable_by(&node.spec));
-        usable && node.foreign.is_empty() && node.aside_until.is_none()
+        usable && node.foreign.is_empty() && node.aside_until.is_none() && !node.is_kept_out()
     }
 
     /// Virtual addresses came or went on the link with this number.

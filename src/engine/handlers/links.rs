@@ -154,6 +154,7 @@ impl<E: Environment> Engine<E> {
     }
 
     fn take_link(&mut self, link: &Link, gone: bool) {
+        self.tracked_link_changed(link, gone);
         self.give_up_renamed(link);
         for interface in self.interfaces.ids() {
             if self
@@ -308,6 +309,8 @@ impl<E: Environment> Engine<E> {
     /// Reads links and addresses again: at start, after lost events, and while an interface is
     /// missing.
     pub(in crate::engine) fn look(&mut self) {
+        // First: what is down keeps virtual hosts from taking part.
+        self.look_at_tracked_links();
         for interface in self.interfaces.ids() {
             let Some(name) = self
                 .interfaces

@@ -3,6 +3,7 @@
 use crate::engine::metrics::{BUCKETS_MS, Kind, Runs, Text, VhostCounters};
 use crate::engine::state::Engine;
 use crate::engine::vhost::node::Node;
+use crate::engine::vhost::tracks::Standing;
 use crate::host::LinuxHost;
 use crate::host::clock;
 use crate::host::kernel::process;
@@ -35,6 +36,7 @@ impl Engine {
             let labels = [("interface", interface.name.as_str())];
             text.sample(&labels, interface.unknown_vhids.count());
         }
+        self.track_metrics(&mut text);
         self.hook_metrics(&mut text);
         self.host_metrics(&mut text);
         text.end()
@@ -112,6 +114,28 @@ impl Engine {
             "Renewals of address leases.",
             |c| [c.renewed, c.renew_failures],
         );
+    }
+
+    fn track_metrics(&self, text: &mut Text) {
+        text.family(
+            "carpd_track_up",
+            Kind::Gauge,
+            "1 while the track is up; missing until it has a result.",
+        );
+        for (name, track) in self.tracks.iter() {
+            if track.standing != Standing::Unknown {
+                let up = u8::from(track.standing == Standing::Up);
+                text.sample(&[("track", name.as_str())], up);
+            }
+        }
+        text.family(
+            "carpd_track_falls",
+            Kind::Counter,
+            "How often the track went down.",
+        );
+        for (name, track) in self.tracks.iter() {
+            text.sample(&[("track", name.as_str())], track.falls);
+        }
     }
 
     fn hook_metrics(&self, text: &mut Text) {

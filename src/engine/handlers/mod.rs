@@ -25,5 +25,6 @@ pub(super) mod signal;
 pub(super) mod status;
 pub(super) mod stop;
 pub(super) mod timers;
+pub(super) mod tracks;
 pub(super) mod transition;
 pub(super) mod unknown_vhids;

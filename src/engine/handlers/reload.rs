@@ -232,6 +232,7 @@ impl Engine {
         {
             self.remove(index, changes, now);
         }
+        self.tracks.follow(&config.tracks, changes);
         for (place, spec) in config.vhosts.iter().enumerate() {
             match moves.of(place) {
                 Some(index) => self.change(index, spec, changes, now),
@@ -255,6 +256,7 @@ impl Engine {
         self.shutdown_timeout = config.daemon.shutdown_timeout;
         self.config = config;
         self.ties.helper.fit(&terms(&self.config, &self.path));
+        self.look_at_tracked_links();
         self.rewire(now);
         self.watch_files();
     }

@@ -10,6 +10,7 @@ use crate::engine::report::{ConflictStatus, HeardStatus, HookStatus, Status, Vho
 use crate::engine::state::Engine;
 use crate::engine::vhost::conflicts::Conflict;
 use crate::engine::vhost::node::{Gate, Node};
+use crate::engine::vhost::tracks::Burden;
 use crate::host::clock;
 use crate::proto::{self, Cause};
 use crate::types::{Name, State, Timestamp};
@@ -34,6 +35,7 @@ impl<E: Environment> Engine<E> {
                     ..hook
                 })
                 .collect(),
+            tracks: self.track_status(),
             held: self.shared.executor.held(),
             engine: None,
             helper: None,
@@ -89,6 +91,12 @@ impl<E: Environment> Engine<E> {
                 "not taking part: {}",
                 foreign_addresses::complaint(*address, &node.spec.interface)
             ));
+        }
+        let kept_out = node.burdens.iter().find(|burden| burden.is_fault());
+        if let Some(Burden { track, reason, .. }) =
+            kept_out.filter(|_| node.machine.state() == State::Init)
+        {
+            return Some(format!("not taking part: track {track}: {reason}"));
         }
         let interface = self
             .interfaces

@@ -396,7 +396,11 @@ impl<E: Environment> Engine<E> {
                 self.leave(index, now);
             }
             _ if !current => {}
-            (EntryPoint::OnBackup, _) if node.aside_until.is_some() => self.bow_out(index),
+            (EntryPoint::OnBackup, _)
+                if node.aside_until.is_some() || node.track_fault().is_some() =>
+            {
+                self.bow_out(index);
+            }
             (EntryPoint::BeforeMaster, Ok(())) if node.gate == Gate::Asked => {
                 self.preempt(index, now);
             }

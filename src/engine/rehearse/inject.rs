@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use super::MarkKind;
-use super::scenario::{Event, LinkEvent, NodeEvent, Scenario, ServiceEvent, Trouble};
+use super::scenario::{Event, LinkEvent, NodeEvent, Scenario, ServiceEvent, TrackEvent, Trouble};
 use super::simulation::{RehearseError, Simulation};
 use crate::engine::runs::pool::Trouble as PoolTrouble;
 use crate::engine::sim::SimMachine;
+use crate::engine::vhost::tracks::Standing;
 use crate::host::kernel::netlink::HostEvent;
 use crate::host::sim::Happens;
 use crate::host::{HostError, SimHost};
@@ -92,6 +93,17 @@ impl Simulation {
             NodeEvent::HookEdited(name, file) => {
                 if let Some(version) = self.versions.get(&(number, name, file)) {
                     machine.edit(version, now);
+                }
+            }
+            NodeEvent::Track(name, event) => {
+                let standing = match event {
+                    TrackEvent::Up => Standing::Up,
+                    TrackEvent::Down => Standing::Down {
+                        reason: "as the rehearsal demands".to_owned(),
+                    },
+                };
+                if let (Some(mut turn), Ok(name)) = (machine.turn(), name.parse()) {
+                    turn.tracked(&name, standing, now);
                 }
             }
             NodeEvent::Service(name, event) => {
@@ -210,6 +222,11 @@ fn check(event: &Event, machines: &[SimMachine]) -> Result<(), String> {
                         .any(|name| name.as_str() == hook) =>
                 {
                     Err(format!("{name} has no hook {hook}"))
+                }
+                NodeEvent::Track(track, _)
+                    if !machine.node.config.tracks.contains_key(track.as_str()) =>
+                {
+                    Err(format!("{name} has no track {track}"))
                 }
                 _ => Ok(()),
             }

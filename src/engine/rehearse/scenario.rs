@@ -67,6 +67,8 @@ pub enum NodeEvent {
     /// A hook is replaced by the version in this file, and its daemon reloads it. A relative path
     /// is below the directory of the node's configuration.
     HookEdited(String, PathBuf),
+    /// A track.
+    Track(String, TrackEvent),
     /// A service.
     Service(String, ServiceEvent),
 }
@@ -93,6 +95,15 @@ pub enum Trouble {
     Works,
 }
 
+/// What happens to a track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrackEvent {
+    /// What it follows is not well.
+    Down,
+    /// It is well again.
+    Up,
+}
+
 /// What happens to a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServiceEvent {
@@ -116,6 +127,7 @@ pub const GRAMMAR: &str = "TIME EVENT, where EVENT is one of
   NODE [INTERFACE] link down | up | flaps [N times]
   NODE refuses | accepts ADDRESS
   NODE hook NAME fails | hangs | works | becomes FILE
+  NODE track NAME down | up
   NODE service NAME runs | dies | fails | hangs | works | takes TIME
   loss N%
   partition NODE... / NODE... [/ ...]
@@ -287,6 +299,7 @@ fn node_event(words: &[&str]) -> Result<NodeEvent, String> {
         ["hook", name, "becomes", file] => {
             NodeEvent::HookEdited((*name).to_owned(), PathBuf::from(file))
         }
+        ["track", name, word] => NodeEvent::Track((*name).to_owned(), track(word)?),
         ["service", name, rest @ ..] => NodeEvent::Service((*name).to_owned(), service(rest)?),
         [interface, "link", rest @ ..] => {
             NodeEvent::Link(Some((*interface).to_owned()), link(rest)?)
@@ -333,6 +346,16 @@ fn trouble(word: &str) -> Result<Trouble, String> {
         "works" => Ok(Trouble::Works),
         _ => Err(format!(
             "{word:?} is not something that a hook does: fails, hangs, works, becomes FILE"
+        )),
+    }
+}
+
+fn track(word: &str) -> Result<TrackEvent, String> {
+    match word {
+        "down" => Ok(TrackEvent::Down),
+        "up" => Ok(TrackEvent::Up),
+        _ => Err(format!(
+            "{word:?} is not something that happens to a track: down, up"
         )),
     }
 }
@@ -419,6 +442,8 @@ impl fmt::Display for NodeEvent {
                 write!(f, "hook {name} {word}")
             }
             Self::HookEdited(name, file) => write!(f, "hook {name} becomes {}", file.display()),
+            Self::Track(name, TrackEvent::Down) => write!(f, "track {name} down"),
+            Self::Track(name, TrackEvent::Up) => write!(f, "track {name} up"),
             Self::Service(name, event) => match event {
                 ServiceEvent::Dies => write!(f, "service {name} dies"),
                 ServiceEvent::Runs => write!(f, "service {name} runs"),
@@ -452,6 +477,8 @@ mod tests {
             "node3 link up",
             "node2 hook failover hangs",
             "node2 hook failover becomes new/failover.lua",
+            "node2 track uplink down",
+            "node2 track uplink up",
             "node2 service httpd takes 3s",
             "node2 service httpd dies",
             "node2 service httpd runs",

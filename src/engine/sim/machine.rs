@@ -11,7 +11,7 @@ use tokio::task::Id;
 
 use super::super::rehearse::NodeConfig;
 use super::{SimWire, Simulated};
-use crate::config::Kind;
+use crate::config::{Kind, Tracked};
 use crate::effect::Link;
 use crate::engine::reload::generations::Generations;
 use crate::engine::runs::observer::Observer;
@@ -117,12 +117,22 @@ impl SimMachine {
     ) -> Self {
         let mut links: Vec<Link> = Vec::new();
         let octet = u8::try_from(number + 1).unwrap_or(u8::MAX);
-        for vhost in &node.config.vhosts {
-            if !links.iter().any(|link| link.name == vhost.interface) {
+        let config = &node.config;
+        let tracked = config.tracks.values().map(|track| {
+            let Tracked::Link(interface) = &track.tracked;
+            interface
+        });
+        for name in config
+            .vhosts
+            .iter()
+            .map(|vhost| &vhost.interface)
+            .chain(tracked)
+        {
+            if !links.iter().any(|link| link.name == *name) {
                 let index = u32::try_from(links.len() + 1).unwrap_or(u32::MAX);
                 let mac = MacAddr([2, 0, 0, 0, octet, u8::try_from(index).unwrap_or(u8::MAX)]);
                 links.push(Link {
-                    name: vhost.interface.clone(),
+                    name: name.clone(),
                     altnames: Vec::new(),
                     index,
                     up: true,

@@ -18,4 +18,5 @@ pub(super) mod reject_log;
 pub(super) mod sending;
 pub(super) mod table;
 pub(super) mod timer;
+pub(super) mod tracks;
 pub(super) mod unknown_vhids;

@@ -115,6 +115,7 @@ pub(in crate::engine) fn node_with_seed<H: Host + 'static, W: Wire>(
         refused_addresses: None,
         asked: node::Asked::default(),
         checks,
+        burdens: Vec::new(),
         resigned: None,
         handover: None,
         aside_until: None,

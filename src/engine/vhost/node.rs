@@ -17,6 +17,7 @@ use crate::engine::vhost::lease::Lease;
 use crate::engine::vhost::published::Published;
 use crate::engine::vhost::refused_addresses::RefusedAddresses;
 use crate::engine::vhost::sending::Sending;
+use crate::engine::vhost::tracks::Burden;
 use crate::hooks::{EntryPoint, HookEvent, Instance};
 use crate::proto;
 use crate::proto::{Cause, Transition};
@@ -52,6 +53,8 @@ pub(in crate::engine) struct Node<H> {
     pub(in crate::engine) asked: Asked,
     /// What hooks say by `health`.
     pub(in crate::engine) checks: Checks,
+    /// What tracks cost it that are not up.
+    pub(in crate::engine) burdens: Vec<Burden>,
     /// It was told to hand over: other nodes are preferred for a while.
     pub(in crate::engine) resigned: Option<Resigned>,
     /// An operator's order to hand over.
@@ -195,8 +198,21 @@ impl<H> Node<H> {
         if unfit || self.resigned.is_some() {
             Demotion::MAX
         } else {
-            self.asked.by.plus(self.checks.demotion())
+            let burdens = self.burdens.iter().map(Burden::demotion);
+            burdens.fold(self.asked.by.plus(self.checks.demotion()), Demotion::plus)
         }
+    }
+
+    /// The track that is down, and without which it must not take part.
+    pub(in crate::engine) fn track_fault(&self) -> Option<&Burden> {
+        let mut faults = self.burdens.iter().filter(|burden| burden.is_fault());
+        faults.find(|burden| !burden.pending)
+    }
+
+    /// Do tracks keep it from beginning to take part? That includes those without a result yet,
+    /// which do not end what has begun.
+    pub(in crate::engine) fn is_kept_out(&self) -> bool {
+        self.burdens.iter().any(Burden::is_fault)
     }
 
     /// It is told to hand over: for a while another node is better.

@@ -59,6 +59,9 @@ pub enum Input<'a> {
     /// Stop taking part, without sending anything, until the next [`Self::LinkUp`]. See
     /// [`super::Vhost::bow_out_packets`] for bow-outs to send once the addresses are gone.
     StandAside(Reason),
+    /// The same for something that may come and go like a link: it is damped as
+    /// [`Self::LinkDown`] is.
+    Fault(Reason),
     /// Stop cleanly. Later inputs are ignored.
     Shutdown,
     /// A master is to advertise now rather than at its next interval, because something is about to

@@ -183,12 +183,8 @@ impl Vhost {
                 self.wake(now);
             }
             Input::LinkUp => self.link_up(now),
-            Input::LinkDown => {
-                if self.arrives.take().is_some() || !matches!(self.phase, Phase::Init) {
-                    self.penalty.flap(self.settings.damping, now);
-                }
-                self.become_init(Cause::LinkDown);
-            }
+            Input::LinkDown => self.fault(Cause::LinkDown, now),
+            Input::Fault(reason) => self.fault(Cause::Asked(reason), now),
             Input::OwnAddress { family, address } => {
                 self.judge_lateness(now);
                 self.own_address(family, address, now);
@@ -539,6 +535,14 @@ impl Vhost {
             self.transmit(Kind::BowOut);
         }
         self.stopped = true;
+    }
+
+    /// What it needs went away, and may come and go.
+    fn fault(&mut self, cause: Cause, now: Timestamp) {
+        if self.arrives.take().is_some() || !matches!(self.phase, Phase::Init) {
+            self.penalty.flap(self.settings.damping, now);
+        }
+        self.become_init(cause);
     }
 
     fn become_init(&mut self, cause: Cause) {

@@ -105,6 +105,7 @@ impl Engine {
         };
         let interface = node.interface;
         self.nodes.insert(index, node);
+        self.weigh_tracks(index, clock::now());
         changes.push(format!("vhost {}: added", spec.name));
         self.remove_leftovers_of(index);
         self.relook = true;
