@@ -45,7 +45,7 @@ words! {
     OnFailure { Resign = "resign", Keep = "keep", Ignore = "ignore" }
     OnConflict { Report = "report", Defend = "defend", Resign = "resign" }
     OnUnhealthy { Resign = "resign", Demote = "demote" }
-    TrackKind { Link = "link" }
+    TrackKind { Link = "link", Tcp = "tcp" }
     HookKind { Module = "module", Script = "script" }
     Leases { Kernel = "kernel", Off = "off" }
     Reload { Checked = "checked", Tested = "tested", Manual = "manual" }
@@ -85,6 +85,8 @@ pub enum SourceMac {
 pub(super) enum TrackKind {
     /// An interface.
     Link,
+    /// A server.
+    Tcp,
 }
 
 /// What a hook is.

@@ -13,7 +13,7 @@ use super::choice::{
     OnFailure, OnUnhealthy, Peers, Preempt, Reload, Sandbox, ServiceBackend, SourceMac, TieBreak,
 };
 use super::secret::Secret;
-use crate::effect::Grants;
+use crate::effect::{Endpoint, Grants};
 use crate::proto::Damping;
 use crate::trust::{Digest, Trust};
 use crate::types::{AdvBase, AdvSkew, Family, IfName, MacAddr, Name, Vhid, VirtualAddress};
@@ -260,12 +260,39 @@ pub struct Track {
 pub enum Tracked {
     /// `link`: this interface.
     Link(IfName),
+    /// `tcp`: whether somebody takes connections there, asked again and again.
+    Tcp(Endpoint, Poll),
+}
+
+/// How something is asked again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Poll {
+    /// `interval`: from the start of one attempt to that of the next; 50 ms to 1 h.
+    pub interval: Duration,
+    /// `timeout`: of one attempt.
+    pub timeout: Duration,
+    /// `rise`: after so many good attempts in a row the track is up again; 1..=100.
+    pub rise: u32,
+    /// `fall`: after so many failed attempts in a row it is down; 1..=100.
+    pub fall: u32,
+}
+
+impl Tracked {
+    /// Do both follow the same thing, perhaps in different ways?
+    #[must_use]
+    pub fn is_same_thing(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Tcp(one, _), Self::Tcp(other, _)) => one == other,
+            _ => self == other,
+        }
+    }
 }
 
 impl std::fmt::Display for Tracked {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Link(interface) => write!(f, "link {interface}"),
+            Self::Tcp(endpoint, _) => write!(f, "tcp {endpoint}"),
         }
     }
 }

@@ -104,10 +104,15 @@ fn file_with(header: &str, body: &str) -> String {
                 complete(base)
             )
         }
-        "[track.NAME]" => format!(
-            "{MINIMAL}tracks = [\"n\"]\n[track.n]\n{}",
-            complete("kind = \"link\"\ninterface = \"eth1\"\n")
-        ),
+        "[track.NAME]" => {
+            let connects = body.lines().any(|line| line.starts_with("connect = "));
+            let body = if connects {
+                body.replace("\"link\"", "\"tcp\"")
+            } else {
+                complete("kind = \"link\"\ninterface = \"eth1\"\n")
+            };
+            format!("{MINIMAL}tracks = [\"n\"]\n[track.n]\n{body}")
+        }
         "[hook.NAME.grant]" => format!("{MINIMAL}hooks = [\"h\"]\n{hook}[hook.h.grant]\n{body}"),
         "[hook.NAME.health]" => format!("{MINIMAL}hooks = [\"h\"]\n{hook}[hook.h.health]\n{body}"),
         entry => {
@@ -797,7 +802,7 @@ fn what_is_wrong_with_a_track_is_told_where_it_is() {
     says(
         "[track.up]\nkind = \"link\"\n",
         3,
-        "a `link` needs an `interface`",
+        "`kind = \"link\"` needs `interface`",
     );
     let with = |line: &str| format!("[track.up]\nkind = \"link\"\ninterface = \"eth1\"\n{line}\n");
     says(&with("demote = 0"), 5, "between 1 and 240");
@@ -812,6 +817,23 @@ fn what_is_wrong_with_a_track_is_told_where_it_is() {
         "a number from 1 to 240 or \"fault\"",
     );
     says(&with("demot = 1"), 5, "unknown key `demot`");
+    says(
+        "[track.up]\nkind = \"tcp\"\n",
+        3,
+        "`kind = \"tcp\"` needs `connect`",
+    );
+    says("[track.up]\nkind = \"tcp\"\nconnect = \"db\"\n", 4, "db");
+    says(
+        &with("connect = \"db:1\""),
+        5,
+        "`connect` means nothing for `kind = \"link\"`",
+    );
+    let asked = format!("{MINIMAL}tracks = [\"up\"]\n{}", with("rise = 3"));
+    let report = parse(&asked).unwrap().report.to_string();
+    assert!(
+        report.contains("`rise` means nothing for a link"),
+        "{report}"
+    );
     let unused = format!(
         "{}[track.other]\nkind = \"link\"\ninterface = \"eth2\"\n",
         with("")

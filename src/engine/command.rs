@@ -24,6 +24,8 @@ pub enum Command {
     /// Files of hooks changed on disk. Hooks set to `manual` are left alone, and so are those of
     /// which a part is just being written.
     FilesChanged(Held),
+    /// An attempt to find out about a track has ended: what asked, and what came of it.
+    Tracked(Name, u64, Result<(), String>),
     /// Go back to the version of a hook before this one.
     Rollback(Name, oneshot::Sender<Result<String, String>>),
     /// Run the hook's active version on every virtual host that is master, and undo what it no

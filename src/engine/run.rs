@@ -76,6 +76,7 @@ impl Engine {
     /// host take part.
     pub(super) fn begin(&mut self) {
         self.remove_leftovers();
+        self.probe_tracks();
         self.look();
         for interface in self.interfaces.iter() {
             if interface.index().is_none() {
@@ -181,6 +182,9 @@ impl Engine {
             Command::Reload(reply) => self.reload(Scope::Everything, Some(reply)),
             Command::ForceReload(reply) => self.reload(Scope::Anyway, Some(reply)),
             Command::FilesChanged(held) => self.reload_changed(held),
+            Command::Tracked(name, number, result) => {
+                self.probed(&name, number, result, clock::now());
+            }
             Command::Rollback(name, reply) => _ = reply.send(self.rollback(&name)),
             Command::Apply(name, reply) => self.apply(&name, reply),
             Command::Plan(name, reply) => self.plan_apply(&name, reply),

@@ -2,12 +2,18 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use crate::rig::{CARPD, Carpd, Failed, SOON, TAKEOVER, holds, lan, sh};
-use crate::{Case, Outcome};
+use crate::{Case, Outcome, steady};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case::new("tracks::a_link_that_goes_down_hands_over_at_once", fault),
+        Case {
+            limit: Duration::from_mins(1),
+            ..Case::new("tracks::a_server_that_takes_no_connections_hands_over", tcp)
+        },
         Case::new(
             "tracks::a_reload_with_the_same_result_changes_no_state",
             reload,
@@ -110,4 +116,39 @@ fn reload() -> Outcome {
     a.reload(&lab, &tracked())?;
     assert_eq!(a.states().last().map(String::as_str), Some("init"));
     a.stop()
+}
+
+const SERVER: &str = "[track.db]\nkind = \"tcp\"\nconnect = \"192.168.32.50:7777\"\ninterval = \"100ms\"\n\
+     fall = 2\nall-vhosts = true\n";
+
+fn tcp() -> Outcome {
+    let lab = lan(&["a", "b"])?;
+    // Nobody listens yet: it does not take part, and says why.
+    let mut a = Carpd::new("a").preempts().more(SERVER).start(&lab)?;
+    a.wait_says("A track is down", SOON)?;
+    assert!(a.states().is_empty(), "{:?}", a.states());
+    let status = format!("{CARPD} status --config /run/lab/carpd.toml");
+    let said = sh(&lab, "a", &status)?.join("\n");
+    assert!(
+        said.contains("not taking part: track db: refused: 192.168.32.50:7777"),
+        "{said}"
+    );
+    let server = steady::serve(&lab, "client")?;
+    a.wait_state("master", TAKEOVER + SOON)?;
+    let mut b = Carpd::new("b").advskew(50).start(&lab)?;
+    b.wait_state("backup", SOON)?;
+    server.signal(Signal::SIGKILL)?;
+    let left = a.wait_state("init", SOON)?;
+    assert_eq!(left.text("cause"), "track");
+    let took = b.wait_state("master", SOON)?;
+    assert_eq!(took.text("cause"), "master-leaving");
+    let _server = steady::serve(&lab, "client")?;
+    a.wait_state("master", TAKEOVER + SOON)?;
+    // An edit of how it is asked changes no state.
+    let before = a.states().len();
+    let slower = SERVER.replace("100ms", "200ms");
+    a.reload(&lab, &Carpd::new("a").preempts().more(&slower))?;
+    assert_eq!(a.states().len(), before);
+    a.stop()?;
+    b.stop()
 }

@@ -256,6 +256,7 @@ impl Engine {
         self.shutdown_timeout = config.daemon.shutdown_timeout;
         self.config = config;
         self.ties.helper.fit(&terms(&self.config, &self.path));
+        self.probe_tracks();
         self.look_at_tracked_links();
         self.rewire(now);
         self.watch_files();

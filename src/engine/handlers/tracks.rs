@@ -1,6 +1,8 @@
 //! Tracks (`[track.NAME]`): results come in here, and what they cost the virtual hosts that name
 //! them follows ([ADR 0052](../../../docs/adr/0052-tracks.md)).
 
+mod probe;
+
 use tracing::{info, warn};
 
 use crate::effect::Link;
@@ -55,6 +57,47 @@ impl<E: Environment> Engine<E> {
                 .borrow_mut()
                 .note(now, index.number(), note);
             self.weigh_tracks(index, now);
+        }
+    }
+
+    /// An attempt to find out about a track has ended: well, or with a reason.
+    pub(in crate::engine) fn probed(
+        &mut self,
+        name: &Name,
+        number: u64,
+        result: Result<(), String>,
+        now: Timestamp,
+    ) {
+        let serves = self
+            .nodes
+            .values()
+            .any(|node| node.is_master() && node.spec.tracks.contains(name));
+        let track = self.tracks.get_mut(name);
+        let counted = track
+            .filter(|track| {
+                track
+                    .probe
+                    .as_ref()
+                    .is_some_and(|probe| probe.number == number)
+            })
+            .and_then(|track| track.count(result, serves));
+        if let Some(standing) = counted {
+            self.tracked(name, standing, now);
+        }
+    }
+
+    /// On a simulated machine nobody asks: what the kernel does not report is well until a scenario
+    /// says otherwise.
+    pub(in crate::engine) fn assume_tracks_up(&mut self) {
+        let asked: Vec<Name> = self
+            .tracks
+            .iter()
+            .filter(|(_, track)| track.is_asked())
+            .map(|(name, _)| name.clone())
+            .collect();
+        let now = clock::now();
+        for name in asked {
+            self.tracked(&name, Standing::Up, now);
         }
     }
 

@@ -118,10 +118,13 @@ impl SimMachine {
         let mut links: Vec<Link> = Vec::new();
         let octet = u8::try_from(number + 1).unwrap_or(u8::MAX);
         let config = &node.config;
-        let tracked = config.tracks.values().map(|track| {
-            let Tracked::Link(interface) = &track.tracked;
-            interface
-        });
+        let tracked = config
+            .tracks
+            .values()
+            .filter_map(|track| match &track.tracked {
+                Tracked::Link(interface) => Some(interface),
+                Tracked::Tcp(..) => None,
+            });
         for name in config
             .vhosts
             .iter()
@@ -257,7 +260,10 @@ impl SimMachine {
         for (_, node) in engine.nodes.iter_mut() {
             node.told_initial = self.is_quiet_at_start;
         }
-        Turn::begin(&mut engine).look();
+        let mut turn = Turn::begin(&mut engine);
+        turn.assume_tracks_up();
+        turn.look();
+        drop(turn);
         self.engine = Some(engine);
         self.stirred = true;
         self.down = None;

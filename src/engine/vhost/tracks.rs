@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::{self, Demote, Tracked};
+use tokio::task::AbortHandle;
+
+use crate::config::{self, Demote, Poll, Tracked};
+use crate::effect::Endpoint;
 use crate::engine::report::{TrackState, TrackStatus};
 use crate::host::clock;
 use crate::types::{Demotion, IfName, Name};
 
-/// All tracks of this node.
+/// All tracks of this node, and the number of the last task that asks about one.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct Tracks(BTreeMap<Name, Track>);
+pub(in crate::engine) struct Tracks(BTreeMap<Name, Track>, u64);
 
 /// One of them.
 #[derive(Debug)]
@@ -20,8 +23,32 @@ pub(in crate::engine) struct Track {
     since_ms: u64,
     /// How often it went down.
     pub(in crate::engine) falls: u64,
+    /// How many attempts in a row contradict it.
+    against: u32,
+    /// What asks about it, if somebody has to.
+    pub(in crate::engine) probe: Option<Probe>,
     /// The number of the link that it follows, while there is one.
     pub(in crate::engine) link: Option<u32>,
+}
+
+/// A task that asks about a track; dropping this ends it.
+#[derive(Debug)]
+pub(in crate::engine) struct Probe {
+    task: AbortHandle,
+    /// Results of another one do not count.
+    pub(in crate::engine) number: u64,
+}
+
+impl Probe {
+    pub(in crate::engine) const fn new(number: u64, task: AbortHandle) -> Self {
+        Self { task, number }
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 /// Its current state.
@@ -52,6 +79,8 @@ impl Track {
             standing: Standing::Unknown,
             since_ms: clock::wall_ms(),
             falls: 0,
+            against: 0,
+            probe: None,
             link: None,
         }
     }
@@ -68,6 +97,41 @@ impl Track {
         self.falls += u64::from(is_down(&standing) && !is_down(&self.standing));
         self.standing = standing;
         true
+    }
+
+    /// Is it asked about again and again?
+    pub(in crate::engine) const fn is_asked(&self) -> bool {
+        matches!(self.spec.tracked, Tracked::Tcp(..))
+    }
+
+    /// Counts an attempt: what it is then, if that may be something else. The first one counts at
+    /// once, unless a master has the track: that one serves already, and a track that is new to it
+    /// must fail as often as any other.
+    pub(in crate::engine) fn count(
+        &mut self,
+        result: Result<(), String>,
+        serves: bool,
+    ) -> Option<Standing> {
+        let Tracked::Tcp(_, poll) = &self.spec.tracked else {
+            return None;
+        };
+        let needed = match (&self.standing, &result) {
+            (Standing::Up, Ok(())) => {
+                self.against = 0;
+                return None;
+            }
+            (Standing::Down { .. }, Err(_)) => 0,
+            (Standing::Unknown, Ok(())) => 1,
+            (Standing::Unknown, Err(_)) => u32::from(serves) * poll.fall,
+            (Standing::Up, Err(_)) => poll.fall,
+            (Standing::Down { .. }, Ok(())) => poll.rise,
+        };
+        self.against += 1;
+        if self.against < needed {
+            return None;
+        }
+        self.against = 0;
+        Some(result.map_or_else(|reason| Standing::Down { reason }, |()| Standing::Up))
     }
 
     fn burden(&self, name: &Name) -> Option<Burden> {
@@ -89,11 +153,8 @@ impl Tracks {
     /// Those of a configuration, of which nothing is known yet.
     pub(in crate::engine) fn of(specs: &BTreeMap<Name, config::Track>) -> Self {
         let tracks = specs.iter();
-        Self(
-            tracks
-                .map(|(name, spec)| (name.clone(), Track::new(spec.clone())))
-                .collect(),
-        )
+        let tracks = tracks.map(|(name, spec)| (name.clone(), Track::new(spec.clone())));
+        Self(tracks.collect(), 0)
     }
 
     /// These are the tracks from now on: one that follows the same thing as before keeps its state.
@@ -118,8 +179,10 @@ impl Tracks {
                 }
                 Some(track) if track.spec != *spec => {
                     changes.push(format!("track {name}: changed"));
-                    if track.spec.tracked == spec.tracked {
+                    if track.spec.tracked.is_same_thing(&spec.tracked) {
                         track.spec = spec.clone();
+                        // The next one asks as it is to be done now.
+                        (track.probe, track.against) = (None, 0);
                     } else {
                         *track = Track::new(spec.clone());
                     }
@@ -133,16 +196,34 @@ impl Tracks {
         self.0.get_mut(name)
     }
 
+    /// Begins to ask about those that are to be asked about and are not yet, by tasks that `begin`
+    /// starts; each gets a number.
+    pub(in crate::engine) fn probe(
+        &mut self,
+        mut begin: impl FnMut(&Name, &Endpoint, Poll, u64) -> AbortHandle,
+    ) {
+        for (name, track) in self.0.iter_mut().filter(|(_, track)| track.probe.is_none()) {
+            let Tracked::Tcp(endpoint, poll) = &track.spec.tracked else {
+                continue;
+            };
+            self.1 += 1;
+            let task = begin(name, endpoint, *poll, self.1);
+            track.probe = Some(Probe::new(self.1, task));
+        }
+    }
+
     pub(in crate::engine) fn iter(&self) -> impl Iterator<Item = (&Name, &Track)> {
         self.0.iter()
     }
 
     /// Those of a link, with its name.
     pub(in crate::engine) fn links(&mut self) -> impl Iterator<Item = (&Name, IfName, &mut Track)> {
-        self.0.iter_mut().map(|(name, track)| {
-            let Tracked::Link(interface) = track.spec.tracked.clone();
-            (name, interface, track)
-        })
+        self.0
+            .iter_mut()
+            .filter_map(|(name, track)| match track.spec.tracked.clone() {
+                Tracked::Link(interface) => Some((name, interface, track)),
+                Tracked::Tcp(..) => None,
+            })
     }
 
     /// What these tracks of a virtual host cost it now.
@@ -194,5 +275,84 @@ impl Burden {
             Demote::By(by) if !self.pending => Demotion::new(by),
             Demote::By(_) | Demote::Fault => Demotion::NONE,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An attempt for each letter, `+` or `-`; what it is after each.
+    fn played(track: &mut Track, attempts: &str, serves: bool) -> String {
+        let mut after = |attempt: char| {
+            let result = if attempt == '+' {
+                Ok(())
+            } else {
+                Err("refused".to_owned())
+            };
+            if let Some(standing) = track.count(result, serves) {
+                track.stand(standing);
+            }
+            match track.standing {
+                Standing::Unknown => '?',
+                Standing::Up => 'U',
+                Standing::Down { .. } => 'D',
+            }
+        };
+        attempts.chars().map(&mut after).collect()
+    }
+
+    fn tcp(rise: u32, fall: u32) -> Track {
+        let second = std::time::Duration::from_secs(1);
+        let poll = config::Poll {
+            interval: second,
+            timeout: second,
+            rise,
+            fall,
+        };
+        Track::new(config::Track {
+            tracked: Tracked::Tcp("192.0.2.1:80".parse().unwrap(), poll),
+            demote: Demote::Fault,
+            place: config::Place::default(),
+        })
+    }
+
+    #[test]
+    fn attempts_are_counted() {
+        for (rise, fall, serves, attempts, after) in [
+            (2, 3, false, "+--+---", "UUUUUUD"),
+            (2, 3, false, "-+-++", "DDDDU"),
+            (1, 1, false, "+-+-", "UDUD"),
+            (2, 3, false, "-", "D"),
+            (2, 3, true, "---", "??D"),
+            (2, 3, true, "-+---", "?UUUD"),
+            (100, 100, false, "+-----", "UUUUUU"),
+        ] {
+            let mut track = tcp(rise, fall);
+            assert_eq!(played(&mut track, attempts, serves), after, "{attempts}");
+        }
+    }
+
+    #[test]
+    fn a_reload_keeps_the_state_of_what_is_still_the_same() {
+        let name: Name = "db".parse().unwrap();
+        let spec = |track: Track| BTreeMap::from([(name.clone(), track.spec)]);
+        let mut tracks = Tracks::of(&spec(tcp(2, 3)));
+        assert_eq!(played(tracks.get_mut(&name).unwrap(), "-", false), "D");
+        let mut changes = Vec::new();
+        tracks.follow(&spec(tcp(2, 3)), &mut changes);
+        assert!(changes.is_empty());
+        tracks.follow(&spec(tcp(1, 1)), &mut changes);
+        assert_eq!(changes, ["track db: changed"]);
+        assert!(matches!(
+            tracks.get_mut(&name).unwrap().standing,
+            Standing::Down { .. }
+        ));
+        let mut other = tcp(1, 1);
+        other.spec.tracked = Tracked::Link("eth1".parse().unwrap());
+        tracks.follow(&spec(other), &mut changes);
+        assert_eq!(tracks.get_mut(&name).unwrap().standing, Standing::Unknown);
+        tracks.follow(&BTreeMap::new(), &mut changes);
+        assert_eq!(changes.last().unwrap(), "track db: removed");
     }
 }
