@@ -91,6 +91,8 @@ pub(crate) struct Lower<'a> {
     environment: Vec<(String, String)>,
     /// Where programs are looked for besides the usual places.
     path: Vec<String>,
+    /// Files that look like logs, and whose content is used.
+    data: HashSet<String>,
 }
 
 /// The result of a translation that may not be possible.
@@ -153,7 +155,9 @@ impl<'a> Lower<'a> {
             set: HashSet::new(),
             environment: Vec::new(),
             path: Vec::new(),
+            data: HashSet::new(),
         };
+        lower.find_data(&script.items);
         let mut steps = lower.begin();
         steps.extend(lower.items(&script.items));
         steps.extend(lower.comments_before(usize::MAX));

@@ -11,6 +11,7 @@ use self::text::Names;
 pub(super) use self::text::{key, quoted};
 use self::used::{Declared, Used};
 use super::ir::{Action, Cond, Expr, List, Step, What, walk};
+use super::uncalled;
 use super::{Half, Settings};
 use crate::types::{is_treacherous, shown};
 
@@ -58,6 +59,7 @@ pub(super) fn print(
             names: Names::default(),
             declared: Declared::default(),
             begun: BTreeSet::new(),
+            functions: BTreeSet::new(),
             numbered: false,
             used: BTreeSet::new(),
         };
@@ -117,6 +119,8 @@ struct Printer<'a> {
     declared: Declared,
     /// Variables that have been given a value.
     begun: BTreeSet<String>,
+    /// Functions that have been declared.
+    functions: BTreeSet<String>,
     /// Is `$?` needed as a number?
     numbered: bool,
     /// Helpers, and `event`, that the text needs.
@@ -351,13 +355,19 @@ impl Printer<'_> {
             .function(name)
             .is_some_and(|function| function.all);
         let given: Vec<String> = (1..=params).map(|n| format!("a{n}")).collect();
+        self.declare_callees(name, body);
+        let local = if self.functions.insert(name.to_owned()) {
+            "local "
+        } else {
+            ""
+        };
         let name = self.names.of(name);
         let list = if all {
             "...".to_owned()
         } else {
             given.join(", ")
         };
-        self.line(&format!("local function {name}({list})"));
+        self.line(&format!("{local}function {name}({list})"));
         self.indent += 1;
         if all && params > 0 {
             let values: Vec<String> = (1..=params)
@@ -372,6 +382,22 @@ impl Printer<'_> {
         self.steps(body);
         self.indent -= 1;
         self.line("end");
+    }
+
+    /// A function of the shell may call one that is defined later; a local one of Lua has to be
+    /// declared before.
+    fn declare_callees(&mut self, name: &str, body: &[Step]) {
+        let half = self.half;
+        let defined = uncalled::defined(&half.steps);
+        let later: Vec<String> = uncalled::calls(body)
+            .into_iter()
+            .filter(|callee| callee != name && defined.contains(callee))
+            .filter(|callee| self.functions.insert(callee.clone()))
+            .collect();
+        if !later.is_empty() {
+            let names: Vec<String> = later.iter().map(|callee| self.names.of(callee)).collect();
+            self.line(&format!("local {}", names.join(", ")));
+        }
     }
 
     fn todo(&mut self, line: usize, original: &str, why: &str) {

@@ -177,7 +177,16 @@ pub fn port(up: &Source, down: Option<&Source>, settings: &Settings) -> Result<P
             reason: Refusal::Other { line, what },
         });
     }
-    let down_half = backup(&others, settings, &mut shared)?;
+    let down_half = if only_on_master(up, &others, settings) {
+        up_half.facts.record(
+            FactKind::Guessed,
+            0,
+            "it does not look at the state: taken for notify_master, which nothing but becoming master runs; if it is notify's, name it twice",
+        );
+        None
+    } else {
+        backup(&others, settings, &mut shared)?
+    };
     let down_name = others
         .first()
         .map_or("", |(_, role)| role.script.name.as_str());
@@ -280,6 +289,21 @@ fn roles<'a>(
     }
     others.insert(0, ("BACKUP", role(down.unwrap_or(up), &left)));
     (role(up, &["MASTER"]), others)
+}
+
+/// Is the one script of keepalived most likely `notify_master`'s? One that never looks at the state
+/// would do the same when it is lost.
+fn only_on_master(up: &Source, others: &[(&'static str, Role<'_>)], settings: &Settings) -> bool {
+    let alone = others
+        .iter()
+        .all(|(_, role)| std::ptr::eq(role.script, up) && !role.assumed);
+    // After what its line says come the type, the name and the state.
+    let state = up.arguments.len() + 3;
+    settings.keepalived().is_some()
+        && !others.is_empty()
+        && alone
+        && shell::parse(&up.text)
+            .is_ok_and(|script| !recognise::looks_at(&lower::settled(&script), state))
 }
 
 /// What runs on becoming backup: one script, or one for each state.

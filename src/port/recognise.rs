@@ -332,6 +332,57 @@ impl Look {
     }
 }
 
+/// Does the script look at this argument of its own, or at all of them?
+pub(super) fn looks_at(script: &Script, argument: usize) -> bool {
+    Looking(argument.to_string()).items(&script.items)
+}
+
+/// At the argument of this number.
+struct Looking(String);
+
+impl Looking {
+    fn items(&self, items: &[Item]) -> bool {
+        commands(items).any(|command| {
+            let redirected = command.redirects.iter().any(|it| self.word(&it.target));
+            redirected || self.kind(&command.kind)
+        })
+    }
+
+    fn kind(&self, kind: &Kind) -> bool {
+        let all = |words: &[Word]| words.iter().any(|word| self.word(word));
+        let own = match kind {
+            Kind::Simple { assigns, words } => {
+                let shifts = words.first().is_some_and(|word| word.is("shift"));
+                shifts || all(words) || assigns.iter().any(|(_, word)| self.word(word))
+            }
+            // Without `in` it goes over all of them.
+            Kind::For { words, .. } => words.as_deref().is_none_or(all),
+            Kind::Case { word, arms } => {
+                self.word(word) || arms.iter().any(|(patterns, _)| all(patterns))
+            }
+            Kind::Test(words) => all(words),
+            Kind::Arithmetic(text) | Kind::Unread(text) => text.contains(&format!("${}", self.0)),
+            Kind::Sourced(sourced) => self.items(&sourced.script.items),
+            Kind::If { .. } | Kind::While { .. } | Kind::Block { .. } => false,
+            // Its arguments are its own.
+            Kind::Function { .. } => return false,
+        };
+        own || kind.lists().iter().any(|list| self.items(list))
+    }
+
+    fn word(&self, word: &Word) -> bool {
+        word.0.iter().any(|piece| match piece {
+            Piece::Text { .. } => false,
+            Piece::Param { name, op, .. } => {
+                let at = *name == self.0 || matches!(name.as_str(), "@" | "*" | "#");
+                at || op.as_ref().is_some_and(|(_, word)| self.word(word))
+            }
+            Piece::Command { items, .. } => self.items(items),
+            Piece::Arithmetic(text) => text.contains(&format!("${}", self.0)),
+        })
+    }
+}
+
 fn commands(items: &[Item]) -> impl Iterator<Item = &Command> {
     items
         .iter()

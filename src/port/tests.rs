@@ -765,3 +765,87 @@ fn a_gateway_without_its_keyword_is_a_guess() {
     assert!(port.lua.contains("{ via = \"10.0.0.1\" }"), "{}", port.lua);
     assert_eq!(port.of(FactKind::Guessed).count(), 1);
 }
+
+#[test]
+fn functions_may_call_later_ones() {
+    let text = "start() { note up; hostname a; }\nnote() { again \"$1\"; }\nagain() { logger \"$1\"; }\nstart\n";
+    let lines = body(text);
+    assert_eq!(lines.first().map(String::as_str), Some("local note"));
+    assert!(lines.contains(&"function note(a1)".to_owned()), "{lines:?}");
+    assert!(lines.contains(&"local again".to_owned()), "{lines:?}");
+    let in_order = "note() { logger \"$1\"; }\nstart() { note up; }\nstart\n";
+    assert!(!body(in_order).contains(&"local note".to_owned()));
+}
+
+#[test]
+fn netmasks_become_prefix_lengths() {
+    for same in [
+        "ip addr add $2/255.255.255.0 dev $1",
+        "M=255.255.255.0\nip addr add $2/$M dev $1",
+    ] {
+        let lines = body(same);
+        assert!(
+            lines.contains(&"try(addr.add, vip .. \"/24\")".to_owned()),
+            "{lines:?}"
+        );
+    }
+    let route = "ip route add 10.50.0.0/255.255.0.0 via 192.0.2.1";
+    assert_eq!(
+        body(route),
+        ["try(add_route, \"10.50.0.0/16\", { via = \"192.0.2.1\" })"]
+    );
+}
+
+#[test]
+fn a_log_that_is_read_again_is_data() {
+    let text = "date >> /var/log/a.log\ntail -n 2 /var/log/a.log > /var/log/a.log.new\nmv /var/log/a.log.new /var/log/a.log\n";
+    let lua = ported(text).lua;
+    assert!(lua.contains("\"/var/log/a.log.new\""), "{lua}");
+    assert!(lua.contains("append"), "{lua}");
+    let log = ported("LOG=/var/log/a.log\necho up >> $LOG\nrm -f $LOG.old\n").lua;
+    assert!(log.contains("log.info(\"up\")"), "{log}");
+}
+
+#[test]
+fn what_is_found_by_its_label_is_an_address_or_is_not_translated() {
+    let made = "ifconfig eth1:2 10.1.0.77 netmask 255.255.0.0 up\n";
+    let flushed = body(&format!("{made}ip addr flush label eth1:2"));
+    assert!(
+        flushed
+            .iter()
+            .any(|line| line.contains("addr.delete") && line.contains("10.1.0.77/16")),
+        "{flushed:?}"
+    );
+    for look in [
+        "ip addr show label eth1:2 | grep -q 10 && hostname x",
+        "ifconfig eth1:2 | grep -q inet && hostname x",
+        "ifconfig eth1:2",
+        "ip addr flush label eth1:3",
+    ] {
+        assert!(
+            !ported(&format!("{made}{look}\n")).todos().is_empty(),
+            "{look}"
+        );
+    }
+}
+
+#[test]
+fn keepalived_runs_a_script_that_looks_at_no_state_only_on_master() {
+    let of = |text: &str, arguments: &[&str]| {
+        let mut settings = Settings::new("failover");
+        settings.caller = Caller::Keepalived(Box::default());
+        let source = Source {
+            name: "master.sh".into(),
+            text: text.into(),
+            arguments: arguments.iter().map(|word| (*word).to_owned()).collect(),
+        };
+        port(&source, None, &settings).unwrap()
+    };
+    let blind = of("hostname a\nawk '{ print $3 }' /etc/x\n", &[]);
+    assert!(!blind.lua.contains("on_backup"), "{}", blind.lua);
+    assert_eq!(blind.of(FactKind::Guessed).count(), 1);
+    let started = of("case $1 in start) hostname a ;; esac\n", &["start"]);
+    assert!(!started.lua.contains("on_backup"), "{}", started.lua);
+    let sees = of("[ $3 = MASTER ] && hostname a || hostname b\n", &[]);
+    assert!(sees.lua.contains("on_backup"), "{}", sees.lua);
+}

@@ -56,6 +56,22 @@ fn retain(steps: &mut Vec<Step>, keep: &mut impl FnMut(&Step) -> bool) {
     }
 }
 
+/// The functions that these steps call by themselves.
+pub(super) fn calls(steps: &[Step]) -> BTreeSet<String> {
+    called(steps)
+        .into_iter()
+        .filter(|(caller, _)| caller.is_empty())
+        .map(|(_, callee)| callee)
+        .collect()
+}
+
+/// The functions that are defined there, in whatever is within them.
+pub(super) fn defined(steps: &[Step]) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    walk(steps, &mut Names(&mut names));
+    names
+}
+
 /// Who calls whom; the steps outside of all functions have the empty name. What was not translated
 /// counts for every name in it, since somebody will write it by hand.
 fn called(steps: &[Step]) -> BTreeSet<(String, String)> {

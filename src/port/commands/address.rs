@@ -29,6 +29,9 @@ fn read_ifconfig(lower: &mut Lower<'_>, args: &[Arg]) -> Result<Option<Vec<Actio
         .fixed(&first.value)
         .map_or(first.value.clone(), Expr::Text);
     let (dev, label) = split_label(&target);
+    if label && rest.is_empty() {
+        return Err("addresses of carpd have no label to be found by".into());
+    }
     let (mut address, mut prefix, mut verb, mut up) = (None, None, None, None);
     let mut rest = rest.iter();
     while let Some(arg) = rest.next() {

@@ -1,7 +1,7 @@
 //! `ip`, in all its abbreviations and orders. What the API has no function for runs as a granted
 //! command line.
 
-use super::{Arg, Done, Untranslated, program};
+use super::{Arg, Done, Untranslated, netmask, program};
 use crate::effect::RouteTarget;
 use crate::port::ir::{Action, Cond, Expr, RouteVerb};
 use crate::port::lower::Lower;
@@ -32,10 +32,11 @@ pub(super) fn translate(
     } else {
         abbreviated(object.word(), OBJECTS)
     };
+    let counted = netmask::as_lengths(lower, rest);
     let done = match object.filter(|_| plain) {
-        Some("address") => address(lower, rest)?,
-        Some("route") => route(lower, rest, six),
-        Some("rule") => rule(lower, rest, six),
+        Some("address") => address(lower, &counted)?,
+        Some("route") => route(lower, &counted, six),
+        Some("rule") => rule(lower, &counted, six),
         Some("link") => link(lower, rest),
         _ => None,
     };
@@ -132,6 +133,29 @@ const ADDRESS_WORDS: &[&str] = &[
     "metric",
 ];
 
+/// `ip addr flush label NAME`: what the scripts gave that name. Addresses of carpd have none, so no
+/// program would find them by it.
+fn by_label(lower: &mut Lower<'_>, args: &[Arg]) -> Result<Option<Vec<Action>>, Untranslated> {
+    let at = args.iter().position(|arg| arg.word() == "label");
+    let Some(label) = at.and_then(|at| args.get(at + 1)) else {
+        return Ok(None);
+    };
+    let flushes = args.first().is_some_and(|verb| {
+        abbreviated(verb.word(), &["show", "list", "lst", "flush"]) == Some("flush")
+    });
+    let target = lower
+        .fixed(&label.value)
+        .map_or_else(|| label.value.clone(), Expr::Text);
+    let known = lower.label(&target).filter(|_| flushes);
+    let cidr = known.ok_or("addresses of carpd have no label to be found by")?;
+    let (dev, _) = super::address::split_label(&target);
+    Ok(Some(vec![Action::Addr {
+        add: false,
+        cidr,
+        dev: Some(dev),
+    }]))
+}
+
 fn address(lower: &mut Lower<'_>, args: &[Arg]) -> Result<Option<Vec<Action>>, Untranslated> {
     let Some((verb, rest)) = args.split_first() else {
         return Ok(None);
@@ -144,7 +168,7 @@ fn address(lower: &mut Lower<'_>, args: &[Arg]) -> Result<Option<Vec<Action>>, U
     ) {
         Some("add" | "replace") => true,
         Some("delete") => false,
-        _ => return Ok(None),
+        _ => return by_label(lower, args),
     };
     let Some(pairs) = Pairs::read(rest, ADDRESS_WORDS) else {
         return Ok(None);
@@ -176,6 +200,10 @@ fn address(lower: &mut Lower<'_>, args: &[Arg]) -> Result<Option<Vec<Action>>, U
         || pairs.arg("metric").is_some()
     {
         return Ok(None);
+    }
+    if add && let Some(label) = pairs.value("label") {
+        let label = lower.fixed(&label).map_or(label, Expr::Text);
+        lower.add_label(&label, &cidr);
     }
     if add {
         for word in ["label", "brd", "broadcast", "scope"] {

@@ -5,6 +5,7 @@ mod announce;
 mod files;
 mod http;
 mod ip;
+mod netmask;
 mod program;
 mod route;
 mod service;

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Arg, Done, Untranslated, join, options, program};
+use super::{Arg, Done, Untranslated, join, netmask, options, program};
 use crate::port::ir::{Action, Expr, RouteVerb};
 use crate::port::lower::Lower;
 
@@ -55,12 +55,13 @@ fn read(lower: &mut Lower<'_>, args: &[Arg]) -> Result<Option<Action>, Untransla
                 let Expr::Text(mask) = value()? else {
                     return Err("the netmask is not known here".into());
                 };
-                let mask: Ipv4Addr = mask.parse().map_err(|_| format!("{mask} is no netmask"))?;
-                let bits = u32::from(mask);
-                if bits.leading_ones() + bits.trailing_zeros() < 32 {
-                    return Ok(None);
+                if mask.parse::<Ipv4Addr>().is_err() {
+                    return Err(format!("{mask} is no netmask"));
                 }
-                prefix = Some(bits.leading_ones());
+                let Some(length) = netmask::length(&mask) else {
+                    return Ok(None);
+                };
+                prefix = Some(length);
             }
             _ if target.is_none() => target = Some(arg),
             // So has BSD a gateway, and no other.

@@ -1,8 +1,10 @@
 //! Redirections: what is written to files, to the kernel, to a log.
 
+use std::collections::HashSet;
+
 use super::super::commands::{self, Arg, Done, join};
 use super::super::ir::{Action, Expr};
-use super::super::shell::{Redirect, Word};
+use super::super::shell::{Item, Kind, Piece, Redirect, Word};
 use super::{Lower, Lowered};
 
 /// Where a command's output goes.
@@ -11,7 +13,61 @@ struct Output {
     append: bool,
 }
 
+/// Commands that a file's name is given to, and that do not use what is in it.
+const BY_NAME: [&str; 11] = [
+    "rm", "touch", "chmod", "chown", "chgrp", "test", "[", "echo", "printf", "logger", "mkdir",
+];
+
 impl Lower<'_> {
+    /// Finds the files that look like logs and are read, moved or copied again: what is written
+    /// there has to be there.
+    pub(super) fn find_data(&mut self, items: &[Item]) {
+        let mut found = HashSet::new();
+        self.data_in(items, &mut found);
+        self.data = found;
+    }
+
+    fn data_in(&self, items: &[Item], found: &mut HashSet<String>) {
+        let rest = items.iter().flat_map(|item| &item.rest);
+        let pipelines = items
+            .iter()
+            .map(|item| &item.first)
+            .chain(rest.map(|(_, p)| p));
+        for command in pipelines.flat_map(|pipeline| &pipeline.commands) {
+            for list in command.kind.lists() {
+                self.data_in(list, found);
+            }
+            let read = command.redirects.iter().filter(|it| it.op == "<");
+            let mut words: Vec<&Word> = read.map(|it| &it.target).collect();
+            if let Kind::Simple {
+                words: all,
+                assigns,
+            } = &command.kind
+            {
+                let name = all.first().and_then(Word::literal).unwrap_or_default();
+                let base = name.rsplit('/').next().unwrap_or_default();
+                if !BY_NAME.contains(&base) {
+                    words.extend(all.iter().skip(1));
+                }
+                let inside = all.iter().chain(assigns.iter().map(|(_, word)| word));
+                for piece in inside.flat_map(|word| &word.0) {
+                    if let Piece::Command { items, .. } = piece {
+                        self.data_in(items, found);
+                    }
+                }
+            }
+            for word in words {
+                let values = self.scope.texts(word, self.settings);
+                found.extend(values.known.into_iter().filter(|path| is_log(path)));
+            }
+        }
+    }
+
+    /// Is it a file that nobody but a reader of logs reads?
+    fn is_log(&self, path: &str) -> bool {
+        is_log(path) && !self.data.contains(path)
+    }
+
     /// Does it only say where messages go? Those of a hook go to carpd's log.
     pub(super) fn is_harmless(&mut self, redirect: &Redirect) -> bool {
         let target = redirect.target.literal();
@@ -23,7 +79,7 @@ impl Lower<'_> {
             (">&" | ">" | ">>" | ">|" | "&>" | "&>>", None | Some(1 | 2)) => {
                 let path = self.word(&redirect.target).ok();
                 path.and_then(|path| self.fixed(&path))
-                    .is_some_and(|path| is_screen(&path) || is_log(&path))
+                    .is_some_and(|path| is_screen(&path) || self.is_log(&path))
             }
             _ => false,
         }
@@ -140,14 +196,14 @@ impl Lower<'_> {
 
     fn is_to_log(&self, output: &Output) -> bool {
         self.fixed(&output.path)
-            .is_some_and(|path| is_screen(&path) || (output.append && is_log(&path)))
+            .is_some_and(|path| is_screen(&path) || (output.append && self.is_log(&path)))
     }
 
     /// What a program says into a file.
     fn captured(&mut self, name: &str, args: &[Arg], output: Output, both: bool) -> Lowered<Done> {
         let to_log = self
             .fixed(&output.path)
-            .is_some_and(|path| is_log(&path) || is_screen(&path));
+            .is_some_and(|path| self.is_log(&path) || is_screen(&path));
         if to_log {
             self.differs("what this writes is not kept");
             return commands::translate(self, name, args);
@@ -221,7 +277,7 @@ impl Lower<'_> {
             return one(Action::Sysctl { key, value });
         }
         match self.fixed(&path).as_deref() {
-            Some(path) if is_screen(path) || (append && is_log(path)) => {
+            Some(path) if is_screen(path) || (append && self.is_log(path)) => {
                 if append {
                     self.differs(format!("what went to {path} goes to carpd's log"));
                 }

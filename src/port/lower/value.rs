@@ -309,6 +309,14 @@ impl Lower<'_> {
         if self.scope.function(name).is_some() {
             return Err("the output of a function".into());
         }
+        let by_label = match base {
+            "ip" => args.iter().any(|arg| arg.word() == "label"),
+            "ifconfig" => matches!(args, [alias] if alias.word().contains(':')),
+            _ => false,
+        };
+        if by_label {
+            return Err("addresses of carpd have no label to be found by".into());
+        }
         let first = || {
             args.first()
                 .map_or_else(|| Expr::Text(String::new()), |arg| arg.value.clone())
