@@ -16,14 +16,12 @@ pub(super) fn print(halves: &mut [(&'static str, &str, Half)], settings: &Settin
     let mut needs = Needs::default();
     for (_, script, half) in halves.iter_mut() {
         half.facts.turn_to(script);
-        walk(
+        collect(
+            &mut needs,
             &half.steps,
-            &mut Collect {
-                needs: &mut needs,
-                scope: &half.scope,
-                facts: &mut half.facts,
-                settings,
-            },
+            &half.scope,
+            &mut half.facts,
+            settings,
         );
     }
     let (toml, refused) = needs.toml(settings);
@@ -37,6 +35,40 @@ pub(super) fn print(halves: &mut [(&'static str, &str, Half)], settings: &Settin
         }
     }
     toml
+}
+
+/// What `[hook.NAME.grant]` would say, if all were known that these settings say.
+pub(super) fn table_of(
+    halves: &[(&'static str, &str, Half)],
+    settings: &Settings,
+) -> Option<toml::Table> {
+    let mut needs = Needs::default();
+    for (_, script, half) in halves {
+        let mut facts = Facts::of(script);
+        collect(&mut needs, &half.steps, &half.scope, &mut facts, settings);
+    }
+    let table: toml::Table = needs.toml(settings).0.parse().ok()?;
+    let hook = table.get("hook")?.get(settings.name.as_str())?;
+    hook.get("grant")?.as_table().cloned()
+}
+
+/// Goes over an entry point.
+fn collect(
+    needs: &mut Needs,
+    steps: &[Step],
+    scope: &Scope,
+    facts: &mut Facts,
+    settings: &Settings,
+) {
+    walk(
+        steps,
+        &mut Collect {
+            needs,
+            scope,
+            facts,
+            settings,
+        },
+    );
 }
 
 #[derive(Default)]
@@ -74,20 +106,40 @@ impl Collect<'_> {
     fn texts(&mut self, line: usize, value: &Expr, what: &str) -> Vec<String> {
         let values = self.scope.values(value, self.settings);
         if !values.complete {
-            let text = format!(
-                "{} line {line}: {what} is known only when it runs: grant it here",
-                self.facts.script()
-            );
-            if !self.needs.unknown.contains(&text) {
-                self.needs.unknown.push(text);
+            let examples = self.examples(value).join(", ");
+            let (remark, fact) = if examples.is_empty() {
+                (
+                    format!("{what} is known only when it runs: grant it here"),
+                    format!("{what} is known only when it runs: add it to the grants"),
+                )
+            } else {
+                (
+                    format!("grant {what} here: {examples}, with config filled in"),
+                    format!("{what} depends on config: add {examples} to the grants"),
+                )
+            };
+            let remark = format!("{} line {line}: {remark}", self.facts.script());
+            if !self.needs.unknown.contains(&remark) {
+                self.needs.unknown.push(remark);
             }
-            let text = format!("{what} is known only when it runs: add it to the grants");
-            self.facts.record(FactKind::Open, line, text);
+            self.facts.record(FactKind::Open, line, fact);
         }
         for value in &values.known {
             self.place(line, value);
         }
         values.known
+    }
+
+    /// How the texts read that are known once the hook's configuration is filled in.
+    fn examples(&self, value: &Expr) -> Vec<String> {
+        let settings = Settings {
+            stand_in: Some(|name| format!("<config.{name}>")),
+            ..self.settings.clone()
+        };
+        let values = self.scope.values(value, &settings);
+        let depends = |text: &String| text.contains("<config.");
+        let known = values.known.into_iter().filter(|_| values.complete);
+        known.filter(depends).collect()
     }
 
     fn place(&mut self, line: usize, value: &str) {
@@ -411,10 +463,10 @@ impl Needs {
     /// The hook's configuration, with what the scripts took from outside.
     fn outside(&self, settings: &Settings) -> String {
         let mut out = String::new();
-        let known = |name: &String| settings.configured(name).map_or("", String::as_str);
+        let known = |name: &String| settings.configured(name).unwrap_or_default();
         let entries = |names: &mut dyn Iterator<Item = &String>| {
             names
-                .map(|name| format!("{name} = {}", string(known(name))))
+                .map(|name| format!("{name} = {}", string(&known(name))))
                 .collect::<Vec<_>>()
                 .join(", ")
         };

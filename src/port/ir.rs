@@ -209,6 +209,15 @@ pub(crate) enum List {
     Fixed(Vec<Expr>),
     /// The words of these texts.
     Words(Vec<Expr>),
+    /// The lines of a text, as `read` has them.
+    Lines {
+        /// The text.
+        text: Expr,
+        /// Is what follows its last end of line one, too?
+        rest: bool,
+        /// Do the blanks around them stay?
+        blanks: bool,
+    },
     /// All arguments of the function.
     Arguments,
 }
@@ -297,10 +306,14 @@ pub(crate) fn walk(steps: &[Step], visit: &mut impl Visit) {
                 walk(otherwise, visit);
             }
             What::For(_, list, body) => {
-                if let List::Fixed(list) | List::Words(list) = list {
-                    for value in list {
-                        walk_expr(line, value, visit);
+                match list {
+                    List::Fixed(list) | List::Words(list) => {
+                        for value in list {
+                            walk_expr(line, value, visit);
+                        }
                     }
+                    List::Lines { text, .. } => walk_expr(line, text, visit),
+                    List::Arguments => {}
                 }
                 walk(body, visit);
             }

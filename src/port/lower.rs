@@ -9,6 +9,7 @@ mod compound;
 mod known;
 mod order;
 mod pipe;
+mod reading;
 mod redirect;
 mod regex;
 mod scope;
@@ -61,6 +62,8 @@ pub(crate) struct Lower<'a> {
     file: Option<String>,
     /// The function whose body is being translated.
     function: Option<String>,
+    /// Functions of the script in what cannot be read.
+    unread: HashSet<String>,
     /// Functions whose exit status matters.
     asked: HashSet<String>,
     /// How often `shift` was called so far.
@@ -140,6 +143,7 @@ impl<'a> Lower<'a> {
             line: 1,
             file: None,
             function: None,
+            unread: status::unread_functions(&script.items, &source.text),
             asked: status::asked(&script.items),
             shifted: 0,
             errexit: first.starts_with("#!") && flags.contains('e'),
@@ -212,12 +216,21 @@ impl<'a> Lower<'a> {
     fn items(&mut self, items: &[Item]) -> Vec<Step> {
         let tail = std::mem::take(&mut self.tail);
         let (mut steps, mut remembered) = (Vec::new(), None);
-        for (index, item) in items.iter().enumerate() {
+        let mut index = 0;
+        while let Some(item) = items.get(index) {
+            index += 1;
             steps.extend(self.comments_before(item.line));
             self.at(item.line);
             self.remembered = remembered.take();
-            let next = items.get(index + 1).map(|next| self.text(next));
-            let asked = next.is_some_and(|text| text.contains("$?") || text.contains("${?}"));
+            let next = items.get(index).map(|next| self.text(next));
+            let returned = next
+                .as_deref()
+                .is_some_and(|text| self.returns_status(text));
+            let asked = next.is_some_and(|text| {
+                let reads = text.contains("$?") || text.contains("${?}");
+                // A function that nobody asks gives nothing back.
+                reads && (returned || self.function.is_none() || !is_return(&text))
+            });
             let outer = self.before.replace(Vec::new());
             let mut result = Err(String::new());
             if asked && let Some((done, exact)) = self.remember(item) {
@@ -225,7 +238,9 @@ impl<'a> Lower<'a> {
             }
             if result.is_err() {
                 self.before = Some(Vec::new());
-                self.tail = tail && index + 1 == items.len();
+                // What `return $?` gives back is what the item ends with.
+                index += usize::from(returned);
+                self.tail = returned || (tail && index == items.len());
                 result = if self.tail {
                     self.tail_item(item)
                 } else {
@@ -252,6 +267,12 @@ impl<'a> Lower<'a> {
         steps
     }
 
+    /// `return $?` in a function whose status is asked for.
+    fn returns_status(&self, text: &str) -> bool {
+        let asked = |name| self.asked.contains(name);
+        self.function.as_ref().is_some_and(asked) && is_return(text)
+    }
+
     fn text(&self, item: &Item) -> String {
         let text = self.source.get(item.span.clone()).unwrap_or_default();
         text.trim_end().to_owned()
@@ -270,11 +291,7 @@ impl<'a> Lower<'a> {
             return None;
         }
         let cond = self.item_condition(item).ok()?;
-        let exact = match &cond {
-            Cond::Did(actions) => matches!(actions.as_slice(), [Action::Run(_)]),
-            Cond::Function(..) | Cond::And(..) | Cond::Or(..) => false,
-            _ => true,
-        };
+        let exact = status::is_exact(&cond);
         Some((vec![self.step(What::Remember(cond))], exact))
     }
 
@@ -310,6 +327,9 @@ impl<'a> Lower<'a> {
         }
         self.before = None;
         let cond = self.chain(&item.first, before)?;
+        if before.is_empty() && !self.errexit && status::of_last(last) {
+            return self.after_status(cond, *and, last);
+        }
         if !and && is_no_op(last) {
             return Ok(vec![self.step(What::Try(cond))]);
         }
@@ -325,6 +345,22 @@ impl<'a> Lower<'a> {
         }
         let cond = if *and { cond } else { cond.not() };
         Ok(vec![self.step(What::If(vec![(cond, body)], Vec::new()))])
+    }
+
+    /// `A || rc=$?`: its status is kept, and looked at.
+    fn after_status(&mut self, cond: Cond, and: bool, last: &Pipeline) -> Lowered<Vec<Step>> {
+        self.remembered = Some(status::is_exact(&cond));
+        let body = self.pipeline(last);
+        self.remembered = None;
+        let when = if and {
+            Cond::Status
+        } else {
+            Cond::Status.not()
+        };
+        Ok(vec![
+            self.step(What::Remember(cond)),
+            self.step(What::If(vec![(when, body?)], Vec::new())),
+        ])
     }
 
     fn item_condition(&mut self, item: &Item) -> Lowered<Cond> {
@@ -479,6 +515,9 @@ impl<'a> Lower<'a> {
         }
         let first = args.remove(0);
         let name = first.text.ok_or("what is run is not known here")?;
+        if self.unread.contains(&name) {
+            return Err("its function could not be read".into());
+        }
         Ok((name, args))
     }
 
@@ -493,6 +532,12 @@ impl<'a> Lower<'a> {
         self.at(command.line);
         if let Kind::Simple { assigns, words } = &command.kind {
             return self.simple_command(command, assigns, words);
+        }
+        if let Some(steps) = self.read_loop(command, None)? {
+            return Ok(steps);
+        }
+        if let Kind::Unread(why) = &command.kind {
+            return Err(why.clone());
         }
         // What a compound command writes goes to the log, as what its commands write.
         if !self.all_harmless(command) {
@@ -540,6 +585,13 @@ impl<'a> Lower<'a> {
     ) -> Lowered<Vec<Step>> {
         if self.keeps_arguments(words) {
             return Ok(Vec::new());
+        }
+        if let (Some(function), [word, _]) = (&self.function, words)
+            && word.is("return")
+            && !self.asked.contains(function)
+            && self.all_harmless(command)
+        {
+            return Ok(vec![self.step(What::Return(None))]);
         }
         let first = words.first();
         if let Some(kind) = first.and_then(Word::literal).filter(|kind| {
@@ -613,6 +665,14 @@ impl<'a> Lower<'a> {
         };
         self.step(what)
     }
+}
+
+/// `return $?`.
+fn is_return(text: &str) -> bool {
+    matches!(
+        text.trim_end_matches(';').trim(),
+        "return $?" | "return \"$?\""
+    )
 }
 
 /// Is it soon done, so that it may as well be waited for?

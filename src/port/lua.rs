@@ -274,6 +274,10 @@ impl Printer<'_> {
                 let name = self.names.of(name);
                 let text = match value {
                     Expr::Outside(_) => text.trim_start_matches('(').trim_end_matches(')'),
+                    Expr::Or(..) => text
+                        .strip_prefix('(')
+                        .and_then(|text| text.strip_suffix(')'))
+                        .unwrap_or(&text),
                     _ => &text,
                 };
                 self.line(&format!("{local}{name} = {text}"));
@@ -450,6 +454,16 @@ impl Printer<'_> {
                 let values: Vec<String> = values.iter().map(|value| self.expr(value)).collect();
                 self.used.insert("words");
                 format!("words({})", values.join(" .. \" \" .. "))
+            }
+            List::Lines { text, rest, blanks } => {
+                let mut args = vec![self.expr(text)];
+                if *rest || *blanks {
+                    args.push(rest.to_string());
+                }
+                if *blanks {
+                    args.push("true".to_owned());
+                }
+                format!("{}({})", self.helper("read_lines"), args.join(", "))
             }
             List::Arguments => "{ ... }".to_owned(),
         };

@@ -71,6 +71,8 @@ pub struct Settings {
     pub interfaces: Option<String>,
     /// Names of routing tables.
     pub tables: HashMap<String, u32>,
+    /// What stands for an entry of the hook's configuration that is not known.
+    pub(crate) stand_in: Option<fn(&str) -> String>,
 }
 
 /// What an alias of /etc/network/interfaces does.
@@ -98,6 +100,7 @@ impl Settings {
             explicit: false,
             interfaces: None,
             tables: HashMap::new(),
+            stand_in: None,
         }
     }
 
@@ -110,13 +113,13 @@ impl Settings {
     }
 
     /// What an entry of the hook's configuration will be, if that is known.
-    pub(crate) fn configured(&self, key: &str) -> Option<&String> {
-        let keepalived = self.keepalived()?;
-        match key {
-            "priority" => keepalived.priority.as_ref(),
-            key if key == keepalived.name_key() => keepalived.name.as_ref(),
+    pub(crate) fn configured(&self, key: &str) -> Option<String> {
+        let known = self.keepalived().and_then(|keepalived| match key {
+            "priority" => keepalived.priority.clone(),
+            key if key == keepalived.name_key() => keepalived.name.clone(),
             _ => None,
-        }
+        });
+        known.or_else(|| self.stand_in.map(|stand_in| stand_in(key)))
     }
 
     /// The names of routing tables, from the text of `rt_tables`.

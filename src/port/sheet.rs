@@ -5,9 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::grants::table_of;
 use super::ir::{Action, Cond, Expr, Visit, walk};
 use super::lua::{key, quoted};
 use super::{Half, Settings};
+use crate::types::VirtualAddress;
 
 /// How many cases hold what one entry point does.
 const CASES: usize = 4;
@@ -20,6 +22,8 @@ const LOG: usize = 8;
 pub struct Sheet {
     name: String,
     roles: Vec<Role>,
+    /// What is granted on its hosts, if not only what was written.
+    grants: String,
     /// Is all of `on_master` undone by the daemon?
     mirrored: bool,
 }
@@ -53,6 +57,8 @@ pub struct Seen {
     now: String,
     error: Option<String>,
     undone: bool,
+    /// Did it fail before it came to what the case is about?
+    early: bool,
 }
 
 impl Seen {
@@ -71,6 +77,7 @@ impl Seen {
             }
         }
         let raised = failure.and_then(|text| text.split_once("no expect_error said so: "));
+        seen.early = failure.is_some_and(|text| text.contains("on_master failed"));
         seen.error =
             raised.map(|(_, error)| without_place(error.lines().next().unwrap_or_default()));
         seen
@@ -107,8 +114,10 @@ pub(super) fn of(
         interface: Some(dev.to_owned()),
         address: Some(address.to_owned()),
         xparam: settings.xparam.clone(),
+        stand_in: Some(stand_in),
         ..settings.clone()
     };
+    let grants = more_grants(halves, settings, &known);
     let name = halves
         .iter()
         .find_map(|(_, _, half)| some_hostname(half, &known));
@@ -123,7 +132,10 @@ pub(super) fn of(
         if let Some(xparam) = &settings.xparam {
             host += &format!(", xparam = {}", quoted(xparam));
         }
-        looks.host_config = looks.config_line(&known);
+        looks.common = vec![looks.config_line(&known)];
+        if !grants.is_empty() {
+            looks.common.push("grants = grants".to_owned());
+        }
         Role {
             word: if *entry == "on_master" {
                 "master"
@@ -137,6 +149,7 @@ pub(super) fn of(
     Sheet {
         name: settings.name.clone(),
         roles: halves.iter().map(role).collect(),
+        grants,
         mirrored,
     }
 }
@@ -145,7 +158,7 @@ impl Sheet {
     /// A test file whose cases print what the hook does on each host, for [`Seen::read`].
     #[must_use]
     pub fn probe(&self) -> String {
-        let mut out = String::new();
+        let mut out = self.grants.clone();
         for (number, (role, world)) in self.all().enumerate() {
             out += &format!("test.case(\"{number}\", function()\n");
             out += &begin(role, world);
@@ -172,11 +185,17 @@ impl Sheet {
             out +=
                 "-- What is (denied) has no grant yet: add it, then run `carpd test --update`.\n";
         }
+        if !self.grants.is_empty() {
+            out += "\n-- Those of the configuration, with what is to be filled in.\n";
+            out += self.grants.trim_end();
+            out += "\n";
+        }
         let mut held: Vec<(&str, &Seen)> = Vec::new();
         for ((role, world), seen) in self.all().zip(seen) {
             let of_role = held.iter().filter(|(word, _)| *word == role.word).count();
             let known = held.contains(&(role.word, seen));
-            if seen.is_something() && !known && of_role < CASES {
+            let begun = world.cause.is_none() || !seen.early;
+            if seen.is_something() && begun && !known && of_role < CASES {
                 held.push((role.word, seen));
                 out += &case(role, world, seen);
             }
@@ -268,8 +287,8 @@ struct Looks<'a> {
     config: BTreeSet<String>,
     /// Those that the script has a default for.
     optional: BTreeSet<String>,
-    /// The option of `test.host` for its configuration.
-    host_config: String,
+    /// Options that all of its hosts have.
+    common: Vec<String>,
     /// Does it tell a fault from a stop?
     states: bool,
 }
@@ -305,7 +324,10 @@ impl<'a> Looks<'a> {
         let world = |cause, special: &str, lines: &[&String]| World {
             cause,
             special: special.to_owned(),
-            options: options(host, &[&[&self.host_config], lines].concat()),
+            options: {
+                let common: Vec<&String> = self.common.iter().collect();
+                options(host, &[&common, lines].concat())
+            },
         };
         let mut worlds = vec![world(None, "", &[&files, &links])];
         if self.states {
@@ -343,7 +365,7 @@ impl<'a> Looks<'a> {
     }
 
     fn files_line(&self, content: Option<&str>) -> String {
-        let content = quoted(content.unwrap_or("content"));
+        let content = quoted(&format!("{}\n", content.unwrap_or("content")));
         line("files", self.files.iter(), &content)
     }
 
@@ -371,16 +393,64 @@ impl<'a> Looks<'a> {
             .config
             .difference(&self.optional)
             .map(|name| {
-                let value = settings
-                    .configured(name)
-                    .map_or("192.0.2.1", String::as_str);
-                format!("{} = {}", key(name), quoted(value))
+                let value = settings.configured(name).unwrap_or_default();
+                format!("{} = {}", key(name), quoted(&value))
             })
             .collect();
         match entries.as_slice() {
             [] => String::new(),
             entries => format!("config = {{ {} }}", entries.join(", ")),
         }
+    }
+}
+
+/// What stands in a test for what the operator fills in: something that may stand for much.
+fn stand_in(name: &str) -> String {
+    let lower = name.to_lowercase();
+    let text = match name {
+        _ if lower.contains("prefix") || lower.contains("bits") => "24",
+        _ if lower.contains("iface") || lower.ends_with("dev") => "eth1",
+        "instance" => "VI_1",
+        "group" => "VG_1",
+        "priority" => "100",
+        _ => "192.0.2.1",
+    };
+    text.to_owned()
+}
+
+/// A variable with the grants, where those that are written lack what is filled in.
+fn more_grants(
+    halves: &[(&'static str, &str, Half)],
+    settings: &Settings,
+    known: &Settings,
+) -> String {
+    match (table_of(halves, settings), table_of(halves, known)) {
+        (written, Some(whole)) if written.as_ref() != Some(&whole) => {
+            let entries = whole
+                .iter()
+                .map(|(name, value)| format!("  {} = {},\n", key(name), lua_of(value)));
+            format!("local grants = {{\n{}}}\n\n", entries.collect::<String>())
+        }
+        _ => String::new(),
+    }
+}
+
+/// A value of the configuration as Lua.
+fn lua_of(value: &toml::Value) -> String {
+    let braces = |entries: Vec<String>| match entries.as_slice() {
+        [] => "{}".to_owned(),
+        entries => format!("{{ {} }}", entries.join(", ")),
+    };
+    match value {
+        toml::Value::String(text) => quoted(text),
+        toml::Value::Array(values) => braces(values.iter().map(lua_of).collect()),
+        toml::Value::Table(table) => {
+            let entry = |(name, value): (&String, &toml::Value)| {
+                format!("{} = {}", key(name), lua_of(value))
+            };
+            braces(table.iter().map(entry).collect())
+        }
+        other => other.to_string(),
     }
 }
 
@@ -467,6 +537,7 @@ fn with_prefix(half: &Half, settings: &Settings, address: &str) -> String {
             if let Action::Addr { cidr, .. } = action
                 && let Some(text) = self.0.scope.constant(cidr, self.1)
                 && text.split('/').next() == Some(self.2)
+                && text.parse::<VirtualAddress>().is_ok()
             {
                 self.3.get_or_insert(text);
             }

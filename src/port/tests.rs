@@ -849,3 +849,31 @@ fn keepalived_runs_a_script_that_looks_at_no_state_only_on_master() {
     let sees = of("[ $3 = MASTER ] && hostname a || hostname b\n", &[]);
     assert!(sees.lua.contains("on_backup"), "{}", sees.lua);
 }
+
+/// Whatever is installed where this runs.
+#[test]
+fn common_programs_are_where_distributions_have_them() {
+    for (line, path) in [
+        ("ip6tables -A INPUT -j DROP", "/usr/sbin/ip6tables"),
+        ("conntrackd -c", "/usr/sbin/conntrackd"),
+        ("ipvsadm -C", "/usr/sbin/ipvsadm"),
+        ("vtysh -c x", "/usr/bin/vtysh"),
+        ("nft flush ruleset", "/usr/sbin/nft"),
+        ("psql -l", "/usr/bin/psql"),
+    ] {
+        let ported = ported(line);
+        let asks: Vec<_> = ported.facts.iter().filter(|f| f.kind.asks()).collect();
+        assert!(asks.is_empty(), "{asks:?}");
+        assert!(
+            ported.toml.contains(&format!("\"{path}\"")),
+            "{}",
+            ported.toml
+        );
+    }
+    let ported = ported("no-such-program x");
+    assert!(
+        ported
+            .of(FactKind::Guessed)
+            .any(|f| f.text.contains("no common program"))
+    );
+}

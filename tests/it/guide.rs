@@ -287,7 +287,11 @@ fn the_guide_to_planning_and_rehearsing_can_be_followed() {
             .unwrap()
             .contains("as the rehearsal demands")
     );
-    // Every event of the table is one that the command takes.
+    // Every event of the table is one that the command takes, with a track for one of them.
+    let node2 = directory.path().join("node2.toml");
+    let tracked = fs::read_to_string(&node2).unwrap()
+        + "\n[track.uplink]\nkind = \"link\"\ninterface = \"eth1\"\nall-vhosts = true\n";
+    fs::write(&node2, tracked).unwrap();
     let rows = page
         .lines()
         .filter(|line| line.starts_with("| `"))
@@ -296,6 +300,7 @@ fn the_guide_to_planning_and_rehearsing_can_be_followed() {
         let text = match text.split(' ').next().unwrap() {
             "link" => format!("node2 {text}"),
             "hangs" | "works" => format!("node2 hook failover {text}"),
+            "up" => format!("node2 track uplink {text}"),
             "takes" => format!("node2 service httpd {text}"),
             _ => text.to_owned(),
         };

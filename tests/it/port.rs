@@ -115,7 +115,8 @@ impl Case {
         let list = world.split_once("for name in ").unwrap().1;
         let list = list.split_once("; do").unwrap().0.replace('\\', " ");
         let mut text = ported.toml.clone();
-        for name in list.split_whitespace() {
+        let others = ["systemctl", "ifup", "ifdown", "sudo"];
+        for name in list.split_whitespace().chain(others) {
             for place in ["/usr/sbin", "/usr/bin", "/sbin", "/bin"] {
                 let stand_in = format!("\"/usr/local/sbin/{name}\"");
                 text = text.replace(&format!("\"{place}/{name}\""), &stand_in);

@@ -28,7 +28,7 @@ fn read_ifconfig(lower: &mut Lower<'_>, args: &[Arg]) -> Result<Option<Vec<Actio
     let target = lower
         .fixed(&first.value)
         .map_or(first.value.clone(), Expr::Text);
-    let (dev, label) = split_label(&target);
+    let (dev, label) = split_label(lower, &target)?;
     if label && rest.is_empty() {
         return Err("addresses of carpd have no label to be found by".into());
     }
@@ -149,17 +149,34 @@ fn class(text: &str) -> Result<u8, Untranslated> {
 }
 
 /// The device of `eth0:1`, and whether there was a label.
-pub(super) fn split_label(value: &Expr) -> (Expr, bool) {
-    match value {
-        Expr::Text(text) => match text.split_once(':') {
-            Some((dev, _)) => (Expr::Text(dev.to_owned()), true),
-            None => (value.clone(), false),
-        },
-        Expr::Join(parts) => match parts.as_slice() {
-            [dev, Expr::Text(label), ..] if label.starts_with(':') => (dev.clone(), true),
-            _ => (value.clone(), false),
-        },
-        _ => (value.clone(), false),
+///
+/// # Errors
+/// It may be one or the other, or the alias of one of several devices.
+pub(super) fn split_label(lower: &Lower<'_>, value: &Expr) -> Result<(Expr, bool), Untranslated> {
+    let parts = match value {
+        Expr::Join(parts) => parts.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    let at = parts
+        .iter()
+        .position(|part| matches!(part, Expr::Text(text) if text.contains(':')));
+    if let Some(at) = at {
+        let (before, after) = parts.split_at(at);
+        let mut dev = before.to_vec();
+        if let Some(Expr::Text(text)) = after.first() {
+            dev.push(Expr::Text(
+                text.split(':').next().unwrap_or_default().into(),
+            ));
+        }
+        return Ok((join(dev), true));
+    }
+    let devices = lower.devices(value);
+    match devices.as_slice() {
+        _ if !devices.iter().any(|(_, label)| *label) => Ok((value.clone(), false)),
+        [(dev, true), rest @ ..] if rest.iter().all(|other| other == &(dev.clone(), true)) => {
+            Ok((dev.clone(), true))
+        }
+        _ => Err("whether this is a device or the alias of one is not known here".into()),
     }
 }
 
@@ -182,7 +199,7 @@ pub(super) fn alias(lower: &mut Lower<'_>, up: bool, args: &[Arg]) -> Result<Don
     let [target] = args else {
         return Err("only one alias at a time can be translated".into());
     };
-    let (dev, label) = split_label(&target.value);
+    let (dev, label) = split_label(lower, &target.value)?;
     if !label {
         return Err("it does all that /etc/network/interfaces says of this device".into());
     }

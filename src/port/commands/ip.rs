@@ -148,7 +148,7 @@ fn by_label(lower: &mut Lower<'_>, args: &[Arg]) -> Result<Option<Vec<Action>>, 
         .map_or_else(|| label.value.clone(), Expr::Text);
     let known = lower.label(&target).filter(|_| flushes);
     let cidr = known.ok_or("addresses of carpd have no label to be found by")?;
-    let (dev, _) = super::address::split_label(&target);
+    let (dev, _) = super::address::split_label(lower, &target)?;
     Ok(Some(vec![Action::Addr {
         add: false,
         cidr,

@@ -12,7 +12,7 @@ mod service;
 mod system;
 mod test;
 
-pub(crate) use program::program;
+pub(crate) use program::{KILL, program};
 pub(crate) use system::{Echo, echo, logger, parameter, printf};
 pub(crate) use test::condition;
 
@@ -120,6 +120,7 @@ pub(crate) fn translate(
             files::program(lower, name, args)
         }
         "kill" | "pkill" | "killall" if system::signals_ucarp(args) => one(Action::Resign),
+        "kill" => one(Action::Run(system::kill(lower, args)?)),
         "command" | "type" | "which" | "hash" => system::finds(lower, base, args),
         "sudo" | "nohup" => inner(lower, base, args),
         "curl" | "wget" => http::translate(lower, name, args),
@@ -127,11 +128,9 @@ pub(crate) fn translate(
         | "return" | "break" | "continue" | "builtin" | "pwd" | "cd" | "read" | "eval" | "trap"
         | "exec" | "source" | "." | "ulimit" | "wait" | "let" | "getopts" | "declare"
         | "typeset" | "alias" | "select" | "time" | "tee" | "xargs" | "bg" | "fg" | "jobs"
-        | "coproc" | "mapfile" | "readarray" | "disown" | "times" | "kill" | "shopt" | "enable"
-        | "help" | "history" | "pushd" | "popd" | "dirs" | "suspend" | "logout" | "caller"
-        | "complete" | "bind" | "unalias" | "[[" => {
-            Err(format!("there is no counterpart to {base} in a hook"))
-        }
+        | "coproc" | "mapfile" | "readarray" | "disown" | "times" | "shopt" | "enable" | "help"
+        | "history" | "pushd" | "popd" | "dirs" | "suspend" | "logout" | "caller" | "complete"
+        | "bind" | "unalias" | "[[" => Err(format!("there is no counterpart to {base} in a hook")),
         _ => one(Action::Run(program(lower, name, args)?)),
     }
 }

@@ -16,6 +16,34 @@ const PATH: &[&str] = &[
     "/bin",
 ];
 
+/// What signals processes by their numbers.
+pub(crate) const KILL: &str = "/usr/bin/kill";
+
+/// Programs that Debian, Red Hat and their kin have in /usr/sbin.
+const SBIN: &str = "arp arping arptables bridge brctl chroot conntrack conntrackd dmidecode dmsetup drbdadm \
+    drbdsetup ebtables ethtool exportfs fence_node getcap haproxy ifconfig ifdown ifenslave \
+    ifup insmod ip ip6tables ip6tables-restore ip6tables-save ipmaddr ipset iptables \
+    iptables-restore iptables-save iptunnel ipvsadm iwconfig keepalived killall5 ldconfig \
+    logrotate losetup lsmod lvchange lvm mii-tool modinfo modprobe multipath nameif nft nginx \
+    ntpdate pidof plipconfig postfix pvs rarp reboot rmmod route rpc.nfsd runuser sendmail \
+    service setcap shorewall shutdown squid sshd swapoff swapon sysctl tc tcpdump ucarp ufw \
+    update-rc.d vconfig vgchange vgs xtables-multi zebra";
+
+/// And those in /usr/bin.
+const BIN: &str = "ab at awk basename bash batch bc bunzip2 bzip2 cat chattr chgrp chmod chown chrt cksum cmp \
+    comm cp crontab curl cut date dd df diff dig dirname dmesg docker du echo egrep env expr \
+    false fgrep find firewall-cmd flock free ftp fuser gawk getent getopt git gpg grep gzip \
+    head host hostname hostnamectl id install ionice ipcalc ipcrm ipcs journalctl jq kill \
+    killall kubectl last ln logger loginctl ls lsattr lsblk lsof mail mailx md5sum mkdir \
+    mkfifo mknod mktemp mount mountpoint mutt mv mysql mysqladmin mysqldump nc ncat netstat \
+    nice nmap nmcli nohup nproc nslookup ntpq openssl passwd perl pgrep php ping ping6 pkill \
+    podman printenv printf ps psql pwd python python3 readlink realpath redis-cli renice \
+    resolvectl rm rmdir rsync ruby sar scp sed seq setsid sftp sh sha1sum sha256sum sleep \
+    snmpget snmpset snmptrap sort split ss ssh stat stdbuf strace stty su sudo sync systemctl \
+    systemd-cat systemd-run tac tail tar taskset tee telnet test timedatectl timeout top touch \
+    tr traceroute true tty umount uname uniq unlink unzip uptime vtysh w wall watch wc wg wget \
+    whoami who write xargs xz yes zcat zip";
+
 /// The command line of a program of its own.
 ///
 /// # Errors
@@ -33,6 +61,7 @@ pub(crate) fn program(
     }
     let mut line = environment(lower);
     line.push(located(lower, name));
+    let program = name;
     let mut holes: Vec<(String, Expr)> = Vec::new();
     for arg in args {
         match &arg.text {
@@ -41,7 +70,14 @@ pub(crate) fn program(
             }
             Some(text) => return Err(format!("{text:?} would be taken for a hole")),
             None => {
-                let (base, kind) = hole(lower, &arg.value, holes.len())?;
+                let (mut base, mut kind) = hole(lower, &arg.value, holes.len())?;
+                if program == KILL {
+                    // No group of processes, and nothing but the number of one.
+                    kind = "int:2..4194304";
+                    if !matches!(arg.value, Expr::Var(_)) {
+                        "pid".clone_into(&mut base);
+                    }
+                }
                 let fits = |name: &String| {
                     holes
                         .iter()
@@ -87,18 +123,27 @@ pub(super) fn place(lower: &mut Lower<'_>, name: &str) -> Result<String, Untrans
     Ok(located(lower, name))
 }
 
+/// By the table, so that the same comes out on every machine; otherwise where this machine has it.
 fn located(lower: &mut Lower<'_>, name: &str) -> String {
     if name.starts_with('/') {
         return name.to_owned();
+    }
+    for (directory, programs) in [("/usr/sbin", SBIN), ("/usr/bin", BIN)] {
+        if programs.split(' ').any(|known| known == name) {
+            return format!("{directory}/{name}");
+        }
     }
     let own = lower.path().iter().map(String::as_str);
     let found = own
         .chain(PATH.iter().copied())
         .map(|directory| format!("{}/{name}", directory.trim_end_matches('/')))
         .find(|path| Path::new(path).exists());
+    if let Some(path) = &found {
+        lower.differs(format!("{path} is where {name} is on this machine"));
+    }
     found.unwrap_or_else(|| {
         lower.guess(format!(
-            "{name} is not on this machine: /usr/sbin/{name} is a guess, correct it in the grants"
+            "{name} is no common program, and not on this machine: /usr/sbin/{name} is a guess, correct it in the grants"
         ));
         format!("/usr/sbin/{name}")
     })

@@ -46,7 +46,7 @@ fn read(lower: &mut Lower<'_>, args: &[Arg]) -> Result<Option<Action>, Untransla
             "gw" | "gateway" => found.push(("via", value()?)),
             "dev" => {
                 let dev = value()?;
-                if !device(lower, dev, &mut found) {
+                if !device(lower, dev, &mut found)? {
                     return Ok(None);
                 }
             }
@@ -71,7 +71,7 @@ fn read(lower: &mut Lower<'_>, args: &[Arg]) -> Result<Option<Action>, Untransla
             }
             // A device without its keyword stands last.
             _ if rest.len() == 0 => {
-                if !device(lower, arg.value.clone(), &mut found) {
+                if !device(lower, arg.value.clone(), &mut found)? {
                     return Ok(None);
                 }
             }
@@ -107,15 +107,19 @@ fn read(lower: &mut Lower<'_>, args: &[Arg]) -> Result<Option<Action>, Untransla
 
 /// The device, or of an alias the device and its address as the source: so does the kernel. `false`
 /// if the alias's address is not known.
-fn device(lower: &Lower<'_>, dev: Expr, found: &mut Vec<(&'static str, Expr)>) -> bool {
+fn device(
+    lower: &Lower<'_>,
+    dev: Expr,
+    found: &mut Vec<(&'static str, Expr)>,
+) -> Result<bool, Untranslated> {
     let target = lower.fixed(&dev).map_or(dev, Expr::Text);
-    let (dev, label) = super::address::split_label(&target);
+    let (dev, label) = super::address::split_label(lower, &target)?;
     if label {
         let Some(address) = lower.label(&target) else {
-            return false;
+            return Ok(false);
         };
         found.push(("src", super::address::without_prefix(&address)));
     }
     found.push(("dev", dev));
-    true
+    Ok(true)
 }

@@ -1,8 +1,9 @@
 //! Host name, kernel parameters, messages, waiting.
 
 use super::super::lower::Shell;
+use super::program::KILL;
 use super::{Arg, Done, Untranslated, joined, options, program};
-use crate::port::ir::{Action, Cond, Expr, LuaPart};
+use crate::port::ir::{Action, Cond, Expr, LuaPart, Run};
 use crate::port::lower::Lower;
 
 /// `hostname NAME`, `hostname -F FILE`.
@@ -439,4 +440,17 @@ pub(super) fn signals_ucarp(args: &[Arg]) -> bool {
         arg.word() == "ucarp"
             || matches!(&arg.value, Expr::Output(run) if run.argv.iter().any(|a| a == "ucarp"))
     })
+}
+
+/// `kill [-SIGNAL] PID...`: the program of that name, which takes no jobs of a shell.
+pub(super) fn kill(lower: &mut Lower<'_>, args: &[Arg]) -> Result<Run, Untranslated> {
+    let plain = |arg: &Arg| match arg.text.as_deref() {
+        Some("-l" | "-L" | "-p" | "-q") => false,
+        Some(text) => !text.starts_with('%') && !text.is_empty(),
+        None => true,
+    };
+    if !args.iter().all(plain) {
+        return Err("this kill".into());
+    }
+    program(lower, KILL, args)
 }

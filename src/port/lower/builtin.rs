@@ -51,6 +51,11 @@ impl Lower<'_> {
                         .into(),
                 );
             }
+            "let" => {
+                self.of_bash("let");
+                let texts: Option<Vec<String>> = words.iter().skip(1).map(Word::literal).collect();
+                self.calculations(&texts.ok_or("let with values in it")?.join(","))?
+            }
             "break" | "continue" if !args.is_empty() => {
                 return Err(format!("{name} over several loops"));
             }

@@ -1,6 +1,6 @@
 //! `$(( ... ))` and `(( ... ))`.
 
-use super::super::ir::{Cond, Expr, LuaPart};
+use super::super::ir::{Cond, Expr, LuaPart, Step};
 use super::{Lower, Lowered};
 
 impl Lower<'_> {
@@ -83,6 +83,20 @@ impl Lower<'_> {
         Ok(Expr::Sum(parts))
     }
 
+    /// `(( NAME = VALUE, ... ))` and `let`.
+    pub(super) fn calculations(&mut self, text: &str) -> Lowered<Vec<Step>> {
+        let all = assignments(text).ok_or("arithmetic as a command")?;
+        if self.errexit {
+            return Err("arithmetic whose result set -e looks at".into());
+        }
+        let mut steps = Vec::new();
+        for (name, value) in all {
+            let value = self.arithmetic(&value)?;
+            steps.extend(self.assigned(name, value));
+        }
+        Ok(steps)
+    }
+
     /// `(( ... ))` as a condition: one comparison, or a number that is not zero.
     pub(super) fn truth(&mut self, text: &str) -> Lowered<Cond> {
         self.of_bash("((...))");
@@ -103,4 +117,46 @@ impl Lower<'_> {
         let value = self.arithmetic(text)?;
         Ok(Cond::Number("~=", value, Expr::Text("0".into())))
     }
+}
+
+/// The variables that `(( ... ))` sets, each with the calculation of its value; `None` if it is
+/// something else.
+pub(super) fn assignments(text: &str) -> Option<Vec<(String, String)>> {
+    text.split(',').map(assignment).collect()
+}
+
+fn assignment(text: &str) -> Option<(String, String)> {
+    let text = text.trim();
+    let steps = [("++", "+"), ("--", "-")];
+    for (twice, sign) in steps {
+        let name = text
+            .strip_suffix(twice)
+            .or_else(|| text.strip_prefix(twice));
+        if let Some(name) = name.map(str::trim).filter(|name| is_name(name)) {
+            return Some((name.to_owned(), format!("{name} {sign} 1")));
+        }
+    }
+    let (left, value) = text.split_once('=')?;
+    if value.contains('=') {
+        return None;
+    }
+    let (name, sign) = match left.trim_end().strip_suffix(['+', '-', '*', '/', '%']) {
+        Some(name) => (name.trim(), left.trim_end().chars().last()),
+        None => (left.trim(), None),
+    };
+    let value = match sign {
+        Some(sign)
+            if value.contains(|c: char| !(c.is_ascii_alphanumeric() || " _".contains(c))) =>
+        {
+            format!("{name} {sign} ({})", value.trim())
+        }
+        Some(sign) => format!("{name} {sign} {}", value.trim()),
+        None => value.trim().to_owned(),
+    };
+    is_name(name).then(|| (name.to_owned(), value))
+}
+
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }

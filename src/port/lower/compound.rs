@@ -25,7 +25,11 @@ impl Lower<'_> {
                     return Err("a subshell with a state of its own".into());
                 }
                 self.tail = tail;
-                What::Block(self.items(items))
+                let steps = self.items(items);
+                if !subshell {
+                    return Ok(steps);
+                }
+                What::Block(steps)
             }
             Kind::Function { name, body } => self.function(name, body)?,
             Kind::Test(words) => {
@@ -38,9 +42,11 @@ impl Lower<'_> {
             }
             Kind::Sourced(sourced) => return Ok(self.sourced(sourced)),
             Kind::Unread(why) => return Err(why.clone()),
-            Kind::Arithmetic(_) | Kind::Simple { .. } => {
-                return Err("arithmetic as a command".into());
+            Kind::Arithmetic(text) => {
+                self.of_bash("((...))");
+                return self.calculations(text);
             }
+            Kind::Simple { .. } => return Err("a command".into()),
         };
         Ok(vec![Step { line, what }])
     }
@@ -267,6 +273,12 @@ impl Lower<'_> {
         let mut steps = self.items(body);
         (self.function, self.shifted, self.nesting) = outer;
         self.errexit = errexit;
+        if steps
+            .last()
+            .is_some_and(|step| step.what == What::Return(None))
+        {
+            steps.pop();
+        }
         if !function.locals.is_empty() {
             steps.insert(0, self.step(What::Local(function.locals)));
         }
@@ -423,7 +435,7 @@ fn unescaped(word: &Word) -> String {
 }
 
 /// Does it set, leave or change something that ends with a subshell?
-fn has_own_state(items: &[Item]) -> bool {
+pub(super) fn has_own_state(items: &[Item]) -> bool {
     let commands = items.iter().flat_map(|item| {
         std::iter::once(&item.first)
             .chain(item.rest.iter().map(|(_, pipeline)| pipeline))

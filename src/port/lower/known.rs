@@ -1,8 +1,12 @@
 //! What the translation of commands asks of the translation around it: names, values, what was seen
 //! before.
 
+use super::super::commands::KILL;
 use super::super::ir::Expr;
-use super::{Lower, Lowered};
+use super::{Lower, Lowered, Settings};
+
+/// What stands for the virtual host's own interface: no device has this name.
+const OWN: &str = "/";
 
 impl Lower<'_> {
     /// The name under which this command line is granted; the same one for the same line.
@@ -10,10 +14,13 @@ impl Lower<'_> {
         if let Some((_, name)) = self.shared.commands.iter().find(|(line, _)| line == argv) {
             return name.clone();
         }
+        // Of kill(1), the signal is what counts.
+        let signals = argv.first().is_some_and(|program| program == KILL);
         let words = argv
             .iter()
-            .filter(|word| !word.starts_with(['-', '{']))
+            .filter(|word| !word.starts_with('{') && (!word.starts_with('-') || signals))
             .take(3);
+        let words = words.map(|word| word.trim_start_matches('-'));
         let words = words.map(|word| word.rsplit('/').next().unwrap_or_default());
         let plain = |c: char| {
             if c.is_ascii_alphanumeric() {
@@ -80,20 +87,49 @@ impl Lower<'_> {
     /// Remembers the address of an alias; `false` if it has another one.
     pub(crate) fn add_label(&mut self, label: &Expr, address: &Expr) -> bool {
         if let Some(known) = self.label(label) {
-            return known == *address;
+            return known == *address || self.fixed(address).map(Expr::Text) == Some(known);
         }
+        let label = self.name_of_label(label);
+        let address = self.fixed(address).map_or(address.clone(), Expr::Text);
         // Where the alias is taken down the variable has another value, or is not there.
-        if varies(label) || varies(address) {
-            return true;
+        if !varies(&label) && !varies(&address) {
+            self.shared.labels.push((label, address));
         }
-        self.shared.labels.push((label.clone(), address.clone()));
         true
     }
 
     /// The address of an alias.
     pub(crate) fn label(&self, label: &Expr) -> Option<Expr> {
-        let found = self.shared.labels.iter().find(|(known, _)| known == label);
+        let label = self.name_of_label(label);
+        let found = self.shared.labels.iter().find(|(known, _)| *known == label);
         found.map(|(_, address)| address.clone())
+    }
+
+    /// The devices that this may be, and whether it is an alias of them, as far as that is known.
+    pub(crate) fn devices(&self, value: &Expr) -> Vec<(Expr, bool)> {
+        let device = |text: String| {
+            let (dev, label) = match text.split_once(':') {
+                Some((dev, _)) => (dev.to_owned(), true),
+                None => (text, false),
+            };
+            let own = dev == OWN;
+            (if own { Expr::Dev } else { Expr::Text(dev) }, label)
+        };
+        let known = self.scope.values(value, &self.on_own_device()).known;
+        known.into_iter().map(device).collect()
+    }
+
+    /// The name of an alias, in the same words wherever it is used.
+    fn name_of_label(&self, label: &Expr) -> Expr {
+        let text = self.scope.constant(label, &self.on_own_device());
+        text.map_or_else(|| label.clone(), Expr::Text)
+    }
+
+    fn on_own_device(&self) -> Settings {
+        Settings {
+            interface: Some(OWN.to_owned()),
+            ..self.plain.clone()
+        }
     }
 
     /// The text that the value always is, whatever the virtual host.

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::super::shell::{Command, Item, Kind, Piece, Script, Word};
 use super::compound::split_assignment;
-use super::redirect;
+use super::{calculate, redirect};
 
 /// How many bodies of functions are looked at, each as often as it is called.
 const CALLS: usize = 400;
@@ -196,7 +196,7 @@ impl<'a> Walk<'a> {
             }
             Kind::Function { name, body } => _ = self.functions.insert(name, body),
             Kind::Test(words) => words.iter().for_each(|word| self.word(word, state)),
-            Kind::Arithmetic(text) => self.arithmetic(text, state),
+            Kind::Arithmetic(text) => self.calculation(text, state),
             Kind::Sourced(sourced) => self.items(&sourced.script.items, state),
             Kind::Unread(_) => {}
         }
@@ -224,15 +224,23 @@ impl<'a> Walk<'a> {
             }
             "local" => {
                 for word in rest {
-                    let name = split_assignment(word).map(|(name, _)| name);
-                    if let Some(name) = name.or_else(|| word.literal()) {
+                    if let Some((name, _)) = split_assignment(word) {
                         self.set(&name, state);
+                    } else if let Some(name) = word.literal() {
+                        // Declared, it is empty until it is set.
+                        self.set(&name, state);
+                        state.surely.remove(&name);
                     }
                 }
             }
             "unset" | "read" => {
                 for name in rest.filter_map(Word::literal) {
                     self.set(&name, state);
+                }
+            }
+            "let" => {
+                for text in rest.filter_map(Word::literal) {
+                    self.calculation(&text, state);
                 }
             }
             name => self.call(name, state),
@@ -288,6 +296,19 @@ impl<'a> Walk<'a> {
                 // A shell of its own: what it sets is gone afterwards.
                 Piece::Command { items, .. } => _ = self.branch(items, state),
                 Piece::Arithmetic(text) => self.arithmetic(text, state),
+            }
+        }
+    }
+
+    /// `(( ... ))` and `let`, which may set variables.
+    fn calculation(&mut self, text: &str, state: &mut State) {
+        match calculate::assignments(text) {
+            None => self.arithmetic(text, state),
+            Some(all) => {
+                for (name, value) in all {
+                    self.arithmetic(&value, state);
+                    self.set(&name, state);
+                }
             }
         }
     }

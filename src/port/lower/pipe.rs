@@ -20,6 +20,9 @@ impl Lower<'_> {
         let Some((last, before)) = commands.split_last() else {
             return Err("a pipe".into());
         };
+        if let Some(steps) = self.read_loop(last, Some(before))? {
+            return Ok(steps);
+        }
         let name = name_of(last).unwrap_or_default();
         match name.rsplit('/').next().unwrap_or_default() {
             "logger" => self.logged(last, before),

@@ -236,7 +236,7 @@ impl Lower<'_> {
         }
     }
 
-    fn here(&mut self, redirect: &Redirect) -> Lowered<Expr> {
+    pub(super) fn here(&mut self, redirect: &Redirect) -> Lowered<Expr> {
         let text = self.word(&redirect.target)?;
         Ok(if redirect.op == "<<<" {
             join(vec![text, Expr::Text("\n".into())])
@@ -246,7 +246,7 @@ impl Lower<'_> {
     }
 
     /// All that is in a file; nothing if there is none.
-    fn content(&mut self, word: &Word) -> Lowered<Expr> {
+    pub(super) fn content(&mut self, word: &Word) -> Lowered<Expr> {
         let path = self.word(word)?;
         self.content_of(path)
     }

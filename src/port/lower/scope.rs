@@ -7,7 +7,7 @@ use super::super::ir::Expr;
 use super::super::shell::{Command, Item, Kind, Piece, Script, Word};
 use super::compound::split_assignment;
 use super::order::Order;
-use super::redirect;
+use super::{calculate, reading, redirect};
 
 /// A function of the script.
 #[derive(Debug, Clone, Default)]
@@ -165,11 +165,19 @@ impl Scope {
             Kind::Test(words) => words.iter().for_each(|word| self.look_at(word, place)),
             Kind::Sourced(sourced) => self.collect(&sourced.script.items, place),
             Kind::If { .. } | Kind::While { .. } | Kind::Block { .. } => {
-                for list in command.kind.lists() {
+                let known = reading::known(command);
+                for (name, texts) in known.iter().flatten() {
+                    for text in texts {
+                        self.assign(name, &quoted_word(text), place, false);
+                    }
+                }
+                let lists = command.kind.lists();
+                for list in lists.into_iter().skip(usize::from(known.is_some())) {
                     self.collect(list, place);
                 }
             }
-            Kind::Arithmetic(_) | Kind::Unread(_) => {}
+            Kind::Arithmetic(text) => self.collect_calculations(text, place),
+            Kind::Unread(_) => {}
         }
     }
 
@@ -201,9 +209,10 @@ impl Scope {
                     }
                     match assigned {
                         Some((name, value)) => self.assign(&name, &value, place, false),
+                        // Where it is read before it is set, it is empty: the order tells.
                         None if own => {
                             if let Some(name) = word.literal() {
-                                self.assign(&name, &Word::default(), place, false);
+                                self.assigned.entry(name).or_default();
                             }
                         }
                         None => {}
@@ -215,7 +224,12 @@ impl Scope {
                     self.assign(&name, &Word::default(), place, false);
                 }
             }
-            "read" | "let" | "getopts" | "mapfile" | "readarray" => {
+            "let" => {
+                for text in words.iter().skip(1).filter_map(Word::literal) {
+                    self.collect_calculations(&text, place);
+                }
+            }
+            "read" | "getopts" | "mapfile" | "readarray" => {
                 for name in set_by(&name, words) {
                     let unknown = Word(vec![Piece::Arithmetic(String::new())]);
                     self.assign(&name, &unknown, place, false);
@@ -239,6 +253,13 @@ impl Scope {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// `(( NAME = VALUE ))`.
+    fn collect_calculations(&mut self, text: &str, place: &Place) {
+        for (name, value) in calculate::assignments(text).into_iter().flatten() {
+            self.assign(&name, &Word(vec![Piece::Arithmetic(value)]), place, false);
         }
     }
 
@@ -438,6 +459,13 @@ fn ends_open(items: &[Item]) -> bool {
     }
 }
 
+fn quoted_word(text: &str) -> Word {
+    Word(vec![Piece::Text {
+        text: text.to_owned(),
+        quoted: true,
+    }])
+}
+
 /// `"$@"`.
 fn all_arguments() -> Word {
     Word(vec![Piece::Param {
@@ -450,18 +478,9 @@ fn all_arguments() -> Word {
 /// The variables that a builtin sets to what is not known here.
 fn set_by(builtin: &str, words: &[Word]) -> Vec<String> {
     let mut names: Vec<String> = words.iter().skip(1).filter_map(Word::literal).collect();
-    match builtin {
-        "let" => {
-            for name in &mut names {
-                let end = name.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-                name.truncate(end.unwrap_or(name.len()));
-            }
-        }
-        "getopts" => {
-            names = names.into_iter().skip(1).take(1).collect();
-            names.extend(["OPTARG".to_owned(), "OPTIND".to_owned()]);
-        }
-        _ => {}
+    if builtin == "getopts" {
+        names = names.into_iter().skip(1).take(1).collect();
+        names.extend(["OPTARG".to_owned(), "OPTIND".to_owned()]);
     }
     names
 }

@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::super::shell::{Command, Item, Kind, Pipeline, Word};
+use super::super::ir::{Action, Cond};
+use super::super::shell::{Command, Item, Kind, Piece, Pipeline, Word};
 
 /// The names of commands that stand where somebody asks whether they work.
 pub(super) fn asked(items: &[Item]) -> HashSet<String> {
@@ -70,9 +71,9 @@ fn command(command: &Command, asked: &mut HashSet<String>, whole: bool) {
 /// Does the item look at `$?` before anything of it runs?
 fn reads_status(item: &Item) -> bool {
     let word = |word: &Word| {
-        word.0.iter().any(
-            |piece| matches!(piece, super::super::shell::Piece::Param { name, .. } if name == "?"),
-        )
+        word.0
+            .iter()
+            .any(|piece| matches!(piece, Piece::Param { name, .. } if name == "?"))
     };
     let simple = |command: &Command| match &command.kind {
         Kind::Simple { assigns, words } => {
@@ -84,4 +85,52 @@ fn reads_status(item: &Item) -> bool {
         _ => false,
     };
     item.first.commands.first().is_some_and(simple)
+}
+
+/// The functions that lines which cannot be read seem to define: no programs of these names are
+/// meant.
+pub(super) fn unread_functions(items: &[Item], source: &str) -> HashSet<String> {
+    let unread = |item: &&Item| {
+        let commands = &item.first.commands;
+        matches!(commands.as_slice(), [command] if matches!(command.kind, Kind::Unread(_)))
+    };
+    let texts = items.iter().filter(unread);
+    let lines = texts.flat_map(|item| source.get(item.span.clone()).unwrap_or_default().lines());
+    let name = |line: &str| {
+        let line = line.trim();
+        let name = match line.strip_prefix("function ") {
+            Some(rest) => rest.split(['(', '{', ' ']).next(),
+            None => line.split_once("()").map(|(name, _)| name.trim_end()),
+        };
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+        name.filter(|name| !name.is_empty() && name.chars().all(plain))
+            .map(str::to_owned)
+    };
+    lines.filter_map(name).collect()
+}
+
+/// Is the number that is remembered the one that the shell has?
+pub(super) fn is_exact(cond: &Cond) -> bool {
+    match cond {
+        Cond::Did(actions) => matches!(actions.as_slice(), [Action::Run(_)]),
+        Cond::Function(..) | Cond::And(..) | Cond::Or(..) => false,
+        _ => true,
+    }
+}
+
+/// `NAME=$?`, `exit $?` and their like.
+pub(super) fn of_last(pipeline: &Pipeline) -> bool {
+    let status = |word: &Word| {
+        let piece = |piece: &Piece| matches!(piece, Piece::Param { name, .. } if name == "?");
+        word.0.iter().any(piece)
+    };
+    match pipeline.commands.as_slice() {
+        [command] => match &command.kind {
+            Kind::Simple { assigns, words } => {
+                words.iter().any(status) || assigns.iter().any(|(_, value)| status(value))
+            }
+            _ => false,
+        },
+        _ => false,
+    }
 }

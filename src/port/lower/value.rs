@@ -244,6 +244,16 @@ impl Lower<'_> {
                 }
                 Expr::Call("string.gsub", args)
             }
+            "^^" | ",," if word.0.is_empty() => {
+                self.of_bash("${X^^}");
+                let value = self.parameter(name)?;
+                let function = if op == "^^" {
+                    "string.upper"
+                } else {
+                    "string.lower"
+                };
+                Expr::Call(function, vec![value])
+            }
             _ => return Err(format!("the expansion ${{{name}{op}...}}")),
         })
     }

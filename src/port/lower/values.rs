@@ -36,7 +36,7 @@ impl Values {
         }
     }
 
-    fn or_unknown(text: Option<&String>) -> Self {
+    fn or_unknown(text: Option<impl Into<String>>) -> Self {
         text.map_or_else(Self::unknown, Self::one)
     }
 
@@ -143,9 +143,9 @@ impl Scope {
     pub(crate) fn values(&self, value: &Expr, settings: &Settings) -> Values {
         match value {
             Expr::Text(text) => Values::one(text),
-            Expr::Dev => Values::or_unknown(settings.interface.as_ref()),
-            Expr::Vip => Values::or_unknown(settings.address.as_ref()),
-            Expr::Xparam => Values::or_unknown(settings.xparam.as_ref()),
+            Expr::Dev => Values::or_unknown(settings.interface.as_deref()),
+            Expr::Vip => Values::or_unknown(settings.address.as_deref()),
+            Expr::Xparam => Values::or_unknown(settings.xparam.as_deref()),
             Expr::Given(words) => Values {
                 known: words.clone(),
                 complete: true,
@@ -186,8 +186,12 @@ impl Scope {
             return Values::unknown();
         };
         self.lookups.set(left);
-        let Some(possible) = self.assigned.get(name).filter(|_| depth < DEPTH) else {
+        if depth >= DEPTH {
             return Values::unknown();
+        }
+        let Some(possible) = self.assigned.get(name) else {
+            let plain = !name.contains(':');
+            return Values::or_unknown(settings.configured(name).filter(|_| plain));
         };
         let one = |p: &Possible| {
             let values = self.word_values(
@@ -211,11 +215,12 @@ impl Scope {
                 complete: values.complete,
             }
         };
-        let values = possible
-            .iter()
-            .map(one)
-            .reduce(Values::union)
-            .unwrap_or_default();
+        let values = if possible.is_empty() {
+            Values::one("")
+        } else {
+            let all = possible.iter().map(one);
+            all.reduce(Values::union).unwrap_or_default()
+        };
         if self.order.is_from_outside(name) {
             Values {
                 complete: false,
@@ -268,7 +273,10 @@ impl Scope {
                         source::of_path(&self.script, op, word)
                             .map_or_else(Values::unknown, Values::one)
                     }
-                    Some(_) => Values::unknown(),
+                    Some((op, word)) => word
+                        .literal()
+                        .and_then(|word| each(&values, |text| changed(op, text, &word)))
+                        .unwrap_or_else(Values::unknown),
                 }
             }
             Piece::Command { items, .. } => located(items)
@@ -305,6 +313,34 @@ impl Scope {
             (Err(_), _) => self.variable(name, settings, depth + 1),
         }
     }
+}
+
+/// What becomes of each text; `None` if that is not known for one of them.
+fn each(values: &Values, change: impl Fn(&str) -> Option<String>) -> Option<Values> {
+    let known: Option<Vec<String>> = values.known.iter().map(|text| change(text)).collect();
+    let unknown = Values {
+        known: Vec::new(),
+        complete: values.complete,
+    };
+    let all = known?.into_iter().map(Values::one);
+    Some(all.fold(unknown, Values::union))
+}
+
+/// `${X%word}` and its like, of a text.
+fn changed(op: &str, text: &str, word: &str) -> Option<String> {
+    let plain = |word: &str| !word.contains(['*', '?', '[', '\\']);
+    let kept = match (op, word.strip_suffix('*'), word.strip_prefix('*')) {
+        ("^^", ..) if word.is_empty() => return Some(text.to_uppercase()),
+        (",,", ..) if word.is_empty() => return Some(text.to_lowercase()),
+        ("%", Some(end), _) if plain(end) => text.rfind(end).and_then(|at| text.get(..at)),
+        ("%%", Some(end), _) if plain(end) => text.find(end).and_then(|at| text.get(..at)),
+        ("#", _, Some(begin)) if plain(begin) => text.split_once(begin).map(|(_, rest)| rest),
+        ("##", _, Some(begin)) if plain(begin) => text.rsplit_once(begin).map(|(_, rest)| rest),
+        ("%" | "%%", ..) if plain(word) => text.strip_suffix(word),
+        ("#" | "##", ..) if plain(word) => text.strip_prefix(word),
+        _ => return None,
+    };
+    Some(kept.unwrap_or(text).to_owned())
 }
 
 /// Neither empty nor split, and no pattern.

@@ -31,6 +31,20 @@ const HELPERS: &[(&str, &str)] = &[
            return if text == \"\" then {} else string.split(text, \"\\n\")\nend\n",
     ),
     (
+        "read_lines",
+        "-- The lines of a text as read(1) has them; what follows the last of them is one with rest.\n\
+           local function read_lines(text, rest, blanks)\n  local found = {}\n  \
+           for line in string.gmatch(if rest and not string.find(text, \"\\n$\") and text ~= \"\" then text .. \"\\n\" else text, \"([^\\n]*)\\n\") do\n    \
+             table.insert(found, if blanks then line else (string.match(line, \"^[ \\t]*(.-)[ \\t]*$\")))\n  end\n  \
+           return found\nend\n",
+    ),
+    (
+        "field",
+        "-- What read(1) gives to its variable of this number; the last one has the rest.\nlocal function field(line, number, last)\n  \
+           for _ = 2, number do\n    line = string.match(line, \"^[^ \\t]+[ \\t]*(.*)$\") or \"\"\n  end\n  \
+           return if last then line else string.match(line, \"^[^ \\t]*\")\nend\n",
+    ),
+    (
         "has_route",
         "-- Is there a route to this destination?\nlocal function has_route(dst, options)\n  \
            local function plain(text)\n    return (string.gsub(string.gsub(text, \"^0%.0%.0%.0/0$\", \"default\"), \"/32$\", \"\"))\n  end\n  \

@@ -285,6 +285,7 @@ impl Printer<'_> {
     fn compared(&mut self, value: &Expr) -> String {
         match value {
             Expr::Text(text) if text.parse::<i64>().is_ok() => text.clone(),
+            Expr::Sum(parts) if parts.len() == 1 => self.numeric(value),
             Expr::Sum(_) => format!("({})", self.numeric(value)),
             Expr::Status => "status".to_owned(),
             Expr::Var(name) if self.half.scope.is_number(name) => self.names.of(name),
@@ -361,6 +362,7 @@ impl Printer<'_> {
             Expr::Call(function, args) => {
                 let plain = |printer: &mut Self, arg: &Expr| match (arg, *function) {
                     (Expr::Outside(name), "default") => format!("config.{name}"),
+                    (Expr::Outside(name), _) => format!("config.{name} or \"\""),
                     (arg, _) => printer.expr(arg),
                 };
                 let args: Vec<String> = args.iter().map(|arg| plain(self, arg)).collect();

@@ -158,6 +158,28 @@ fn lines_of(items: &[Item], lines: &mut BTreeSet<usize>) {
     }
 }
 
+impl Item {
+    /// One command and nothing else.
+    pub(crate) fn alone(line: usize, span: Range<usize>, kind: Kind) -> Self {
+        let command = Command {
+            line,
+            kind,
+            redirects: Vec::new(),
+        };
+        let first = Pipeline {
+            negated: false,
+            commands: vec![command],
+        };
+        Self {
+            line,
+            span,
+            first,
+            rest: Vec::new(),
+            background: false,
+        }
+    }
+}
+
 impl Kind {
     /// The lists of commands in it, in order.
     pub(crate) fn lists(&self) -> Vec<&[Item]> {

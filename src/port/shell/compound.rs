@@ -101,12 +101,30 @@ impl Parser<'_> {
 
     fn for_clause(&mut self) -> Result<Kind, SyntaxError> {
         self.blanks();
+        let (line, start) = (self.line(), self.at);
         if self.eat("((") {
-            self.calculation()?;
+            let text = self.calculation()?;
+            let span = start..self.at;
             self.blanks();
             self.eat(";");
-            self.do_group()?;
-            return Ok(Kind::Unread("a loop that counts".into()));
+            let mut body = self.do_group()?;
+            let [first, condition, step] = text.split(';').collect::<Vec<_>>()[..] else {
+                return Ok(Kind::Unread("a loop that counts in another way".into()));
+            };
+            if skips(&body) {
+                return Ok(Kind::Unread("a loop that counts, with continue".into()));
+            }
+            let item = |kind: Kind| Item::alone(line, span.clone(), kind);
+            body.push(item(Kind::Arithmetic(step.to_owned())));
+            let again = Kind::While {
+                until: false,
+                condition: vec![item(Kind::Arithmetic(condition.to_owned()))],
+                body,
+            };
+            return Ok(Kind::Block {
+                items: vec![item(Kind::Arithmetic(first.to_owned())), item(again)],
+                subshell: false,
+            });
         }
         let name = self
             .name()
@@ -200,4 +218,18 @@ impl Parser<'_> {
             }
         }
     }
+}
+
+/// Is there a `continue` in it?
+fn skips(items: &[Item]) -> bool {
+    items.iter().any(|item| {
+        let rest = item.rest.iter().map(|(_, pipeline)| pipeline);
+        let mut commands = std::iter::once(&item.first)
+            .chain(rest)
+            .flat_map(|pipeline| &pipeline.commands);
+        commands.any(|command| match &command.kind {
+            Kind::Simple { words, .. } => words.first().is_some_and(|word| word.is("continue")),
+            kind => kind.lists().into_iter().any(skips),
+        })
+    })
 }

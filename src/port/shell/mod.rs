@@ -11,7 +11,7 @@ mod tests;
 mod word;
 
 pub(crate) use ast::{Command, Item, Kind, Piece, Pipeline, Redirect, Script, Sourced, Word};
-pub(crate) use parse::parse;
+pub(crate) use parse::{PROCESS, parse};
 
 /// What cannot be read as a shell script.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -489,6 +489,16 @@ impl<'a> Parser<'a> {
         Err(self.error("(( has no end"))
     }
 
+    /// The inside of `<( ... )`, whose beginning has been read.
+    fn process(&mut self) -> Result<Vec<Item>, SyntaxError> {
+        let items = self.list(&[")"])?;
+        if self.eat(")") {
+            Ok(items)
+        } else {
+            Err(self.error("<( has no end"))
+        }
+    }
+
     fn redirect(&mut self) -> Result<Option<Redirect>, SyntaxError> {
         let start = self.at;
         let digits = self.rest().bytes().take_while(u8::is_ascii_digit).count();
@@ -504,7 +514,35 @@ impl<'a> Parser<'a> {
             self.at = start;
             return Ok(None);
         };
+        if matches!(op, "<" | ">") && self.eat("(") {
+            self.process()?;
+            self.unread = Some("a program in place of a file".into());
+            let target = plain_word("/dev/fd");
+            let op = op.to_owned();
+            return Ok(Some(Redirect {
+                fd: digit,
+                op,
+                target,
+            }));
+        }
         self.blanks();
+        if op == "<" && self.eat("<(") {
+            let items = self.process()?;
+            let quoted = true;
+            return Ok(Some(Redirect {
+                fd: digit,
+                op: PROCESS.to_owned(),
+                target: Word(vec![super::Piece::Command { items, quoted }]),
+            }));
+        }
+        if matches!(op, ">" | ">>" | "&>" | "2>") && self.eat(">(") {
+            self.process()?;
+            return Ok(Some(Redirect {
+                fd: digit,
+                op: ">(".to_owned(),
+                target: Word::default(),
+            }));
+        }
         let target = self
             .word()?
             .ok_or_else(|| self.error(format!("{op} needs a file")))?;
@@ -534,6 +572,9 @@ impl<'a> Parser<'a> {
         }))
     }
 }
+
+/// The operator of a redirection from what commands write.
+pub(crate) const PROCESS: &str = "<(";
 
 /// Marks the number of a here-document; no script can contain it, since it ends the scanning of a
 /// word.

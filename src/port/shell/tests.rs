@@ -112,7 +112,7 @@ fn what_is_no_shell_stays_at_its_place() {
         ("x=(1\n  2 \")\" $(c))\nb\n", 2, 1),
         ("declare -a x=(1 2)\nb\n", 2, 1),
         ("x[1]=2\nb\n", 2, 1),
-        ("a\nfor ((i=0;i<(3);i++)); do x; done\nb\n", 3, 2),
+        ("a\nfor ((i=0;i<(3);i++)); do continue; done\nb\n", 3, 2),
         ("a\nb <(c)\nd\n", 3, 2),
     ] {
         assert_eq!(unread(text), (items, vec![line]), "{text:?}");

@@ -1,6 +1,5 @@
 //! Texts: of an operator, of whoever speaks to the control socket, of who ships a hook.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use carpd::config::{self, Config, Surroundings, Unusable};
@@ -124,24 +123,15 @@ pub(super) fn shell(bytes: &[u8]) {
         text: text.to_owned(),
         arguments: Vec::new(),
     };
-    let ucarp = Settings {
-        caller: Caller::Ucarp { whatever: true },
-        name: "failover".to_owned(),
-        script: "/etc/ucarp/up.sh".to_owned(),
-        down_script: String::new(),
-        // Nothing is read from here.
-        directory: PathBuf::from("/nonexistent"),
-        interface: Some("eth0".to_owned()),
-        address: Some("192.168.32.22".to_owned()),
-        xparam: None,
-        explicit: false,
-        interfaces: None,
-        tables: HashMap::new(),
-    };
-    let keepalived = Settings {
-        caller: Caller::Keepalived(Box::default()),
-        ..ucarp.clone()
-    };
+    let mut ucarp = Settings::new("failover");
+    ucarp.caller = Caller::Ucarp { whatever: true };
+    "/etc/ucarp/up.sh".clone_into(&mut ucarp.script);
+    // Nothing is read from here.
+    ucarp.directory = PathBuf::from("/nonexistent");
+    ucarp.interface = Some("eth0".to_owned());
+    ucarp.address = Some("192.168.32.22".to_owned());
+    let mut keepalived = ucarp.clone();
+    keepalived.caller = Caller::Keepalived(Box::default());
     for settings in [ucarp, keepalived] {
         match port(&source, None, &settings) {
             Ok(ported) => assert!(!ported.lua.is_empty()),

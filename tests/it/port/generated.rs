@@ -99,7 +99,7 @@ fn emptied(lua: &str) -> String {
 #[test]
 fn every_generated_case_holds_what_the_hook_does() {
     let directory = tempfile::tempdir().unwrap();
-    let mut cases: Vec<Case> = ["same", "keepalived"]
+    let mut cases: Vec<Case> = ["same", "keepalived", "open"]
         .into_iter()
         .flat_map(Case::below)
         .collect();

@@ -1,5 +1,5 @@
 #!/bin/sh
-PIDFILE=/run/world/proxy.pid
+PIDFILE=/run/proxy.pid
 CONF=/run/world/proxy.conf
 
 ip addr add $2/32 dev $1

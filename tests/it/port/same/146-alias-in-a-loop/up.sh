@@ -1,0 +1,6 @@
+#!/bin/sh
+N=0
+for a in 192.168.32.40 192.168.32.41; do
+  ifconfig eth0:$N $a netmask 255.255.255.0 up
+  N=1
+done

@@ -1,0 +1,3 @@
+#!/bin/sh
+ALIAS=$1:7
+ifconfig $ALIAS down
