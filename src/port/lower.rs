@@ -88,6 +88,8 @@ pub(crate) struct Lower<'a> {
     logging: bool,
     /// Does it put its arguments together?
     joins: bool,
+    /// Does it matter how many arguments the command has?
+    counts: bool,
     /// Variables that an assignment has been translated for.
     set: HashSet<String>,
     /// What programs find in their environment.
@@ -156,6 +158,7 @@ impl<'a> Lower<'a> {
             before: None,
             logging: false,
             joins: false,
+            counts: true,
             set: HashSet::new(),
             environment: Vec::new(),
             path: Vec::new(),
@@ -604,8 +607,12 @@ impl<'a> Lower<'a> {
         }
         self.logging = self.is_for_the_log(words, &command.redirects);
         self.joins = first.is_some_and(|word| word.is("echo") || word.is("logger"));
+        // An empty third argument is none to a function that does not count them.
+        let called = first.and_then(Word::literal);
+        let function = called.and_then(|name| self.scope.function(&name));
+        self.counts = function.is_none_or(|function| function.all);
         let called = self.call(words);
-        (self.logging, self.joins) = (false, false);
+        (self.logging, self.joins, self.counts) = (false, false, true);
         let (name, args) = called?;
         if self.scope.function(&name).is_some() {
             if !assigns.is_empty() || !self.all_harmless(command) {

@@ -365,7 +365,7 @@ impl Printer<'_> {
         } else {
             ""
         };
-        let name = self.names.of(name);
+        let name = self.names.function(name);
         let list = if all {
             "...".to_owned()
         } else {
@@ -399,7 +399,10 @@ impl Printer<'_> {
             .filter(|callee| self.functions.insert(callee.clone()))
             .collect();
         if !later.is_empty() {
-            let names: Vec<String> = later.iter().map(|callee| self.names.of(callee)).collect();
+            let names: Vec<String> = later
+                .iter()
+                .map(|callee| self.names.function(callee))
+                .collect();
             self.line(&format!("local {}", names.join(", ")));
         }
     }

@@ -877,3 +877,41 @@ fn common_programs_are_where_distributions_have_them() {
             .any(|f| f.text.contains("no common program"))
     );
 }
+
+#[test]
+fn a_function_is_given_all_arguments() {
+    let text = "main() { ip addr add $2/24 dev $1; }\nmain \"$@\"";
+    let lines = body(text);
+    assert!(lines.contains(&"main(dev, vip)".to_owned()), "{lines:?}");
+    assert!(
+        lines.contains(&"try(addr.add, a2 .. \"/24\", { dev = a1 })".to_owned()),
+        "{lines:?}"
+    );
+    // One that counts them has to know how many there are.
+    let counts = ported("main() { [ $# -gt 2 ] && hostname x; }\nmain \"$@\"\n");
+    assert!(!counts.todos().is_empty(), "{}", counts.lua);
+}
+
+#[test]
+fn a_variable_and_a_function_may_have_one_name() {
+    let lines = body("note=/run/note\nnote() { echo \"$1\" > $note; }\nnote up");
+    let name = |line: &str| {
+        let rest = line.strip_prefix("local function ")?;
+        rest.split('(').next().map(str::to_owned)
+    };
+    let function = lines.iter().find_map(|line| name(line)).unwrap();
+    assert_ne!(function, "note");
+    assert!(lines.contains(&format!("{function}(\"up\")")), "{lines:?}");
+    assert!(
+        lines.iter().any(|line| line.contains("file.write, note,")),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn a_look_for_the_own_address_is_a_guess() {
+    let own = ported("ip addr show dev $1 | grep -q $2 && exit 0\nservice x start\n");
+    assert_eq!(own.of(FactKind::Guessed).count(), 1);
+    let other = ported("ip addr show dev $1 | grep -q 10.9.9.9 && hostname x\n");
+    assert_eq!(other.of(FactKind::Guessed).count(), 0);
+}

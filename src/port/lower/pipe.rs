@@ -5,6 +5,10 @@ use super::super::ir::{Action, Cond, Expr, LuaPart, Step, What};
 use super::super::shell::{Command, Kind, Word};
 use super::{Lower, Lowered, name_of, regex};
 
+/// The script puts the address up and down by itself, and may look whether that is still to be done.
+const OWN_ADDRESS: &str = "whether the virtual host's own address is up: carpd puts it up before on_master and takes it down before on_backup, \
+                           the script found it the other way round";
+
 /// What grep looks for.
 struct Pattern {
     value: Expr,
@@ -328,6 +332,9 @@ impl Lower<'_> {
             _ if !self.is_address(&value) => return Ok(None),
             _ => commands::join(vec![Expr::Text(" ".into()), value, Expr::Text("/".into())]),
         };
+        if self.may_be_own_address(&value) {
+            self.guess(OWN_ADDRESS);
+        }
         let cond = Cond::HasAddress(dev, value);
         Ok(Some(if pattern.invert {
             return Ok(None);

@@ -9,6 +9,9 @@ use super::compound::split_assignment;
 use super::order::Order;
 use super::{calculate, reading, redirect};
 
+/// How many arguments a function looks at by number.
+const PARAMS_MAX: usize = 9;
+
 /// A function of the script.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Function {
@@ -243,17 +246,43 @@ impl Scope {
                     .unwrap_or(1);
             }
             name if self.functions.contains_key(name) => {
-                for (index, word) in words.iter().skip(1).enumerate() {
+                let given = self.given_on(words.get(1..).unwrap_or_default(), place);
+                for (index, word) in given.iter().enumerate() {
                     self.assign(&format!("{name}:{}", index + 1), word, place, false);
                 }
                 // What a call leaves out is empty.
                 let params = self.functions.get(name).map_or(0, |f| f.params);
-                for index in words.len()..=params {
+                for index in given.len() + 1..=params {
                     self.assign(&format!("{name}:{index}"), &Word::default(), place, false);
                 }
             }
             _ => {}
         }
+    }
+
+    /// The arguments of a call, with the script's own in place of `"$@"`.
+    fn given_on(&self, words: &[Word], place: &Place) -> Vec<Word> {
+        let is_all = |word: &Word| matches!(word.0.as_slice(), [Piece::Param { name, op: None, .. }] if name == "@" || name == "*");
+        let mut given = Vec::new();
+        for word in words {
+            if !is_all(word) {
+                given.push(word.clone());
+            } else if place.function.is_some() {
+                // Those of another call: any number, and anything.
+                let unknown = Word(vec![Piece::Arithmetic(String::new())]);
+                given.extend(std::iter::repeat_n(unknown, PARAMS_MAX));
+            } else {
+                let own = place.shifted + 1..=self.arguments.len();
+                given.extend(own.map(|number| {
+                    Word(vec![Piece::Param {
+                        name: (number - place.shifted).to_string(),
+                        op: None,
+                        quoted: true,
+                    }])
+                }));
+            }
+        }
+        given
     }
 
     /// `(( NAME = VALUE ))`.

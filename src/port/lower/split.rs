@@ -50,7 +50,7 @@ impl Lower<'_> {
                 [_] if self.function.is_none() => {
                     let args = self.script_arguments();
                     let third = args.last().is_some_and(|arg| arg.value == Expr::Xparam);
-                    if third && self.settings.xparam.is_none() {
+                    if third && self.counts && self.settings.xparam.is_none() {
                         return Err(
                             "all of the arguments: whether there is a third one is not known, see --xparam"
                                 .into(),

@@ -45,9 +45,18 @@ const TAKEN: &[&str] = &[
 pub(super) struct Names(HashMap<String, String>);
 
 impl Names {
-    /// The name in Luau: the same, unless it would hide something.
+    /// A variable's name in Luau: the same, unless it would hide something.
     pub(super) fn of(&mut self, name: &str) -> String {
-        if let Some(known) = self.0.get(name) {
+        self.named(name, name.to_owned())
+    }
+
+    /// A function's. In the shell a variable may have the same name, in Luau not.
+    pub(super) fn function(&mut self, name: &str) -> String {
+        self.named(name, format!("{name}()"))
+    }
+
+    fn named(&mut self, name: &str, key: String) -> String {
+        if let Some(known) = self.0.get(&key) {
             return known.clone();
         }
         let mut new = name.replace('-', "_");
@@ -65,7 +74,7 @@ impl Names {
         while hides(&new) || self.0.values().any(|taken| *taken == new) {
             new.push('_');
         }
-        self.0.insert(name.to_owned(), new.clone());
+        self.0.insert(key, new.clone());
         new
     }
 }

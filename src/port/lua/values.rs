@@ -9,7 +9,7 @@ use crate::port::mirror;
 impl Printer<'_> {
     pub(super) fn call(&mut self, name: &str, args: &[Expr]) -> String {
         let args: Vec<String> = args.iter().map(|arg| self.expr(arg)).collect();
-        format!("{}({})", self.names.of(name), args.join(", "))
+        format!("{}({})", self.names.function(name), args.join(", "))
     }
 
     /// The function and its arguments.
