@@ -19,6 +19,7 @@ mod daemon;
 mod diff;
 mod form;
 mod grant;
+mod group;
 mod hook;
 mod json;
 pub mod legacy;
@@ -51,8 +52,8 @@ pub use diff::{differences, needs_restart};
 #[cfg(feature = "daemon")]
 pub use load::{Disk, load_trust, only_warns_of_owners};
 pub use model::{
-    Announce, AtStop, Config, Daemon, Demote, Destination, Health, Hook, Kind, Language, Limits,
-    Loaded, Log, Place, Poll, Script, Track, Tracked, Vhost,
+    Announce, AtStop, Config, Daemon, Demote, Destination, Group, Health, Hook, Kind, Language,
+    Limits, Loaded, Log, Place, Poll, Script, Track, Tracked, Vhost,
 };
 pub use problem::{Excerpt, Problem, Report, Severity};
 #[cfg(feature = "daemon")]
@@ -213,7 +214,9 @@ fn read_root(
     let hooks = hook::read_all(&root, Some(&trust), around, out);
     let vhosts = vhost::read_all(&root, around, out);
     let tracks = track::read_all(&root, out);
+    let groups = group::read_all(&root, out);
     cross::check(&vhosts, &tracks, &hooks, out);
+    group::check(&groups, &vhosts, out);
     let mut vhosts = vhosts
         .into_iter()
         .map(|v| v.done)
@@ -235,6 +238,7 @@ fn read_root(
         trust,
         vhosts,
         tracks,
+        groups: group::finish(groups),
         hooks,
     };
     hook::size_pools(&mut config);

@@ -29,6 +29,8 @@ pub struct Config {
     pub vhosts: Vec<Vhost>,
     /// `[track.NAME]`; every track that a virtual host names is here.
     pub tracks: BTreeMap<Name, Track>,
+    /// `[group.NAME]`; every member is one of the virtual hosts, and in one group only.
+    pub groups: BTreeMap<Name, Group>,
     /// `[hook.NAME]`; every hook that a virtual host names is here.
     pub hooks: BTreeMap<Name, Hook>,
 }
@@ -206,6 +208,25 @@ impl Vhost {
     pub fn peers_of(&self, family: Family) -> impl Iterator<Item = IpAddr> + '_ {
         let peers = self.unicast.iter().copied();
         peers.filter(move |peer| Family::of(*peer) == family)
+    }
+}
+
+/// `[group.NAME]`: virtual hosts of which this node is master together or not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// `members`: the names of virtual hosts, in the order that decides; at least two.
+    pub members: Vec<Name>,
+    /// Its header in the file.
+    pub place: Place,
+}
+
+impl Config {
+    /// The name of the group of this virtual host.
+    #[must_use]
+    pub fn group_of(&self, vhost: &Name) -> Option<&Name> {
+        let mut groups = self.groups.iter();
+        let found = groups.find(|(_, group)| group.members.contains(vhost));
+        found.map(|(name, _)| name)
     }
 }
 

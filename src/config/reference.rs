@@ -10,6 +10,7 @@ pub(super) mod announce;
 pub(super) mod daemon;
 pub(super) mod damping;
 pub(super) mod grant;
+pub(super) mod group;
 pub(super) mod health;
 pub(super) mod hook;
 pub(super) mod log;
@@ -170,6 +171,7 @@ pub static SECTIONS: &[&Section] = &[
     &announce::SECTION,
     &damping::SECTION,
     &track::SECTION,
+    &group::SECTION,
     &hook::SECTION,
     &health::SECTION,
     &grant::SECTION,
@@ -229,11 +231,22 @@ pub(super) static HOOK: Key<Named> = optional(
     "`[hook.NAME]`, once for each hook.",
 );
 
+pub(super) static GROUP: Key<Named> = optional(
+    "group",
+    Named {
+        each: &group::SECTION,
+        written: "[group.NAME]",
+    },
+    "each virtual host is master by itself",
+    "",
+    "`[group.NAME]`, once for each group of virtual hosts.",
+);
+
 /// The top level.
 pub static ROOT: Section = Section {
     header: "",
     text: "The top level contains only tables.",
-    keys: &[&DAEMON, &TRUST, &VHOST, &TRACK, &HOOK],
+    keys: &[&DAEMON, &TRUST, &VHOST, &TRACK, &GROUP, &HOOK],
 };
 
 const fn required<F>(

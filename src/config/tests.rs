@@ -83,6 +83,16 @@ fn file_with(header: &str, body: &str) -> String {
             complete(MINIMAL.trim_start_matches("[[vhost]]\n"))
         ),
         "[vhost.announce]" | "[vhost.damping]" => format!("{MINIMAL}{header}\n{body}"),
+        "[group.NAME]" => {
+            let other = |name: &str, number: &str| {
+                MINIMAL
+                    .replace("\"web\"", &format!("\"{name}\""))
+                    .replace("= 40", &format!("= {number}"))
+                    .replace("32.22", &format!("{number}.22"))
+            };
+            let members = other("wan", "41") + &other("lan", "42");
+            format!("{members}[group.n]\n{body}")
+        }
         "[hook.NAME]" => {
             // The programs of a script stand in place of a source.
             let script = ["up", "down"]
@@ -321,6 +331,39 @@ fn what_two_virtual_hosts_may_not_share() {
     assert!(
         messages(&format!("{MINIMAL}{apart}{third}")).is_empty(),
         "link-local addresses are another on another interface"
+    );
+}
+
+#[test]
+fn the_members_of_a_group_exist_once_and_are_alike() {
+    let other = MINIMAL
+        .replace("web\"", "lan\"")
+        .replace("40", "41")
+        .replace("32.22", "33.22");
+    let of = |more: &str, groups: &str| messages(&format!("{MINIMAL}{other}{more}{groups}"));
+    let group = "[group.g]\nmembers = [\"web\", \"lan\"]\n";
+    assert!(of("", group).is_empty(), "{:?}", of("", group));
+    assert_eq!(
+        of("advskew = 5\npreempt = true\n", group),
+        [
+            "7:1 web and lan are in one group, and their advskew differs",
+            "7:1 web and lan are in one group, and their preempt differs"
+        ]
+    );
+    assert_eq!(
+        of("manage-addresses = false\n", group),
+        ["7:1 lan is in a group, so the daemon must manage its addresses"]
+    );
+    assert_eq!(
+        of(
+            "",
+            "[group.g]\nmembers = [\"web\", \"lam\"]\n[group.h]\nmembers = [\"web\"]\n"
+        ),
+        [
+            "14:19 no virtual host is called \"lam\"",
+            "15:8 group h has fewer than two members",
+            "16:12 \"web\" is already in a group"
+        ]
     );
 }
 

@@ -42,6 +42,9 @@ pub struct Status {
     pub started_ms: u64,
     /// Every virtual host.
     pub vhosts: Vec<VhostStatus>,
+    /// Every group.
+    #[serde(default)]
+    pub groups: Vec<GroupStatus>,
     /// Every hook.
     pub hooks: Vec<HookStatus>,
     /// Every track.
@@ -68,6 +71,19 @@ pub struct Status {
     pub unknown_vhids: Vec<UnknownVhidStatus>,
     /// Why the last reload did nothing; empty if it worked.
     pub reload_problems: Vec<String>,
+}
+
+/// One group of virtual hosts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupStatus {
+    /// Its name.
+    pub name: Name,
+    /// Its virtual hosts, in its order.
+    pub members: Vec<Name>,
+    /// Their state.
+    pub state: State,
+    /// Why it is not whole: the member that cannot take part, and why.
+    pub flaw: Option<String>,
 }
 
 /// One virtual host.

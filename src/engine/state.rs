@@ -18,6 +18,7 @@ use super::vhost::interface::Interfaces;
 use super::vhost::table::Nodes;
 use crate::config::Config;
 use crate::engine::vhost::bow_outs::BowOuts;
+use crate::engine::vhost::group::Groups;
 use crate::engine::vhost::id::{InterfaceId, VhostId};
 use crate::engine::vhost::tracks::Tracks;
 use crate::host::clock;
@@ -46,6 +47,7 @@ pub(super) struct Engine<E: Environment = Machine> {
     /// Interfaces whose sockets were not read completely.
     pub(super) unread: Vec<InterfaceId>,
     pub(super) bow_outs: BowOuts,
+    pub(super) groups: Groups,
     pub(super) shutdown_timeout: Duration,
     /// What virtual hosts depend on.
     pub(super) tracks: Tracks,
@@ -130,7 +132,8 @@ impl<E: Environment> Engine<E> {
         } = parts;
         let (orders, commands) = mpsc::channel(COMMANDS_MAX);
         let (prepared, ready) = mpsc::channel(1);
-        Self {
+        let groups = config.groups.clone();
+        let mut engine = Self {
             next_id: nodes.next_id(),
             nodes,
             interfaces,
@@ -150,6 +153,7 @@ impl<E: Environment> Engine<E> {
             draining: false,
             unread: Vec::new(),
             bow_outs: BowOuts::default(),
+            groups: Groups::default(),
             orders,
             commands,
             prepared,
@@ -167,6 +171,8 @@ impl<E: Environment> Engine<E> {
             due: None,
             started_ms: clock::wall_ms(),
             departing: Rc::new(()),
-        }
+        };
+        engine.form_groups(&groups, clock::now());
+        engine
     }
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::proto::group::Order;
 use crate::proto::{
-    Cause, Damping, Delivery, FamilyTimers, Gate, Input, Ipv6Checksum, Key, Kind, LinkLocal,
-    Output, Peers, Preempt, Previous, Reason, Received, Reject, Settings, TieBreak, Transition,
-    wire,
+    Cause, Claims, Damping, Delivery, FamilyTimers, Gate, Input, Ipv6Checksum, Key, Kind,
+    LinkLocal, Output, Peers, Preempt, Previous, Reason, Received, Reject, Settings, TieBreak,
+    Transition, wire,
 };
 use crate::types::{
     AdvBase, AdvSkew, Demotion, Family, IfName, MacAddr, Name, State, Timestamp, Vhid,
@@ -152,6 +153,7 @@ pub enum InputRecord {
         peer: Option<IpAddr>,
     },
     Fault(Reason),
+    Group(Order),
 }
 
 impl From<&Input<'_>> for InputRecord {
@@ -213,6 +215,7 @@ impl From<&Input<'_>> for InputRecord {
                 peer: *peer,
             },
             Input::Hardware(mac) => Self::Hardware(*mac),
+            Input::Group(order) => Self::Group(order.clone()),
         }
     }
 }
@@ -255,6 +258,7 @@ impl InputRecord {
             Self::CallRoll => Input::CallRoll,
             Self::Become { to, cause, peer } => Input::Become { to, cause, peer },
             Self::Hardware(mac) => Input::Hardware(mac),
+            Self::Group(order) => Input::Group(order),
         }
     }
 }
@@ -357,6 +361,7 @@ pub struct SettingsRecord {
     pub preempt_delay: Duration,
     pub hold_down: Duration,
     pub damping: Damping,
+    pub claims: Claims,
 }
 
 /// [`Previous`] without the key.
@@ -418,5 +423,6 @@ same_fields!(
     startup_delay,
     preempt_delay,
     hold_down,
-    damping
+    damping,
+    claims
 );

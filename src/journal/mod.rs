@@ -36,7 +36,7 @@ use crate::resolve;
 use crate::types::{IfName, Name, Timestamp};
 
 /// What the file is, and the version of its records.
-const MAGIC: [u8; MAGIC_LEN] = *b"carpdJ05";
+const MAGIC: [u8; MAGIC_LEN] = *b"carpdJ06";
 /// Name of the file in an instance's directory; the one before it has `.1` at its end.
 pub const FILE_NAME: &str = "journal";
 /// What is gathered before it is written, at most, in bytes.

@@ -1,5 +1,6 @@
 //! After a crash of the engine: releases the addresses that it held, and bows out in its place.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use tracing::{error, info, warn};
@@ -30,25 +31,47 @@ pub(super) fn release_on_death(entries: &[FailSafe]) {
     });
 }
 
-/// Handles one virtual host after the other, so that its successor need not wait for the others.
+/// Handles one virtual host after the other, so that its successor need not wait for the others; the
+/// members of a group together, since its successor takes all.
 fn release_by(
     entries: &[FailSafe],
     remove: impl Fn(&FailSafe, VirtualAddress) -> Result<(), HostError>,
     send: impl Fn(&FailSafe, &Outgoing) -> io::Result<()>,
 ) {
+    let mut done = BTreeSet::new();
     for entry in entries {
-        if !release(entry, &remove) || entry.bow_outs.is_empty() {
-            continue;
-        }
-        match entry
-            .bow_outs
-            .iter()
-            .try_for_each(|bow_out| send(entry, bow_out))
-        {
-            Ok(()) => info!(interface = %entry.interface, "Bowed out in place of the dead engine"),
-            Err(error) => {
-                warn!(interface = %entry.interface, %error, "Could not bow out in place of the dead engine");
+        let together: Vec<&FailSafe> = match entry.group {
+            None => vec![entry],
+            Some(group) if done.insert(group) => {
+                let all = entries.iter();
+                all.filter(|other| other.group == Some(group)).collect()
             }
+            Some(_) => continue,
+        };
+        let held = together
+            .iter()
+            .filter(|entry| !release(entry, &remove))
+            .count();
+        if held == 0 {
+            for entry in together {
+                bow_out(entry, &send);
+            }
+        }
+    }
+}
+
+fn bow_out(entry: &FailSafe, send: &impl Fn(&FailSafe, &Outgoing) -> io::Result<()>) {
+    if entry.bow_outs.is_empty() {
+        return;
+    }
+    match entry
+        .bow_outs
+        .iter()
+        .try_for_each(|bow_out| send(entry, bow_out))
+    {
+        Ok(()) => info!(interface = %entry.interface, "Bowed out in place of the dead engine"),
+        Err(error) => {
+            warn!(interface = %entry.interface, %error, "Could not bow out in place of the dead engine");
         }
     }
 }
@@ -88,6 +111,7 @@ mod tests {
             index: 2,
             addresses,
             bow_outs: vec![Outgoing::Frame(vec![7; 70])],
+            group: None,
         };
         assert!(release(&entry, &|_: &FailSafe, _| Ok(())));
         let tried = std::cell::Cell::new(0);
@@ -105,17 +129,22 @@ mod tests {
     }
 
     #[test]
-    fn each_bows_out_as_soon_as_its_own_addresses_are_gone() {
-        let entry = |index, addresses: &[&str]| FailSafe {
+    fn each_bows_out_as_soon_as_its_own_addresses_are_gone_and_those_of_its_group() {
+        let entry = |index, group, addresses: &[&str]| FailSafe {
             interface: "eth0".parse().unwrap(),
             index,
             addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
             bow_outs: vec![Outgoing::Frame(vec![7; 70])],
+            group,
         };
         let entries = [
-            entry(1, &["10.0.0.1/24", "10.0.0.2/24"]),
-            entry(2, &["10.0.0.3/24"]),
-            entry(3, &["10.0.0.4/24"]),
+            entry(1, None, &["10.0.0.1/24", "10.0.0.2/24"]),
+            entry(2, None, &["10.0.0.3/24"]),
+            entry(3, None, &["10.0.0.4/24"]),
+            entry(4, Some(0), &["10.0.0.5/24"]),
+            entry(5, Some(1), &["10.0.0.6/24"]),
+            entry(6, Some(0), &["10.0.0.7/24"]),
+            entry(7, Some(1), &["10.0.0.3/24"]),
         ];
         let done = std::cell::RefCell::new(Vec::new());
         let remove = |_: &FailSafe, address: VirtualAddress| {
@@ -139,7 +168,13 @@ mod tests {
                 "bow-out 1",
                 "10.0.0.3",
                 "10.0.0.4",
-                "bow-out 3"
+                "bow-out 3",
+                "10.0.0.5",
+                "10.0.0.7",
+                "bow-out 4",
+                "bow-out 6",
+                "10.0.0.6",
+                "10.0.0.3"
             ]
         );
     }

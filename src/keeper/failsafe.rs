@@ -50,6 +50,8 @@ pub struct FailSafe {
     /// Complete bow-outs, with counters that were never sent. Empty unless the virtual host is
     /// master.
     pub bow_outs: Vec<Outgoing>,
+    /// The number of its group: no member's bow-outs before the addresses of all are gone.
+    pub group: Option<u32>,
 }
 
 /// A sign that the engine's loop runs.
@@ -247,6 +249,7 @@ mod tests {
             index: 2,
             addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
             bow_outs: vec![Outgoing::Frame(vec![7; 70])],
+            group: Some(3),
         }
     }
 

@@ -142,17 +142,27 @@ fn as_backup(own: &Own, theirs: &Theirs, rules: Rules) -> Verdict {
 }
 
 fn as_master(own: &Own, theirs: &Theirs, rules: Rules) -> Verdict {
-    let demote = match rules.peers {
-        Peers::Bsd => Ordering::Equal,
-        Peers::OpenBsd => own.demote.cmp(&theirs.demote),
-    };
-    let ours = priority(own.advbase, own.advskew);
-    // Greater: we are the worse one.
-    match demote.then(ours.cmp(&priority(theirs.advbase, theirs.advskew))) {
+    match compare(own, theirs, rules.peers) {
         Ordering::Less => Verdict::Stay,
         Ordering::Greater => Verdict::Yield(Yield::Better),
         Ordering::Equal => break_tie(own, theirs, rules.tie_break),
     }
+}
+
+/// Whether neither is better.
+#[must_use]
+pub fn is_tie(own: &Own, theirs: &Theirs, peers: Peers) -> bool {
+    compare(own, theirs, peers) == Ordering::Equal
+}
+
+/// Greater: we are the worse one.
+fn compare(own: &Own, theirs: &Theirs, peers: Peers) -> Ordering {
+    let demote = match peers {
+        Peers::Bsd => Ordering::Equal,
+        Peers::OpenBsd => own.demote.cmp(&theirs.demote),
+    };
+    let ours = priority(own.advbase, own.advskew);
+    demote.then(ours.cmp(&priority(theirs.advbase, theirs.advskew)))
 }
 
 fn break_tie(own: &Own, theirs: &Theirs, rule: TieBreak) -> Verdict {

@@ -87,6 +87,7 @@
 
 pub mod auth;
 pub mod decide;
+pub mod group;
 mod settings;
 pub mod sim;
 mod stats;
@@ -97,8 +98,8 @@ pub mod wire;
 
 pub use auth::Key;
 pub use settings::{
-    Damping, Delivery, FamilyTimers, Gate, Ipv6Checksum, LinkLocal, Peers, Preempt, Previous,
-    Settings, TieBreak, Unicast,
+    Claims, Damping, Delivery, FamilyTimers, Gate, Ipv6Checksum, LinkLocal, Peers, Preempt,
+    Previous, Settings, TieBreak, Unicast,
 };
 pub use stats::{Reject, Stats};
 pub use transition::{Cause, Reason, Transition};

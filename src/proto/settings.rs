@@ -107,6 +107,43 @@ pub enum Gate {
     Ask,
 }
 
+/// Whether the virtual host becomes master by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Claims {
+    /// Yes.
+    #[default]
+    Alone,
+    /// No: it is master together with the other members of a group, or not at all. See
+    /// [`super::group`].
+    Together {
+        /// What marks the advertisements of all members on this node: 1 to [`Claims::TAG_MAX`], any
+        /// number.
+        tag: u8,
+    },
+}
+
+impl Claims {
+    /// The highest tag: a higher number in that byte would be a node that is demoted as far as
+    /// possible.
+    pub const TAG_MAX: u8 = 239;
+
+    /// As a member of a group, with a tag from this random number.
+    #[must_use]
+    pub fn together(luck: u64) -> Self {
+        let tag = luck % u64::from(Self::TAG_MAX) + 1;
+        Self::Together {
+            tag: u8::try_from(tag).unwrap_or(Self::TAG_MAX),
+        }
+    }
+
+    /// Whether it is a member of a group.
+    #[must_use]
+    pub const fn is_together(self) -> bool {
+        matches!(self, Self::Together { .. })
+    }
+}
+
 /// How advertisements reach the other nodes of the group. All nodes of a group need the same.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Delivery {
@@ -251,6 +288,8 @@ pub struct Settings {
     pub hold_down: Duration,
     /// How a link that flaps is damped.
     pub damping: Damping,
+    /// Whether it becomes master by itself.
+    pub claims: Claims,
 }
 
 impl Settings {
@@ -285,6 +324,7 @@ impl Settings {
             preempt_delay: Duration::ZERO,
             hold_down: Duration::ZERO,
             damping: Damping::USUAL,
+            claims: Claims::Alone,
         }
     }
 
@@ -319,6 +359,22 @@ impl Settings {
             previous: shortened.filter(|previous| now < previous.until),
             ..self
         }
+    }
+
+    /// The mark of its group in byte 4 of our advertisements; 0 without a group, or where that byte
+    /// is the demotion.
+    #[must_use]
+    pub fn tag(&self) -> u8 {
+        match self.claims {
+            Claims::Together { tag } if !self.sends_demotion() => tag,
+            Claims::Together { .. } | Claims::Alone => 0,
+        }
+    }
+
+    /// Whether byte 4 of our advertisements is our demotion.
+    #[must_use]
+    pub fn sends_demotion(&self) -> bool {
+        self.send_demote_byte || self.peers == Peers::OpenBsd
     }
 
     /// Whether we advertise in this family: with unicast, in each one that has a peer; otherwise in

@@ -1,9 +1,11 @@
-//! A virtual LAN: several virtual hosts, a clock that is only a number, and faults drawn from a
+//! A virtual LAN, or several: several virtual hosts, a clock that is only a number, and faults drawn from a
 //! seed.
 //!
 //! For tests and rehearsals: hours pass in milliseconds, and the same seed gives the same run. Each
 //! node does what the engine does, but without a host: it passes packets on, answers
 //! `before_master`, and keeps time.
+
+mod group;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -108,6 +110,10 @@ enum Pending {
 
 #[derive(Debug)]
 struct Node {
+    /// Only nodes of one network hear each other.
+    network: u8,
+    /// Its group, by number.
+    group: Option<usize>,
     vhost: Vhost,
     source4: Ipv4Addr,
     mac: MacAddr,
@@ -179,6 +185,8 @@ pub struct Lan {
     cut: Vec<(NodeId, NodeId)>,
     records: Vec<Record>,
     contested: Duration,
+    /// The virtual hosts of one machine that are master together.
+    groups: Vec<Vec<NodeId>>,
 }
 
 impl Lan {
@@ -196,6 +204,7 @@ impl Lan {
             cut: Vec::new(),
             records: Vec::new(),
             contested: Duration::ZERO,
+            groups: Vec::new(),
         }
     }
 
@@ -203,6 +212,11 @@ impl Lan {
     /// derived from it, and hardware addresses are assigned in ascending order. With 0.0.0.0 it has
     /// no address.
     pub fn join(&mut self, settings: Settings, source4: Ipv4Addr) -> NodeId {
+        self.join_on(0, settings, source4)
+    }
+
+    /// As [`Self::join`], on another network.
+    pub fn join_on(&mut self, network: u8, settings: Settings, source4: Ipv4Addr) -> NodeId {
         let id = NodeId(self.nodes.len());
         let vhost = Vhost::new(settings, self.luck.next());
         let answer = Answer {
@@ -212,6 +226,8 @@ impl Lan {
         let backlog = VecDeque::new();
         let mac = MacAddr([2, 0, 0, 0, 0, u8::try_from(id.0).unwrap_or(u8::MAX)]);
         self.nodes.push(Node {
+            network,
+            group: None,
             vhost,
             source4,
             mac,
@@ -338,6 +354,7 @@ impl Lan {
         };
         node.vhost.handle(input, now);
         self.drain(id);
+        self.settle_group_of(id);
     }
 
     /// Lets time pass.
@@ -412,7 +429,7 @@ impl Lan {
     }
 
     fn advance(&mut self, to: Timestamp) {
-        if self.masters().len() > 1 {
+        if self.is_contested() {
             self.contested += to - self.now;
         }
         self.now = to;
@@ -531,7 +548,7 @@ impl Lan {
             return;
         };
         let (family, ok) = (packet.family, node.can_send);
-        let (src, mac) = (node.source(family), node.mac);
+        let (src, mac, network) = (node.source(family), node.mac, node.network);
         node.vhost.handle(Input::Sent { family, ok }, now);
         if !ok {
             return;
@@ -547,7 +564,7 @@ impl Lan {
             dst,
             payload: packet.payload,
         };
-        for to in (0..self.nodes.len()).map(NodeId) {
+        for to in self.nodes_on(network) {
             let copies = if to == from {
                 u8::from(self.luck.strikes(self.faults.reflect))
             } else {

@@ -41,6 +41,11 @@ pub enum Cause {
     Asked(Reason),
     /// It was stopped cleanly.
     Shutdown,
+    /// Something happened to another member of its group.
+    Group {
+        /// What happened to which.
+        why: String,
+    },
 }
 
 /// Why the driver of a state machine asks for a state change, in the driver's own terms. The
@@ -85,6 +90,7 @@ impl Cause {
             Self::Late { .. } => "late",
             Self::Asked(reason) => &reason.word,
             Self::Shutdown => "shutdown",
+            Self::Group { .. } => "group",
         }
     }
 }
@@ -97,6 +103,7 @@ impl fmt::Display for Cause {
             }
             Self::Late { by } => write!(f, "woke up {} ms too late", by.as_millis()),
             Self::Asked(reason) => reason.fmt(f),
+            Self::Group { why } => f.write_str(why),
             Self::Startup => f.write_str("start"),
             Self::Preempt => f.write_str("preempting a worse master"),
             Self::MasterLeaving => f.write_str("the master is leaving"),

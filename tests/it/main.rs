@@ -21,6 +21,7 @@ mod examples;
 #[cfg(all(feature = "wasm", feature = "lua"))]
 mod fuzz;
 #[cfg(feature = "lua")]
+mod groups;
 mod guide;
 #[cfg(feature = "lua")]
 mod hooks;

@@ -39,6 +39,7 @@ mod shared;
 mod soak;
 mod split;
 mod steady;
+mod together;
 mod told;
 mod tracks;
 mod tree;
@@ -116,6 +117,7 @@ fn main() -> ExitCode {
         own::cases(),
         peers::cases(),
         split::cases(),
+        together::cases(),
         unicast::cases(),
         calm::cases(),
         overlap::cases(),

@@ -10,7 +10,7 @@ use crate::engine::report::{
     ConflictStatus, Death, Elsewhere, Realtime, RefusalStatus, RefusedAddress, Status, TrackState,
     TrackStatus, UnknownVhidStatus, VhostStatus,
 };
-use crate::types::Page;
+use crate::types::{Name, Page};
 
 /// Advertisements refused longer ago than this are no longer a current problem, and appear only in
 /// the JSON.
@@ -89,6 +89,20 @@ fn status_text(status: &Status, page: &mut Page) {
         .vhosts
         .iter()
         .for_each(|vhost| vhost_text(vhost, page));
+    for group in &status.groups {
+        let members: Vec<&str> = group.members.iter().map(Name::as_str).collect();
+        let whole = group
+            .flaw
+            .as_ref()
+            .map_or_else(|| "whole".to_owned(), |flaw| format!("not whole: {flaw}"));
+        writeln!(
+            page,
+            "group {} ({}): {}, {whole}",
+            group.name,
+            members.join(", "),
+            group.state
+        );
+    }
     for unknown in status
         .unknown_vhids
         .iter()

@@ -136,6 +136,7 @@ impl Options {
             trust: Trust::default(),
             vhosts: vec![vhost],
             tracks: BTreeMap::new(),
+            groups: BTreeMap::new(),
             hooks,
         })
     }

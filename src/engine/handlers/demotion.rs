@@ -43,6 +43,14 @@ impl<H> Node<H> {
             );
             part(Demotion::MAX, format!("could not send over {family}"), ends);
         }
+        let own = self.machine.own_demotion();
+        if self.machine.demotion() > own {
+            part(
+                self.machine.demotion(),
+                "another member of its group".to_owned(),
+                Ends::When("when that member is no longer demoted"),
+            );
+        }
         if let Some(resigned) = &self.resigned {
             part(
                 Demotion::MAX,

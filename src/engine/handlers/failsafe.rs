@@ -115,6 +115,7 @@ impl<E: Environment> Engine<E> {
             index: link,
             addresses,
             bow_outs,
+            group: self.groups.number(index),
         };
         if let Err(error) = writer.write(index.number(), &failsafe) {
             warn!(vhost = %node.spec.name, %error, "Could not tell the keeper what to do if the engine dies");

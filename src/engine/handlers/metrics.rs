@@ -20,6 +20,15 @@ impl Engine {
         vhost_counters(&mut text, &nodes);
         self.counted_vhosts(&mut text);
         text.family(
+            "carpd_group_whole",
+            Kind::Gauge,
+            "1 while every member of the group can take part.",
+        );
+        for group in self.group_status(now) {
+            let whole = u8::from(group.flaw.is_none());
+            text.sample(&[("group", group.name.as_str())], whole);
+        }
+        text.family(
             "carpd_unmatched_packets",
             Kind::Counter,
             "Packets that do not belong to any virtual host here.",

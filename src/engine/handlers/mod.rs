@@ -5,6 +5,7 @@ pub(super) mod conflicts;
 pub(super) mod demotion;
 pub(super) mod failsafe;
 pub(super) mod foreign_addresses;
+pub(super) mod group;
 pub(super) mod handover;
 pub(super) mod health;
 pub(super) mod hook_failure;

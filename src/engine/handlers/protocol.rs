@@ -92,6 +92,7 @@ impl<E: Environment> Engine<E> {
     /// Does what was deferred: remaining outputs of the machine, and consequences of things that
     /// are not inputs.
     pub(in crate::engine) fn flush(&mut self, index: VhostId, now: Timestamp) {
+        self.groups.touch(index);
         self.drain(index, now);
         self.follow_up(now);
     }
@@ -115,13 +116,19 @@ impl<E: Environment> Engine<E> {
         self.flush(index, now);
     }
 
-    fn follow_up(&mut self, now: Timestamp) {
-        while let Some((index, input)) = self.follow_ups.pop_front() {
-            self.feed(index, input, now);
+    /// Feeds what followed, and then has the groups decide that it concerns.
+    pub(in crate::engine) fn follow_up(&mut self, now: Timestamp) {
+        for decisions in 0.. {
+            while let Some((index, input)) = self.follow_ups.pop_front() {
+                self.feed(index, input, now);
+            }
+            if Self::decides_too_often(decisions) || !self.settle_groups(now) {
+                return;
+            }
         }
     }
 
-    fn feed(&mut self, index: VhostId, input: Input<'_>, now: Timestamp) {
+    pub(in crate::engine) fn feed(&mut self, index: VhostId, input: Input<'_>, now: Timestamp) {
         debug_assert!(!self.draining, "fed {input:?} before the machine was idle");
         if let Some(node) = self.nodes.get_mut(index) {
             self.shared
@@ -133,6 +140,7 @@ impl<E: Environment> Engine<E> {
             }
             node.machine.handle(input, now);
         }
+        self.groups.touch(index);
         self.drain(index, now);
     }
 
@@ -196,13 +204,14 @@ impl<E: Environment> Engine<E> {
     }
 
     pub(in crate::engine) fn transmit(&mut self, index: VhostId, transmit: &proto::Transmit) {
+        let still_up = transmit.kind == proto::Kind::BowOut && self.is_still_up(index);
         let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         let Some(interface) = self.interfaces.get_mut(node.interface) else {
             return;
         };
-        if transmit.kind == proto::Kind::BowOut && node.drop_again.is_some() {
+        if still_up {
             // A peer would take over at once.
             return warn!(vhost = %node.spec.name, "Not bowing out while an address is still up");
         }
@@ -232,18 +241,19 @@ impl<E: Environment> Engine<E> {
         ));
     }
 
-    /// Whether its socket contains unread packets. One may be a master's advertisement, so it must
-    /// be read before a takeover.
+    /// Whether its socket, or that of one that is master together with it, contains unread packets.
+    /// One may be a master's advertisement, so it must be read before a takeover.
     pub(in crate::engine) fn has_unread(
         &self,
         index: VhostId,
         since: Timestamp,
         now: Timestamp,
     ) -> bool {
-        let interface = self
-            .nodes
-            .get(index)
-            .and_then(|node| self.interfaces.get(node.interface));
-        interface.is_some_and(|interface| interface.unread) && now.since(since) < UNREAD_MAX
+        let unread = |index: VhostId| {
+            let node = self.nodes.get(index);
+            node.and_then(|node| self.interfaces.get(node.interface))
+                .is_some_and(|interface| interface.unread)
+        };
+        self.together_with(index).into_iter().any(unread) && now.since(since) < UNREAD_MAX
     }
 }

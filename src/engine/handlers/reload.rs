@@ -225,6 +225,8 @@ impl Engine {
         changes: &mut Vec<String>,
         now: Timestamp,
     ) {
+        // Who leaves a group takes nobody along.
+        self.form_groups(&config.groups, now);
         for index in self
             .numbers()
             .into_iter()
@@ -254,6 +256,10 @@ impl Engine {
             .count()
             .retain(vhost, |name| config.hooks.contains_key(name));
         self.shutdown_timeout = config.daemon.shutdown_timeout;
+        if self.config.groups != config.groups {
+            changes.push("groups: changed".to_owned());
+        }
+        self.form_groups(&config.groups, now);
         self.config = config;
         self.ties.helper.fit(&terms(&self.config, &self.path));
         self.probe_tracks();

@@ -50,7 +50,9 @@ impl<E: Environment> Engine<E> {
             return false;
         };
         node.gate = Gate::Open;
-        self.take_addresses(index, now);
+        if !self.waits_for_others(index) {
+            self.take_addresses(index, now);
+        }
         true
     }
 

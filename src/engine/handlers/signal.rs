@@ -100,11 +100,13 @@ impl<E: Environment> Engine<E> {
             return;
         };
         node.aside_until = Some(until);
-        let (managed, is_master) = (node.spec.manage_addresses, node.is_master());
+        // A group bows out by itself, when all its members have let go.
+        let alone = !node.machine.settings().claims.is_together();
+        let (bows_out, is_master) = (node.spec.manage_addresses && alone, node.is_master());
         if is_master {
             self.handle(index, Input::StandAside(reason), now);
         }
-        if managed {
+        if bows_out {
             self.bow_out(index);
         }
     }

@@ -26,6 +26,7 @@ impl<E: Environment> Engine<E> {
                 .values()
                 .map(|node| vhost(node, self.are_up(node), self.obstacle(node), now))
                 .collect(),
+            groups: self.group_status(now),
             hooks: self
                 .hooks
                 .status()
@@ -97,6 +98,9 @@ impl<E: Environment> Engine<E> {
             kept_out.filter(|_| node.machine.state() == State::Init)
         {
             return Some(format!("not taking part: track {track}: {reason}"));
+        }
+        if let Some(obstacle) = self.group_obstacle(node, clock::now()) {
+            return Some(obstacle);
         }
         let interface = self
             .interfaces

@@ -33,6 +33,7 @@ impl<E: Environment> Engine<E> {
         self.nodes
             .iter_mut()
             .for_each(|(_, node)| node.leaving = true);
+        let mut at_once = Vec::new();
         for index in self.numbers() {
             let Some(node) = self.nodes.get_mut(index) else {
                 continue;
@@ -44,7 +45,7 @@ impl<E: Environment> Engine<E> {
             };
             let Some(first) = first.filter(|first| node.is_master() && node.queue.defines(*first))
             else {
-                self.leave(index, now);
+                at_once.push(index);
                 continue;
             };
             let mut event = node.event(first, false);
@@ -56,6 +57,9 @@ impl<E: Environment> Engine<E> {
             node.leave_by = Some(now + self.shutdown_timeout * 2 / 3);
             node.queue.put(event, first == EntryPoint::OnBackup);
         }
+        for index in at_once {
+            self.leave(index, now);
+        }
         self.finish_if_all_left();
     }
 
@@ -66,13 +70,31 @@ impl<E: Environment> Engine<E> {
     }
 
     /// Stops the virtual host cleanly: addresses, bow-out, `on_backup`, undoing.
+    /// Members of a group leave together, when no hook of any of them is waited for.
     pub(in crate::engine) fn leave(&mut self, index: VhostId, now: Timestamp) {
-        self.handle(index, Input::Shutdown, now);
         if let Some(node) = self.nodes.get_mut(index) {
-            node.leaving = false;
             node.leave_by = None;
-            node.aside_until = None;
-            node.wake = None;
+        }
+        let members = self.together_with(index);
+        let waits = |index: &VhostId| {
+            let node = self.nodes.get(*index);
+            node.is_some_and(|node| node.leave_by.is_some())
+        };
+        if members.iter().any(waits) {
+            return;
+        }
+        self.groups.settling = true;
+        for member in &members {
+            self.feed(*member, Input::Shutdown, now);
+        }
+        self.groups.settling = false;
+        self.follow_up(now);
+        for member in members {
+            if let Some(node) = self.nodes.get_mut(member) {
+                node.leaving = false;
+                node.aside_until = None;
+                node.wake = None;
+            }
         }
         self.finish_if_all_left();
     }

@@ -61,7 +61,10 @@ impl<E: Environment> Engine<E> {
             .executor
             .count()
             .transition(&node.spec.name, &transition);
-        let allowed = std::mem::take(&mut node.gate) == Gate::Allowed;
+        // A group preempts only when every gate has agreed.
+        let together = node.machine.settings().claims.is_together()
+            && matches!(transition.cause, Cause::Preempt | Cause::PeerDemoted);
+        let allowed = std::mem::take(&mut node.gate) == Gate::Allowed || together;
         node.last = Some(transition);
         node.since_ms = clock::wall_ms();
         node.changed = now;
@@ -76,7 +79,7 @@ impl<E: Environment> Engine<E> {
                     node.gate = Gate::Shut;
                     let event = node.event(EntryPoint::BeforeMaster, false);
                     node.queue.put(event, false);
-                } else {
+                } else if !self.waits_for_others(index) {
                     self.take_addresses(index, now);
                 }
             }
@@ -213,7 +216,7 @@ impl<E: Environment> Engine<E> {
             .get(index)
             .is_some_and(|node| node.drop_again.is_none() && !node.is_master())
         {
-            self.bow_out(index);
+            self.bow_out_at_last(index);
         }
     }
 
@@ -457,7 +460,9 @@ impl<E: Environment> Engine<E> {
     }
 
     pub(in crate::engine) fn take_addresses_now(&mut self, index: VhostId, now: Timestamp) {
-        self.take_addresses(index, now);
+        if !self.waits_for_others(index) {
+            self.take_addresses(index, now);
+        }
         // Adding them may have failed and left a follow-up.
         self.flush(index, now);
         self.publish(index);

@@ -72,7 +72,17 @@ impl Simulation {
                 }
             }
             NodeEvent::Accepts(ip) => machine.host.accept_address(ip),
-            NodeEvent::Loses(percent) => self.lan.set_loss_to(number, percent),
+            NodeEvent::Loses(interface, percent) => {
+                let links = machine.links.iter();
+                let hit = links.filter(|link| {
+                    interface
+                        .as_deref()
+                        .is_none_or(|name| link.name.as_str() == name)
+                });
+                for link in hit {
+                    self.lan.set_loss_to((number, link.index), percent);
+                }
+            }
             NodeEvent::Link(interface, event) => {
                 self.strike_link(number, interface.as_deref(), event);
             }
@@ -208,7 +218,9 @@ fn check(event: &Event, machines: &[SimMachine]) -> Result<(), String> {
         Event::Node(name, event) => {
             let machine = find(name)?;
             match event {
-                NodeEvent::Link(Some(interface), _) if machine.link_index(interface).is_none() => {
+                NodeEvent::Link(Some(interface), _) | NodeEvent::Loses(Some(interface), _)
+                    if machine.link_index(interface).is_none() =>
+                {
                     Err(format!(
                         "{name} has no virtual host on an interface {interface}"
                     ))

@@ -44,8 +44,8 @@ pub(super) struct Lan {
     luck: Luck,
     /// Hundredths that are lost everywhere.
     loss: u8,
-    /// And on the way to single nodes.
-    loss_to: BTreeMap<usize, u8>,
+    /// And on the way to single nodes, by their links.
+    loss_to: BTreeMap<(usize, u32), u8>,
     /// The group of each node; nodes of one group hear each other.
     groups: BTreeMap<usize, usize>,
     /// When the last frame from one node to another arrives.
@@ -86,8 +86,9 @@ impl Lan {
         self.loss = percent;
     }
 
-    pub(super) fn set_loss_to(&mut self, node: usize, percent: u8) {
-        self.loss_to.insert(node, percent);
+    /// To a node on the link of this index.
+    pub(super) fn set_loss_to(&mut self, to: (usize, u32), percent: u8) {
+        self.loss_to.insert(to, percent);
     }
 
     /// Nodes that are not named are in group 0.
@@ -146,7 +147,10 @@ impl Lan {
             }
             let lost = [
                 self.loss,
-                self.loss_to.get(&to.node).copied().unwrap_or_default(),
+                self.loss_to
+                    .get(&(to.node, to.link))
+                    .copied()
+                    .unwrap_or_default(),
             ];
             // Drawn in any case, so that a change of the loss rate does not change all other random
             // numbers.

@@ -54,8 +54,8 @@ pub enum NodeEvent {
     Freezes(Duration),
     /// It hands over.
     Resigns,
-    /// From now on this percentage of packets to it is lost.
-    Loses(u8),
+    /// From now on this percentage of packets to it is lost, on an interface or on all.
+    Loses(Option<String>, u8),
     /// The carrier of an interface, or of all.
     Link(Option<String>, LinkEvent),
     /// Its kernel drops this address, and refuses it.
@@ -123,7 +123,8 @@ pub enum ServiceEvent {
 
 /// What a line may be, for messages.
 pub const GRAMMAR: &str = "TIME EVENT, where EVENT is one of
-  NODE dies | stops | returns | freezes for TIME | resigns | loses N%
+  NODE dies | stops | returns | freezes for TIME | resigns
+  NODE [INTERFACE] loses N%
   NODE [INTERFACE] link down | up | flaps [N times]
   NODE refuses | accepts ADDRESS
   NODE hook NAME fails | hangs | works | becomes FILE
@@ -293,7 +294,10 @@ fn node_event(words: &[&str]) -> Result<NodeEvent, String> {
         ["refuses", address] => NodeEvent::Refuses(ip(address)?),
         ["accepts", address] => NodeEvent::Accepts(ip(address)?),
         ["freezes", "for", length] => NodeEvent::Freezes(time(length)?),
-        ["loses", share] => NodeEvent::Loses(percent(share)?),
+        ["loses", share] => NodeEvent::Loses(None, percent(share)?),
+        [interface, "loses", share] => {
+            NodeEvent::Loses(Some((*interface).to_owned()), percent(share)?)
+        }
         ["link", rest @ ..] => NodeEvent::Link(None, link(rest)?),
         ["hook", name, trouble] => NodeEvent::Hook((*name).to_owned(), self::trouble(trouble)?),
         ["hook", name, "becomes", file] => {
@@ -421,7 +425,8 @@ impl fmt::Display for NodeEvent {
             Self::Resigns => f.write_str("resigns"),
             Self::Refuses(address) => write!(f, "refuses {address}"),
             Self::Accepts(address) => write!(f, "accepts {address}"),
-            Self::Loses(share) => write!(f, "loses {share}%"),
+            Self::Loses(None, share) => write!(f, "loses {share}%"),
+            Self::Loses(Some(interface), share) => write!(f, "{interface} loses {share}%"),
             Self::Link(interface, event) => {
                 if let Some(interface) = interface {
                     write!(f, "{interface} ")?;

@@ -5,6 +5,7 @@ pub(super) mod bow_outs;
 pub(super) mod conflicts;
 pub(super) mod degraded;
 pub(super) mod escalation;
+pub(super) mod group;
 pub(super) mod handover;
 pub(super) mod health;
 pub(super) mod id;

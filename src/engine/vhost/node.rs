@@ -120,6 +120,8 @@ pub(in crate::engine) enum Gate {
     Shut,
     /// The first of a master's advertisements that goes out.
     Unheard,
+    /// The other members of its group.
+    Together,
 }
 
 /// How often a removed address was recently restored.

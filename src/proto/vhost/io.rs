@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::super::group::Order;
 use super::super::stats::Reject;
 use super::super::transition::{Cause, Reason, Transition};
 use super::super::wire::{Advertisement, LEN, Received};
@@ -87,6 +88,8 @@ pub enum Input<'a> {
     },
     /// A master asks which backups are there. Those that run carpd answer: [`Output::Answered`].
     CallRoll,
+    /// What its group decided ([`super::super::group::decide`]).
+    Group(Order),
 }
 
 /// Something to do. Drain [`super::Vhost::poll`] until [`Output::Idle`], in this order, after each

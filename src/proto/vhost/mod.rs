@@ -3,6 +3,7 @@
 mod contradiction;
 mod damping;
 mod io;
+mod member;
 mod pace;
 mod receive;
 mod roll_call;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use contradiction::Contradiction;
 use damping::Penalty;
 pub use io::{Heard, Input, Kind, Output, Transmit};
+use member::{Leader, Membership};
 use pace::Pace;
 use send::{Counter, SendHealth};
 use signature::Signature;
@@ -49,7 +51,8 @@ pub struct Vhost {
     /// Whether we were told that there is no address.
     nameless: PerFamily<bool>,
     hardware: Option<MacAddr>,
-    demotion: Demotion,
+    /// By tracks and hooks.
+    demoted: Demotion,
     sending: PerFamily<SendHealth>,
     asked: Option<Asked>,
     no_preempt_before: Timestamp,
@@ -76,7 +79,12 @@ pub struct Vhost {
     answers_again: Timestamp,
     heard: Option<Heard>,
     /// The peer that we last considered the master, and when we heard it.
-    leader: PerFamily<Option<(IpAddr, Timestamp)>>,
+    leader: PerFamily<Option<Leader>>,
+    /// Whether nothing here keeps it from taking part.
+    fit: bool,
+    /// What does, if it was told.
+    fault: Option<Cause>,
+    membership: Membership,
     /// The number of the last transition.
     seq: u64,
     stopped: bool,
@@ -144,7 +152,7 @@ impl Vhost {
             source: PerFamily::default(),
             nameless: PerFamily::default(),
             hardware: None,
-            demotion: Demotion::NONE,
+            demoted: Demotion::NONE,
             sending: PerFamily::default(),
             asked: None,
             no_preempt_before: Timestamp::ZERO,
@@ -160,6 +168,9 @@ impl Vhost {
             answers_again: Timestamp::ZERO,
             heard: None,
             leader: PerFamily::default(),
+            fit: false,
+            fault: None,
+            membership: Membership::default(),
             seq,
             stopped: false,
             outbox: VecDeque::new(),
@@ -169,10 +180,10 @@ impl Vhost {
 
     /// Feeds one input that happened at `now`. Times must not go backwards.
     pub fn handle(&mut self, input: Input<'_>, now: Timestamp) {
-        if self.stopped {
-            return;
-        }
         self.now = now;
+        if self.stopped {
+            return self.after_the_end(&input);
+        }
         match input {
             Input::Packet(packet) => {
                 self.judge_lateness(now);
@@ -196,7 +207,7 @@ impl Vhost {
             }
             Input::Advertise => {
                 self.judge_lateness(now);
-                self.advertise_at_once(now);
+                self.advertise_between(now);
             }
             Input::Sent { family, ok } => self.sent(family, ok, now),
             Input::Approve => self.approve(now),
@@ -204,12 +215,13 @@ impl Vhost {
             Input::Resign { reason, unfit } => self.resign(reason, unfit, now),
             Input::StandAside(reason) => {
                 self.arrives = None;
-                self.become_init(Cause::Asked(reason));
+                self.become_unfit(Cause::Asked(reason));
             }
             Input::Shutdown => self.shutdown(),
             Input::Late { by } => self.late(by, now),
             Input::ForgiveSends => self.forgive_sends(now),
             Input::CallRoll => self.call_roll(),
+            Input::Group(order) => self.obey(order, now),
             Input::Become { to, cause, peer } => match to {
                 State::Init => self.become_init(cause),
                 State::Backup => self.become_backup(cause, peer, now),
@@ -225,14 +237,18 @@ impl Vhost {
         self.now = now;
         self.auth = Self::authenticator(&settings, settings.vhid);
         self.previous_auth = Self::previous_authenticator(&settings);
-        self.settings = settings;
+        let was = std::mem::replace(&mut self.settings, settings).claims;
+        self.regroup(was, now);
         let (interval, master_down) = (self.interval(), self.master_down());
         match &mut self.phase {
             Phase::Init => {
                 let ready = self.linked + self.settings.startup_delay;
                 self.arrives = self.arrives.map(|_| ready.max(now));
             }
-            Phase::Backup(silence) => *silence = Silence::begin(&self.settings, now, master_down),
+            Phase::Backup(silence) => {
+                self.membership.forbid();
+                *silence = Silence::begin(&self.settings, now, master_down);
+            }
             Phase::Master(reign) => reign.next = (reign.last + interval).max(now),
         }
     }
@@ -273,10 +289,16 @@ impl Vhost {
         self.heard.as_ref()
     }
 
+    /// The total of tracks, hooks and failed sends; in a group, that of the worst member.
+    #[must_use]
+    pub fn demotion(&self) -> Demotion {
+        self.own_demotion().max(self.membership.others().demotion)
+    }
+
     /// The total of tracks, hooks and failed sends.
     #[must_use]
-    pub const fn demotion(&self) -> Demotion {
-        self.demotion.plus(self.send_demotion())
+    pub const fn own_demotion(&self) -> Demotion {
+        self.demoted.plus(self.send_demotion())
     }
 
     /// The part of the demotion that failed sends cause.
@@ -293,7 +315,7 @@ impl Vhost {
     /// sent separately (docs/protocol.md, section 6).
     #[must_use]
     pub fn effective_advskew(&self) -> AdvSkew {
-        let penalty = u8::from(self.is_nameless());
+        let penalty = u8::from(self.is_nameless() || self.membership.others().nameless);
         let own = self.settings.advskew;
         let own = AdvSkew(
             own.0
@@ -399,15 +421,17 @@ impl Vhost {
     /// When it wants to be woken, for example to advertise as master.
     #[must_use]
     pub fn deadline(&self) -> Option<Timestamp> {
-        match &self.phase {
+        let own = match &self.phase {
             Phase::Init => self.arrives,
             Phase::Backup(silence) => silence
                 .end(self.settings.family_timers)
+                .filter(|_| !self.membership.knows_of_silence())
                 .into_iter()
                 .chain(self.sends_fade())
                 .min(),
             Phase::Master(reign) => Some(reign.next),
-        }
+        };
+        own.into_iter().chain(self.membership.due(self.now)).min()
     }
 
     /// A master that has been silent for so long that a backup may have taken over must listen
@@ -453,6 +477,9 @@ impl Vhost {
                 }
             }
             Phase::Backup(silence) => {
+                if self.membership.knows_of_silence() {
+                    return;
+                }
                 match silence.wake(self.settings.family_timers, now, master_down) {
                     Wake::Early => {}
                     Wake::MasterDown { silent } => {
@@ -474,9 +501,11 @@ impl Vhost {
     }
 
     fn link_up(&mut self, now: Timestamp) {
-        if !matches!(self.phase, Phase::Init) {
+        let waits_for_others = self.fit && self.settings.claims.is_together();
+        if !matches!(self.phase, Phase::Init) || waits_for_others {
             return;
         }
+        self.fault = None;
         if self.settings.startup_delay.is_zero() {
             return self.take_part(now);
         }
@@ -492,13 +521,20 @@ impl Vhost {
             Ok(()) => {
                 self.arrives = None;
                 self.sending = PerFamily::default();
-                self.become_backup(Cause::Startup, None, now);
+                self.fit = true;
+                if !self.settings.claims.is_together() {
+                    self.become_backup(Cause::Startup, None, now);
+                }
             }
             Err(ready) => self.arrives = Some(ready),
         }
     }
 
     fn approve(&mut self, now: Timestamp) {
+        if self.settings.claims.is_together() {
+            self.asked = None;
+            return self.membership.permit();
+        }
         if let Some(Asked {
             still: true,
             cause,
@@ -511,6 +547,7 @@ impl Vhost {
 
     fn refuse(&mut self, until: Timestamp) {
         if self.asked.take().is_some() {
+            self.membership.forbid();
             self.no_preempt_before = until;
         }
     }
@@ -522,7 +559,7 @@ impl Vhost {
                 self.uninvited_before = listened;
             }
             self.become_backup(Cause::Asked(reason), None, now);
-            self.transmit(Kind::BowOut);
+            self.bow_out();
             self.no_preempt_before = self.no_preempt_before.max(listened);
             self.contradiction.unsure();
         }
@@ -530,18 +567,27 @@ impl Vhost {
 
     fn shutdown(&mut self) {
         let was_master = matches!(self.phase, Phase::Master(_));
-        self.become_init(Cause::Shutdown);
+        self.arrives = None;
+        self.become_unfit(Cause::Shutdown);
         if was_master {
-            self.transmit(Kind::BowOut);
+            self.bow_out();
         }
         self.stopped = true;
     }
 
     /// What it needs went away, and may come and go.
     fn fault(&mut self, cause: Cause, now: Timestamp) {
-        if self.arrives.take().is_some() || !matches!(self.phase, Phase::Init) {
+        let takes_part = self.fit || !matches!(self.phase, Phase::Init);
+        if self.arrives.take().is_some() || takes_part {
             self.penalty.flap(self.settings.damping, now);
         }
+        self.become_unfit(cause);
+    }
+
+    /// Something here keeps it from taking part.
+    fn become_unfit(&mut self, cause: Cause) {
+        self.fit = false;
+        self.fault = Some(cause.clone());
         self.become_init(cause);
     }
 
@@ -563,6 +609,9 @@ impl Vhost {
     /// Becomes master as soon as the pace allows. A preemption need not be remembered: the worse
     /// master will advertise again.
     fn take_over(&mut self, cause: Cause, peer: Option<IpAddr>, now: Timestamp) {
+        if self.settings.claims.is_together() {
+            return self.get_ready(cause, peer, 0, now);
+        }
         let Err(ready) = self.takeovers.take(now) else {
             return self.become_master(cause, peer, now);
         };
@@ -608,6 +657,9 @@ impl Vhost {
         }
         self.phase = phase;
         self.asked = None;
+        if self.settings.claims.is_together() {
+            self.membership.changed(from, &cause, self.now);
+        }
         self.seq += 1;
         self.outbox.push_back(Output::Transition(Transition {
             from,

@@ -23,15 +23,20 @@ pub(super) struct Pace {
 }
 
 impl Pace {
+    /// When the next change may be: now or later.
+    pub(super) fn free(self, now: Timestamp) -> Timestamp {
+        let remembered = EVERY * (BURST - 1);
+        now + self.forgotten.since(now).saturating_sub(remembered)
+    }
+
     /// Counts a change.
     ///
     /// # Errors
     /// The time until which it must wait; the change was not counted.
     pub(super) fn take(&mut self, now: Timestamp) -> Result<(), Timestamp> {
-        let remembered = EVERY * (BURST - 1);
-        let wait = self.forgotten.since(now).saturating_sub(remembered);
-        if wait > Duration::ZERO {
-            return Err(now + wait);
+        let free = self.free(now);
+        if free > now {
+            return Err(free);
         }
         self.forgotten = self.forgotten.max(now) + EVERY;
         Ok(())

@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use super::super::decide::{Claim, Own, Rules, Theirs, Verdict, Yield, decide};
+use super::super::decide::{Claim, Own, Rules, Theirs, Verdict, Yield, decide, is_tie};
 use super::super::settings::{Gate, TieBreak};
 use super::super::stats::Reject;
 use super::super::transition::Cause;
 use super::super::wire::{Advertisement, LEN, Received, RollCall, is_intact, known, vrrp_or};
 use super::io::{Heard, Kind, Output};
-use super::{Asked, Phase, Vhost};
+use super::{Asked, Leader, Phase, Vhost};
 use crate::types::{Demotion, Family, MacAddr, Timestamp, Vhid};
 
 impl Vhost {
@@ -85,18 +85,26 @@ impl Vhost {
         let family = Family::of(from);
         if !ad.is_bow_out() {
             self.contradiction.advertised(from, now);
+            self.membership.served();
         }
-        match decide(
-            self.state(),
-            &self.as_own(),
-            &Theirs::new(ad, from, mac),
-            self.rules(),
-        ) {
+        let (own, theirs, rules) = (self.as_own(), Theirs::new(ad, from, mac), self.rules());
+        let verdict = decide(self.state(), &own, &theirs, rules);
+        let settled_together =
+            self.settings.claims.is_together() && is_tie(&own, &theirs, rules.peers);
+        match verdict {
+            Verdict::Yield(Yield::Tie) if settled_together => {
+                self.tied(true, self.leader_in(ad, from, now));
+            }
+            Verdict::Stay if settled_together => {
+                self.tied(false, self.leader_in(ad, from, now));
+                self.claimed(from);
+            }
             Verdict::Ignore | Verdict::Undecided => {}
             Verdict::Listen => {
                 self.worse_since = None;
                 self.listen_on(family, now);
-                *self.leader.of_mut(family) = Some((from, now));
+                self.follows(ad, from, now);
+                self.membership.forbid();
                 // The master is better after all: the question whether we may preempt is withdrawn.
                 self.asked = self.asked.take().map(|asked| Asked {
                     still: false,
@@ -114,24 +122,58 @@ impl Vhost {
                 self.outbox
                     .push_back(Output::Rejected(Reject::Contradicted, from));
             }
+            Verdict::Claim(Claim::Leaving) if self.settings.claims.is_together() => {
+                let tag = if ad.is_bow_out() { self.tag_of(ad) } else { 0 };
+                self.get_ready(Cause::MasterLeaving, Some(from), tag, now);
+            }
             Verdict::Claim(Claim::Leaving) => self.take_over(Cause::MasterLeaving, Some(from), now),
             Verdict::Claim(Claim::Preempt) if self.is_patient_with(ad, now) => {
+                self.membership.hears_worse();
                 self.listen_on(family, now);
             }
             Verdict::Claim(Claim::Preempt) => self.preempt(Cause::Preempt, from, now),
             Verdict::Claim(Claim::PeerDemoted) => self.preempt(Cause::PeerDemoted, from, now),
-            Verdict::Yield(Yield::Better) => self.yield_to(Cause::BetterMaster, from, now),
-            Verdict::Yield(Yield::Tie) => self.yield_to(Cause::Tie, from, now),
+            Verdict::Yield(Yield::Better) => {
+                self.follows(ad, from, now);
+                self.yield_to(Cause::BetterMaster, from, now);
+            }
+            Verdict::Yield(Yield::Tie) => {
+                self.follows(ad, from, now);
+                self.yield_to(Cause::Tie, from, now);
+            }
             // Who leaves claims nothing.
             Verdict::Stay if ad.is_bow_out() => {}
-            Verdict::Stay => {
-                self.stats.peer_claims += 1;
-                self.outbox.push_back(Output::PeerClaim { peer: from });
-            }
+            Verdict::Stay => self.claimed(from),
+        }
+    }
+
+    /// Another node claims to be the master, and will yield to us.
+    fn claimed(&mut self, peer: IpAddr) {
+        self.stats.peer_claims += 1;
+        self.outbox.push_back(Output::PeerClaim { peer });
+    }
+
+    /// This node is the master.
+    fn follows(&mut self, ad: &Advertisement, from: IpAddr, at: Timestamp) {
+        *self.leader.of_mut(Family::of(from)) = Some(self.leader_in(ad, from, at));
+    }
+
+    fn leader_in(&self, ad: &Advertisement, from: IpAddr, at: Timestamp) -> Leader {
+        let tag = self.tag_of(ad);
+        Leader { from, at, tag }
+    }
+
+    /// The mark of the sender's group in an advertisement; 0 if it has none.
+    fn tag_of(&self, ad: &Advertisement) -> u8 {
+        if self.settings.sends_demotion() {
+            0
+        } else {
+            ad.demote
         }
     }
 
     fn preempt(&mut self, cause: Cause, peer: IpAddr, now: Timestamp) {
+        self.membership.hears_worse();
         self.listen_on(Family::of(peer), now);
         if let Some(asked) = &mut self.asked {
             *asked = Asked {
@@ -140,6 +182,8 @@ impl Vhost {
                 peer,
             };
         } else if now < self.no_preempt_before {
+        } else if self.settings.claims.is_together() {
+            self.get_ready(cause, Some(peer), 0, now);
         } else if self.settings.gate == Gate::Free {
             self.take_over(cause, Some(peer), now);
         } else {
@@ -162,11 +206,10 @@ impl Vhost {
     /// not matter what `from` claims, or that it leaves.
     fn another_leads(&self, from: IpAddr, now: Timestamp) -> bool {
         let leader = self.leader.of(Family::of(from));
-        leader.is_some_and(|(leader, at)| leader != from && now - at < self.master_down())
+        leader.is_some_and(|leader| leader.from != from && now - leader.at < self.master_down())
     }
 
-    fn yield_to(&mut self, cause: Cause, peer: IpAddr, now: Timestamp) {
-        *self.leader.of_mut(Family::of(peer)) = Some((peer, now));
+    pub(super) fn yield_to(&mut self, cause: Cause, peer: IpAddr, now: Timestamp) {
         self.become_backup(cause, Some(peer), now);
         if self.settings.tie_break == TieBreak::Ucarp {
             // docs/protocol.md, section 13.3: the better master answers it by announcing the

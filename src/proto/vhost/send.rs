@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::super::settings::{Ipv6Checksum, Peers};
+use super::super::settings::Ipv6Checksum;
 use super::super::wire::{Advertisement, known};
 use super::io::{Kind, Output, Transmit};
 use super::silence::PerFamily;
@@ -222,11 +222,10 @@ impl Vhost {
             }
             Kind::BowOut => Advertisement::BOW_OUT,
         };
-        let says_demotion = self.settings.send_demote_byte || self.settings.peers == Peers::OpenBsd;
-        let demote = if says_demotion {
-            self.demotion().get()
-        } else {
-            0
+        let demote = match kind {
+            _ if self.settings.sends_demotion() => self.demotion().get(),
+            Kind::BowOut if self.membership.leaves_alone() => 0,
+            Kind::Advertisement | Kind::BowOut | Kind::RollCall => self.settings.tag(),
         };
         let digest = self.signer(signature).sign(counter);
         let ad = Advertisement {
@@ -256,7 +255,7 @@ impl Vhost {
 
     pub(super) fn demote(&mut self, demotion: Demotion, now: Timestamp) {
         let before = self.demotion();
-        self.demotion = demotion;
+        self.demoted = demotion;
         if self.demotion() != before {
             self.advertise_at_once(now);
         }
@@ -328,6 +327,21 @@ impl Vhost {
         self.sending = PerFamily::default();
         if self.demotion() != before {
             self.advertise_at_once(now);
+        }
+    }
+
+    /// Advertises now, because something is measured from the last advertisement. The members of a
+    /// group keep their rhythm: what they send at once arrives at once.
+    pub(super) fn advertise_between(&mut self, now: Timestamp) {
+        let Phase::Master(reign) = &self.phase else {
+            return;
+        };
+        let next = reign.next;
+        self.advertise(now, now);
+        if let Phase::Master(reign) = &mut self.phase
+            && self.settings.claims.is_together()
+        {
+            reign.next = next.max(now);
         }
     }
 

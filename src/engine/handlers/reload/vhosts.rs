@@ -143,6 +143,7 @@ impl Engine {
         let present = node.machine.settings();
         let settings = proto::Settings {
             gate: present.gate,
+            claims: present.claims,
             ..spec.settings().following(present, spec.overlap, now)
         };
         let protocol_changed = settings != *node.machine.settings();
