@@ -13,7 +13,7 @@ use carpd::types::Timestamp;
 
 use super::settings;
 
-const JOURNAL: [u8; MAGIC_LEN] = *b"carpdJ05";
+const JOURNAL: [u8; MAGIC_LEN] = *b"carpdJ06";
 const LEDGER: [u8; MAGIC_LEN] = *b"carpdL01";
 
 /// The input as a file of records.
