@@ -470,9 +470,17 @@ impl Needs {
                 .collect::<Vec<_>>()
                 .join(", ")
         };
-        let needed = entries(&mut self.config.difference(&self.optional));
+        // What is known is never left to a default.
+        let optional: BTreeSet<String> = self
+            .optional
+            .iter()
+            .filter(|name| known(name).is_empty())
+            .cloned()
+            .collect();
+        let all: BTreeSet<String> = self.config.union(&self.optional).cloned().collect();
+        let needed = entries(&mut all.difference(&optional));
         if !needed.is_empty() {
-            let mut missing = self.config.difference(&self.optional);
+            let mut missing = all.difference(&optional);
             out += if missing.any(|name| known(name).is_empty()) {
                 "# The scripts took these from outside: fill them in.\n"
             } else {
@@ -480,7 +488,7 @@ impl Needs {
             };
             out += &format!("config = {{ {needed} }}\n");
         }
-        let optional = entries(&mut self.optional.iter());
+        let optional = entries(&mut optional.iter());
         if !optional.is_empty() {
             out +=
                 &format!("# There are defaults for these in the hook: config = {{ {optional} }}\n");

@@ -83,6 +83,19 @@ impl Seen {
         seen
     }
 
+    /// Why the hook failed there, if neither a TODO nor the script itself says that it does. A
+    /// script would have gone on, or its author would have seen it fail.
+    #[must_use]
+    pub fn fault(&self) -> Option<&str> {
+        let own = |error: &str| {
+            error.contains("not ported: ")
+                || error.contains("the script gave up here")
+                || error.ends_with(": failed")
+                || error.ends_with(" is not set")
+        };
+        self.error.as_deref().filter(|error| !own(error))
+    }
+
     /// Is there anything that an empty hook would not do?
     fn is_something(&self) -> bool {
         !self.plan.is_empty()

@@ -846,6 +846,23 @@ fn keepalived_runs_a_script_that_looks_at_no_state_only_on_master() {
     assert_eq!(blind.of(FactKind::Guessed).count(), 1);
     let started = of("case $1 in start) hostname a ;; esac\n", &["start"]);
     assert!(!started.lua.contains("on_backup"), "{}", started.lua);
+    // What is known is never left to a default.
+    let mut settings = Settings::new("failover");
+    settings.caller = Caller::Keepalived(Box::new(settings::Keepalived {
+        priority: Some("100".into()),
+        ..settings::Keepalived::default()
+    }));
+    let source = Source {
+        name: "notify.sh".into(),
+        text: "logger \"$3 ${4:-0}\"\n".into(),
+        arguments: Vec::new(),
+    };
+    let known = port(&source, None, &settings).unwrap();
+    assert!(
+        known.toml.contains("config = { priority = \"100\" }"),
+        "{}",
+        known.toml
+    );
     let sees = of("[ $3 = MASTER ] && hostname a || hostname b\n", &[]);
     assert!(sees.lua.contains("on_backup"), "{}", sees.lua);
 }

@@ -436,3 +436,19 @@ fn porting_replaces_no_files_and_names_what_it_cannot_read() {
         )
     );
 }
+
+/// The hook is played before it is written: what fails there is no translation.
+#[test]
+fn a_port_that_fails_in_memory_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    fs::write(at.join("up.sh"), "#!/bin/sh\nsleep 14\nservice x start\n").unwrap();
+    let ran = carpd(at, &["port", "up.sh", "--interface", "eth0", "-o", "h.lua"]);
+    assert_eq!(ran.code, 6, "{}", ran.stdout);
+    assert!(
+        ran.stdout
+            .contains("the hook fails where the script may not: ran longer than its budget of 10s"),
+        "{}",
+        ran.stdout
+    );
+}

@@ -1,5 +1,7 @@
 //! The test of a port: what the hook does on hosts in memory, held.
 
+use std::collections::BTreeSet;
+
 use crate::cli::write::test;
 use crate::cli::{Exit, Failure};
 use crate::port::{Fact, FactKind, Ported, Seen, Source};
@@ -8,7 +10,17 @@ use crate::port::{Fact, FactKind, Ported, Seen, Source};
 /// done, the port gets a fact that says so.
 pub(super) fn test(name: &str, ported: &mut Ported, up: &Source) -> Option<String> {
     match seen(name, ported) {
-        Ok(seen) => Some(ported.sheet.test(&seen)),
+        Ok(seen) => {
+            let faults: BTreeSet<&str> = seen.iter().filter_map(Seen::fault).collect();
+            // A grant that is left open has been told.
+            let open = ported.of(FactKind::Open).next().is_some();
+            let new = faults
+                .into_iter()
+                .filter(|fault| !(open && fault.contains("not granted")));
+            let new: Vec<Fact> = new.map(|fault| failing(fault, up)).collect();
+            ported.facts.extend(new);
+            Some(ported.sheet.test(&seen))
+        }
         Err(failure) => {
             ported.facts.push(Fact {
                 kind: FactKind::Open,
@@ -18,6 +30,20 @@ pub(super) fn test(name: &str, ported: &mut Ported, up: &Source) -> Option<Strin
             });
             None
         }
+    }
+}
+
+/// The hook fails where the script would not.
+fn failing(fault: &str, up: &Source) -> Fact {
+    // The advice is for who writes a hook.
+    let fault = fault
+        .split_once("; to grant it")
+        .map_or(fault, |(fault, _)| fault);
+    Fact {
+        kind: FactKind::Guessed,
+        script: up.name.clone(),
+        lines: Vec::new(),
+        text: format!("played in memory, the hook fails where the script may not: {fault}"),
     }
 }
 
