@@ -932,3 +932,18 @@ fn a_look_for_the_own_address_is_a_guess() {
     let other = ported("ip addr show dev $1 | grep -q 10.9.9.9 && hostname x\n");
     assert_eq!(other.of(FactKind::Guessed).count(), 0);
 }
+
+#[test]
+fn what_lua_has_no_place_for_is_not_translated() {
+    for text in [
+        "break\nhostname x",
+        "leave() { break; }\nfor a in 1 2; do leave; done",
+        "for a in 1 2; do leave() { continue; }; leave; done",
+        "X=$(ip route | tail -n +2)\nlogger \"$X\"",
+        "X=$(ip route | head -n +2)\nlogger \"$X\"",
+    ] {
+        let port = ported(&format!("{text}\n"));
+        assert!(!port.todos().is_empty(), "{text}: {}", port.lua);
+    }
+    assert!(body("for a in 1 2; do break; done").contains(&"break".to_owned()));
+}

@@ -59,6 +59,9 @@ impl Lower<'_> {
             "break" | "continue" if !args.is_empty() => {
                 return Err(format!("{name} over several loops"));
             }
+            "break" | "continue" if self.loops == 0 => {
+                return Err(format!("{name} outside of a loop of its own"));
+            }
             "break" => vec![self.step(What::Break)],
             "continue" => vec![self.step(What::Continue)],
             "exit" => self.exit(args)?,

@@ -268,10 +268,11 @@ impl Lower<'_> {
             self.function.replace(name.to_owned()),
             std::mem::take(&mut self.shifted),
             std::mem::take(&mut self.nesting),
+            std::mem::take(&mut self.loops),
         );
         self.tail = asked;
         let mut steps = self.items(body);
-        (self.function, self.shifted, self.nesting) = outer;
+        (self.function, self.shifted, self.nesting, self.loops) = outer;
         self.errexit = errexit;
         if steps
             .last()

@@ -165,12 +165,14 @@ impl Lower<'_> {
             "cut" => cut(text, &args),
             "awk" | "gawk" | "mawk" => awk(text, &args),
             "head" | "tail" => {
+                // `+2` counts from the other end.
+                let number = |n: &str| n.parse().ok().filter(|_| !n.starts_with('+'));
                 let count = match args.as_slice() {
-                    ["-n", n] => n.parse().ok(),
+                    ["-n", n] => number(n),
                     [n] => n
                         .strip_prefix("-n")
                         .or_else(|| n.strip_prefix('-'))
-                        .and_then(|n| n.parse().ok()),
+                        .and_then(number),
                     [] => Some(10_u32),
                     _ => None,
                 };
