@@ -23,7 +23,8 @@ pub(super) fn fold(steps: &mut Vec<Step>) -> BTreeSet<usize> {
     before.difference(&after).copied().collect()
 }
 
-fn lines_of(steps: &[Step]) -> BTreeSet<usize> {
+/// The lines of the script that these steps come from.
+pub(super) fn lines_of(steps: &[Step]) -> BTreeSet<usize> {
     struct Lines(BTreeSet<usize>);
     impl Visit for Lines {
         fn step(&mut self, step: &Step) {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::fold::lines_of;
 use super::ir::{Cond, Step, Visit, What, walk};
 
 /// Removes them from the steps of an entry point, and gives the lines that went with them.
@@ -16,7 +17,7 @@ pub(super) fn remove(steps: &mut Vec<Step>) -> BTreeSet<usize> {
         let stays = reached.contains(name);
         if !stays {
             gone.insert(step.line);
-            walk(body, &mut Lines(&mut gone));
+            gone.extend(lines_of(body));
         }
         stays
     });
@@ -36,14 +37,6 @@ fn reached(called: &BTreeSet<(String, String)>) -> BTreeSet<String> {
         if reached.len() == before {
             return reached;
         }
-    }
-}
-
-struct Lines<'a>(&'a mut BTreeSet<usize>);
-
-impl Visit for Lines<'_> {
-    fn step(&mut self, step: &Step) {
-        self.0.insert(step.line);
     }
 }
 

@@ -78,6 +78,19 @@ impl<E: Environment> Engine<E> {
         group.map_or_else(|| vec![index], |group| group.members.clone())
     }
 
+    /// Whether this virtual host, or one that is master together with it, is so.
+    pub(in crate::engine) fn is_any_together(
+        &self,
+        index: VhostId,
+        is_so: impl Fn(&Node<E::Host>) -> bool,
+    ) -> bool {
+        let check = |index: &VhostId| self.nodes.get(*index).is_some_and(&is_so);
+        match self.groups.of(index) {
+            Some(group) => group.members.iter().any(check),
+            None => check(&index),
+        }
+    }
+
     /// Does what follows in other members from what has happened; false if nothing does.
     pub(in crate::engine) fn settle_groups(&mut self, now: Timestamp) -> bool {
         if self.groups.settling {
@@ -191,15 +204,7 @@ impl<E: Environment> Engine<E> {
     /// Whether an address of this virtual host, or of one that is master together with it, could not
     /// be removed yet.
     pub(in crate::engine) fn is_still_up(&self, index: VhostId) -> bool {
-        let up = |index: &VhostId| {
-            let node = self.nodes.get(*index);
-            node.is_some_and(|node| node.drop_again.is_some())
-        };
-        up(&index)
-            || self
-                .groups
-                .of(index)
-                .is_some_and(|group| group.members.iter().any(up))
+        self.is_any_together(index, |node| node.drop_again.is_some())
     }
 
     /// Why the group of this virtual host does not take part, if not because of this one.

@@ -319,6 +319,7 @@ impl<E: Environment> Engine<E> {
             else {
                 continue;
             };
+            self.watch_claims(interface);
             // One by one: there may be thousands of others.
             match self.shared.executor.host().find_link(&name) {
                 Ok(link) => {

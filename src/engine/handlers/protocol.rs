@@ -9,6 +9,7 @@ use crate::engine::environment::Environment;
 use crate::engine::state::Engine;
 use crate::engine::vhost::id::{InterfaceId, VhostId};
 use crate::engine::vhost::interface::kind_word;
+use crate::engine::vhost::node::Node;
 use crate::engine::vhost::reject_log;
 use crate::host::clock;
 use crate::journal::Note;
@@ -249,11 +250,10 @@ impl<E: Environment> Engine<E> {
         since: Timestamp,
         now: Timestamp,
     ) -> bool {
-        let unread = |index: VhostId| {
-            let node = self.nodes.get(index);
-            node.and_then(|node| self.interfaces.get(node.interface))
-                .is_some_and(|interface| interface.unread)
+        let unread = |node: &Node<E::Host>| {
+            let interface = self.interfaces.get(node.interface);
+            interface.is_some_and(|interface| interface.unread)
         };
-        self.together_with(index).into_iter().any(unread) && now.since(since) < UNREAD_MAX
+        now.since(since) < UNREAD_MAX && self.is_any_together(index, unread)
     }
 }

@@ -69,8 +69,8 @@ impl Conflicts {
         }
     }
 
-    /// Another host claims an address. Gives the conflict if this is the first sign of it. `alone`:
-    /// no other host should, since we are master; otherwise one may.
+    /// Another host claims an address. True if that is the first sign of a conflict. `alone`: no
+    /// other host should, since we are master; otherwise one may.
     pub(in crate::engine) fn note(
         &mut self,
         address: IpAddr,

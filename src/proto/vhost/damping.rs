@@ -71,11 +71,7 @@ mod tests {
 
     use super::*;
 
-    const BY: Damping = Damping {
-        half_life: Duration::from_secs(5),
-        suppress: 1500,
-        reuse: 750,
-    };
+    const BY: Damping = Damping::USUAL;
 
     fn at(ms: u64) -> Timestamp {
         Timestamp::ZERO + Duration::from_millis(3_600_000 + ms)
@@ -121,13 +117,9 @@ mod tests {
 
     #[test]
     fn without_a_half_life_there_is_none() {
-        let off = Damping {
-            half_life: Duration::ZERO,
-            ..BY
-        };
         let mut penalty = Penalty::default();
-        (0..100).for_each(|n| penalty.flap(off, at(n)));
-        assert_eq!(penalty.suppressed(off, at(100)), None);
-        assert_eq!(penalty.now(off, at(100)), 0);
+        (0..100).for_each(|n| penalty.flap(Damping::OFF, at(n)));
+        assert_eq!(penalty.suppressed(Damping::OFF, at(100)), None);
+        assert_eq!(penalty.now(Damping::OFF, at(100)), 0);
     }
 }

@@ -46,7 +46,6 @@ impl<E: Environment> Engine<E> {
         for member in interface.members.clone() {
             self.tell_sources(member, sources, now);
         }
-        self.watch_claims(id);
     }
 
     /// Tells a virtual host the addresses that it sends from, if it does not know them: those of its

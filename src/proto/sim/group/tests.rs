@@ -31,6 +31,8 @@ fn settings(network: u8, advskew: u8, preempt: Preempt) -> Settings {
 struct World {
     lan: Lan,
     machines: Vec<Machine>,
+    /// Machines that lost their power, and when: that is no transition.
+    powerless: Vec<(Timestamp, usize)>,
 }
 
 impl World {
@@ -38,6 +40,7 @@ impl World {
         Self {
             lan: Lan::new(1),
             machines: Vec::new(),
+            powerless: Vec::new(),
         }
     }
 
@@ -118,6 +121,28 @@ impl World {
             .count()
     }
 
+    /// When each member of each machine became master or ceased to be, in order.
+    fn mastery(&self) -> Vec<(Timestamp, usize, usize, bool)> {
+        let place = |id: NodeId| {
+            let mut machines = self.machines.iter().enumerate();
+            machines.find_map(|(machine, members)| {
+                let member = members.iter().position(|member| *member == id)?;
+                Some((machine, member))
+            })
+        };
+        let changes = self.lan.transitions().filter_map(|(at, id, change)| {
+            let (machine, member) = place(id)?;
+            Some((at, machine, member, change.to == State::Master))
+        });
+        let powerless = self.powerless.iter().flat_map(|(at, machine)| {
+            let members = 0..self.machines[*machine].len();
+            members.map(|member| (*at, *machine, member, false))
+        });
+        let mut all: Vec<_> = changes.chain(powerless).collect();
+        all.sort_by_key(|(at, ..)| *at);
+        all
+    }
+
     /// For how long machines were master of some of their members only, and networks had two
     /// masters, since then.
     fn halves_and_doubles(&self, since: Timestamp) -> (Duration, Duration) {
@@ -128,7 +153,7 @@ impl World {
             .collect();
         let (mut half, mut double) = (Duration::ZERO, Duration::ZERO);
         let mut last = Timestamp::ZERO;
-        for (at, id, change) in self.lan.transitions() {
+        for (at, machine, member, is_master) in self.mastery() {
             let is_half = master
                 .iter()
                 .any(|machine| machine.contains(&true) && machine.contains(&false));
@@ -149,11 +174,7 @@ impl World {
                 };
             }
             last = at;
-            for (machine, members) in self.machines.iter().enumerate() {
-                if let Some(member) = members.iter().position(|member| *member == id) {
-                    master[machine][member] = change.to == State::Master;
-                }
-            }
+            master[machine][member] = is_master;
         }
         (half, double)
     }
@@ -551,6 +572,7 @@ impl World {
                 self.feed(machine % count, *member, input);
             }
             Stroke::Off(machine) => {
+                self.powerless.push((self.lan.now(), machine % count));
                 for id in all(self, machine) {
                     self.lan.switch_off(id);
                 }
