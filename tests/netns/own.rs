@@ -37,6 +37,13 @@ pub(crate) fn cases() -> Vec<Case> {
         Case {
             limit: TAKEOVER * 6,
             ..Case::new(
+                "own::every_kind_that_a_hook_set_is_put_back_or_missed",
+                every_kind,
+            )
+        },
+        Case {
+            limit: TAKEOVER * 6,
+            ..Case::new(
                 "own::what_others_make_of_services_and_files_is_told",
                 changed,
             )
@@ -355,6 +362,90 @@ fn put_back() -> Outcome {
         "{}",
         status(&lab)?
     );
+    a.stop()
+}
+
+/// All kinds that a hook can set in the kernel, each taken away in turn.
+fn every_kind() -> Outcome {
+    let lab = lan(&["a"])?;
+    sh(
+        &lab,
+        "a",
+        "ip link add br7 type bridge; ip link set br7 address 02:00:00:00:77:01",
+    )?;
+    let hook = "function on_master()\n\
+        addr.add('10.7.7.7/32', { dev = 'eth0' })\n\
+        route.replace('10.9.0.0/16', { via = '192.168.32.50', table = 100 })\n\
+        rule.replace({ from = '10.7.0.0/16', table = 100, priority = 1000 })\n\
+        sysctl.set('net.ipv4.conf.eth0.forwarding', '1')\n\
+        link.set_up('br7')\n\
+        link.set_mac('br7', '02:00:00:00:77:02')\n\
+        addr.add('10.7.7.8/32', { dev = 'br7' })\n\
+        route.replace('10.8.0.0/16', { dev = 'br7' })\n\
+        sysctl.set('net.ipv4.conf.br7.rp_filter', '2')\n\
+        end";
+    let grants = "[hook.h.grant]\n\
+        addr = [{ cidr = \"10.7.7.0/24\" }]\n\
+        route = [{ dst = \"10.9.0.0/16\", table = 100 }, { dst = \"10.8.0.0/16\" }]\n\
+        rule = [{ table = 100 }]\n\
+        sysctl = [{ key = \"net.ipv4.conf.eth0.forwarding\" }, { key = \"net.ipv4.conf.br7.rp_filter\" }]\n\
+        link = [{ dev = \"br7\" }]";
+    let mut a = Carpd::new("a").hook(hook, grants).start(&lab)?;
+    a.wait_ran("on_master", TAKEOVER)?;
+    let shown = status(&lab)?;
+    assert!(
+        shown.contains("\nholds address") && !shown.contains("does not hold"),
+        "{shown}, {}",
+        a.text()
+    );
+    for (taken, shown) in [
+        (
+            "ip address delete 10.7.7.7/32 dev eth0",
+            "ip -o address show dev eth0 to 10.7.7.7",
+        ),
+        (
+            "ip route flush table 100",
+            "ip route show table 100 10.9.0.0/16",
+        ),
+        ("ip rule delete priority 1000", "ip rule show priority 1000"),
+        (
+            "sysctl -qw net.ipv4.conf.eth0.forwarding=0",
+            "sysctl net.ipv4.conf.eth0.forwarding | grep 1",
+        ),
+    ] {
+        sh(&lab, "a", taken)?;
+        a.wait_says("Restored what a hook had set and someone removed", SOON)?;
+        assert_eq!(sh(&lab, "a", shown)?.len(), 1, "{shown}");
+    }
+    // Devices are others' business. What is as the hook wants it again is nobody's.
+    for (changed, back, what) in [
+        (
+            "ip link set br7 down",
+            "ip link set br7 up",
+            "does not hold state of br7",
+        ),
+        (
+            "ip link set br7 address 02:00:00:00:77:03",
+            "ip link set br7 address 02:00:00:00:77:02",
+            "does not hold hardware address of br7",
+        ),
+    ] {
+        sh(&lab, "a", changed)?;
+        status_says(&lab, what, true)?;
+        sh(&lab, "a", back)?;
+        status_says(&lab, "does not hold", false)?;
+    }
+    // Nothing is left of a device that is gone.
+    sh(&lab, "a", "ip link delete br7")?;
+    for what in [
+        "state of br7",
+        "hardware address of br7",
+        "address 10.7.7.8 on br7",
+        "route to 10.8.0.0/16",
+        "sysctl net.ipv4.conf.br7.rp_filter",
+    ] {
+        status_says(&lab, &format!("does not hold {what}"), true)?;
+    }
     a.stop()
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::executor::Executor;
+use super::undo::find;
 use crate::effect::{Granted, Resource, Value};
 use crate::engine::runs::shared::Shared;
 use crate::host::clock;
@@ -122,13 +123,13 @@ impl<H: Host> Executor<H> {
             self.troubles().remove(resource);
             return;
         };
-        // What cannot be checked now is checked the next time.
         let limit = if care(resource) == HelperSupervisor::TellSlowly {
             LIMIT_SLOW
         } else {
             LIMIT
         };
-        let Ok(there) = self.host().observe(resource, limit).await else {
+        // What cannot be checked now is checked the next time.
+        let Ok(there) = find(self.host(), resource, limit).await else {
             return;
         };
         let trouble = match seen(&there, &wanted, &original) {

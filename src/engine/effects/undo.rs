@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use crate::effect::Granted;
+use crate::effect::{Granted, Resource, Value};
 use crate::host::{Host, HostError};
 use crate::ledger::{Ledger, Undo};
 
@@ -102,6 +102,27 @@ pub(in crate::engine) async fn undo<H: Host>(
     result
 }
 
+/// The present value of a resource that was set: absent if it is gone together with its device.
+///
+/// # Errors
+/// The host's error.
+pub(in crate::engine) async fn find<H: Host>(
+    host: &H,
+    resource: &Resource,
+    limit: Duration,
+) -> Result<Value, HostError> {
+    let of_device = matches!(
+        resource,
+        Resource::LinkUp { .. } | Resource::LinkMac { .. } | Resource::Sysctl { .. }
+    );
+    match host.observe(resource, limit).await {
+        Err(error) if of_device && (error.is(libc::ENODEV) || error.is(libc::ENOENT)) => {
+            Ok(Value::Absent)
+        }
+        other => other,
+    }
+}
+
 async fn put_back<H: Host>(
     host: &H,
     ledger: &RefCell<Ledger>,
@@ -118,7 +139,7 @@ async fn put_back<H: Host>(
     let (Some(effect), Some(back_to)) = (undo.effect(), back_to) else {
         return Ok(Settled::LeftAlone);
     };
-    let there = host.observe(resource, limit).await?;
+    let there = find(host, resource, limit).await?;
     if back_to.looks_like(&there) {
         return Ok(Settled::WasBack);
     }
