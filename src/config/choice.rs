@@ -47,6 +47,7 @@ words! {
     OnUnhealthy { Resign = "resign", Demote = "demote" }
     TrackKind { Link = "link", Tcp = "tcp" }
     HookKind { Module = "module", Script = "script" }
+    PreferredLifetime { Zero = "0s", Forever = "forever" }
     Leases { Kernel = "kernel", Off = "off" }
     Reload { Checked = "checked", Tested = "tested", Manual = "manual" }
     FileOwners { Required = "required", Warn = "warn" }
@@ -65,6 +66,8 @@ words! {
 }
 
 pub use crate::proto::{FamilyTimers, Ipv6Checksum, LinkLocal, Peers, Preempt, TieBreak};
+
+pub use crate::types::PreferredLifetime;
 
 use crate::effect::{CarpVerb, FileVerb, HttpVerb, LinkVerb, ServiceVerb};
 use serde::{Deserialize, Serialize};

@@ -51,6 +51,7 @@ pub fn differences(old: &Vhost, new: &Vhost) -> Vec<&'static str> {
         openbsd_lladdr: vhost::OPENBSD_LLADDR,
         manage_addresses: vhost::MANAGE_ADDRESSES,
         lease: vhost::LEASE,
+        preferred_lifetime: vhost::PREFERRED_LIFETIME,
         unicast: vhost::UNICAST,
         min_ttl: vhost::MIN_TTL,
         source_mac: vhost::SOURCE_MAC,

@@ -44,8 +44,8 @@ mod tests;
 
 pub use choice::{
     Choice, FamilyTimers, FileOwners, Ipv6Checksum, Leases, LinkLocal, LogFormat, LogLevel,
-    OnConflict, OnFailure, OnUnhealthy, Peers, Preempt, Reload, Sandbox, ServiceBackend, SourceMac,
-    TieBreak,
+    OnConflict, OnFailure, OnUnhealthy, Peers, Preempt, PreferredLifetime, Reload, Sandbox,
+    ServiceBackend, SourceMac, TieBreak,
 };
 pub use daemon::{run_dir, state_dir};
 pub use diff::{differences, needs_restart};

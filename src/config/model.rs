@@ -10,7 +10,8 @@ use std::time::Duration;
 use super::Report;
 use super::choice::{
     FamilyTimers, FileOwners, Ipv6Checksum, Leases, LinkLocal, LogFormat, LogLevel, OnConflict,
-    OnFailure, OnUnhealthy, Peers, Preempt, Reload, Sandbox, ServiceBackend, SourceMac, TieBreak,
+    OnFailure, OnUnhealthy, Peers, Preempt, PreferredLifetime, Reload, Sandbox, ServiceBackend,
+    SourceMac, TieBreak,
 };
 use super::secret::Secret;
 use crate::effect::{Endpoint, Grants};
@@ -145,6 +146,8 @@ pub struct Vhost {
     pub at_stop: AtStop,
     /// Whether the addresses expire by themselves unless they are renewed.
     pub lease: Leases,
+    /// `preferred-lifetime`: whether its IPv6 addresses are sources of connections.
+    pub preferred_lifetime: PreferredLifetime,
     /// `nomcast`, `mcast-group`, `mcast-group6`: where advertisements go.
     pub destination: Destination,
     /// `startup-delay`: before it takes part, up to 1 h.

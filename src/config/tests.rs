@@ -428,6 +428,23 @@ fn unicast_lists_the_addresses_of_other_nodes_and_nothing_else() {
 }
 
 #[test]
+fn a_preferred_lifetime_is_for_ipv6() {
+    let with = |text: &str| format!("{text}preferred-lifetime = \"forever\"\n");
+    assert_eq!(
+        messages(&with(MINIMAL)),
+        ["7:22 `preferred-lifetime` has no effect on IPv4 addresses"]
+    );
+    let ipv6 = MINIMAL.replace("192.168.32.22/24", "2001:db8::22/64");
+    assert_eq!(messages(&with(&ipv6)), Vec::<String>::new());
+    assert_eq!(
+        good(&with(&ipv6)).vhosts[0].preferred_lifetime,
+        PreferredLifetime::Forever
+    );
+    let default = good(&ipv6).vhosts[0].preferred_lifetime;
+    assert_eq!(default, PreferredLifetime::Zero);
+}
+
+#[test]
 fn a_syntax_error_is_the_only_complaint() {
     assert_eq!(messages("[[vhost]]\nname = web\n").len(), 1);
     assert!(messages("[[vhost]]\nname = web\n")[0].starts_with("2:8 this is not TOML: "));

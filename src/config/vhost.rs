@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::choice::{Peers, Preempt, TieBreak};
+use super::choice::{Peers, Preempt, PreferredLifetime, TieBreak};
 use super::model::{Announce, AtStop, Destination, Place, Vhost};
 use super::problem::Findings;
 use super::read::{At, Item, Table};
@@ -119,6 +119,7 @@ fn finish(
         needs_ethernet: true,
         at_stop: AtStop::default(),
         lease: table.get(&key::LEASE, out),
+        preferred_lifetime: preferred_lifetime(table, draft, out),
         manage_addresses: table.get(&key::MANAGE_ADDRESSES, out),
         startup_delay: table.get(&key::STARTUP_DELAY, out),
         preempt_delay: preempt_delay(table, preempt, out),
@@ -252,6 +253,24 @@ fn secret(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> O
             None
         }
     }
+}
+
+fn preferred_lifetime(table: &Table<'_>, draft: &Draft, out: &mut Findings) -> PreferredLifetime {
+    let lifetime = table.read(&key::PREFERRED_LIFETIME, out);
+    let has_ipv6 = draft.addresses.iter().any(|a| a.value.ip.is_ipv6());
+    if let Some(lifetime) = lifetime
+        .as_ref()
+        .filter(|_| !has_ipv6 && !draft.addresses.is_empty())
+    {
+        out.warn(
+            lifetime.span.clone(),
+            "`preferred-lifetime` has no effect on IPv4 addresses",
+        );
+    }
+    lifetime.map_or_else(
+        || key::PREFERRED_LIFETIME.default(),
+        |lifetime| lifetime.value,
+    )
 }
 
 fn preempt_delay(table: &Table<'_>, preempt: bool, out: &mut Findings) -> Duration {

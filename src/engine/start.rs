@@ -252,7 +252,7 @@ async fn start(
     keeper.publish(theirs);
     let watch = Watch::open()?;
     // With hundreds of virtual hosts, most notifications would be renewals of our own leases.
-    watch.ignore_additions_by(shared.executor.host().lease_port())?;
+    watch.ignore_changes_by(shared.executor.host().lease_port())?;
     let ties = Ties {
         readiness,
         watch,

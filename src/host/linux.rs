@@ -20,7 +20,7 @@ use super::kernel::netlink::{AddressOptions, Netlink, index_of};
 use super::services::files;
 use super::services::manager::ServiceBackend;
 use super::services::manager::systemd::Systemd;
-use super::{FoundAddress, Host, HostError, Renewal};
+use super::{FoundAddress, Host, HostError, Lifetimes, Renewal};
 use crate::effect::{
     Effect, Granted, Link, Outcome, OutgoingRequest, Query, Reply, Resource, RouteTarget,
     UnitState, Value,
@@ -180,7 +180,7 @@ impl LinuxHost {
     }
 
     /// The number of the netlink socket that leases addresses: see
-    /// [`super::kernel::netlink::Watch::ignore_additions_by`].
+    /// [`super::kernel::netlink::Watch::ignore_changes_by`].
     #[must_use]
     pub const fn lease_port(&self) -> u32 {
         self.leases.port()
@@ -261,6 +261,20 @@ fn not_for_the_host(effect: &Effect) -> HostError {
     )
 }
 
+fn as_hosts(renewals: &[Renewal]) -> Vec<Renewal> {
+    let as_host = |renewal: &Renewal| {
+        let address = renewal.address;
+        Renewal {
+            address: VirtualAddress {
+                prefix: address.family().host_prefix(),
+                ..address
+            },
+            ..*renewal
+        }
+    };
+    renewals.iter().map(as_host).collect()
+}
+
 impl Host for LinuxHost {
     /// Of an announcement this sends the first; the caller sees to the others.
     fn perform_now(&self, granted: &Granted) -> Result<Reply, HostError> {
@@ -285,7 +299,7 @@ impl Host for LinuxHost {
         &self,
         address: VirtualAddress,
         dev: &IfName,
-        lifetime: Option<Duration>,
+        lifetimes: Lifetimes,
     ) -> Result<(), HostError> {
         // With its own prefix, a lease that is the subnet's first address would take the others
         // along when it ends.
@@ -294,23 +308,16 @@ impl Host for LinuxHost {
             ..address
         };
         self.leases
-            .add_address(address, dev, AddressOptions::leased(lifetime))
+            .add_address(address, dev, AddressOptions::leased(lifetimes))
             .map(drop)
     }
 
     fn renew(&self, renewals: &[Renewal]) -> Vec<(usize, HostError)> {
-        let as_host = |renewal: &Renewal| {
-            let address = renewal.address;
-            Renewal {
-                address: VirtualAddress {
-                    prefix: address.family().host_prefix(),
-                    ..address
-                },
-                ..*renewal
-            }
-        };
-        self.leases
-            .renew(&renewals.iter().map(as_host).collect::<Vec<_>>())
+        self.leases.renew(&as_hosts(renewals))
+    }
+
+    fn move_last(&self, of: &[Renewal]) -> Vec<(usize, HostError)> {
+        self.leases.move_last(&as_hosts(of))
     }
 
     fn is_connected(&self, address: VirtualAddress, dev: &IfName) -> Result<bool, HostError> {

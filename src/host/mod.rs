@@ -32,7 +32,7 @@ use futures_util::FutureExt as _;
 use serde::{Deserialize, Serialize};
 
 use crate::effect::{Granted, Link, Query, Reply, Resource, Value};
-use crate::types::{IfName, VirtualAddress};
+use crate::types::{IfName, PreferredLifetime, VirtualAddress};
 
 /// What to do about a limit that was too short.
 const RAISE_TIMEOUT: &str = "; if it needs longer, raise `timeout` under [hook.NAME]";
@@ -97,6 +97,15 @@ pub fn holds(there: &Value, wanted: &Value) -> bool {
     }
 }
 
+/// For how long an address stays, and whether it is a source of connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// The kernel takes it away by itself after this time, in whole seconds; never, if not given.
+    pub valid: Option<Duration>,
+    /// Without effect on IPv4.
+    pub preferred: PreferredLifetime,
+}
+
 /// An address that is up as a lease, and for how long it shall stay now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Renewal {
@@ -104,8 +113,8 @@ pub struct Renewal {
     pub address: VirtualAddress,
     /// Number of the device that it is on.
     pub link: u32,
-    /// In whole seconds; for ever if not given.
-    pub lifetime: Option<Duration>,
+    /// From now on.
+    pub lifetimes: Lifetimes,
 }
 
 /// An address that is on a device, with what tells whose it is.
@@ -145,9 +154,8 @@ pub trait Host {
     /// [`HostError`] with the kernel's words.
     fn perform_now(&self, granted: &Granted) -> Result<Reply, HostError>;
 
-    /// Puts an address up as a host address that the kernel takes away by itself after `lifetime`
-    /// (whole seconds) unless it is renewed; without a lifetime it stays. In microseconds, without
-    /// waiting.
+    /// Puts an address up as a host address that the kernel takes away by itself when its lifetime
+    /// is over, unless it is renewed. In microseconds, without waiting.
     ///
     /// # Errors
     /// [`HostError`] with the kernel's words.
@@ -155,12 +163,17 @@ pub trait Host {
         &self,
         address: VirtualAddress,
         dev: &IfName,
-        lifetime: Option<Duration>,
+        lifetimes: Lifetimes,
     ) -> Result<(), HostError>;
 
     /// Renews leases that have not ended: a renewal after the end would bring the address back.
     /// Gives what was refused, with its place in the list. In microseconds, without waiting.
     fn renew(&self, renewals: &[Renewal]) -> Vec<(usize, HostError)>;
+
+    /// Moves leased IPv4 addresses behind all others in the kernel's order, without taking them away
+    /// meanwhile. Gives what was refused, with its place in the list. In microseconds, without
+    /// waiting.
+    fn move_last(&self, of: &[Renewal]) -> Vec<(usize, HostError)>;
 
     /// Does another address of the device, not this one, already lead to this one's network?
     ///
@@ -242,13 +255,17 @@ impl<P: Deref<Target: Host>> Host for P {
         &self,
         address: VirtualAddress,
         dev: &IfName,
-        lifetime: Option<Duration>,
+        lifetimes: Lifetimes,
     ) -> Result<(), HostError> {
-        (**self).lease(address, dev, lifetime)
+        (**self).lease(address, dev, lifetimes)
     }
 
     fn renew(&self, renewals: &[Renewal]) -> Vec<(usize, HostError)> {
         (**self).renew(renewals)
+    }
+
+    fn move_last(&self, of: &[Renewal]) -> Vec<(usize, HostError)> {
+        (**self).move_last(of)
     }
 
     fn is_connected(&self, address: VirtualAddress, dev: &IfName) -> Result<bool, HostError> {

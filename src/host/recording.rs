@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
-use super::{FoundAddress, Host, HostError, Renewal, holds};
+use super::{FoundAddress, Host, HostError, Lifetimes, Renewal, holds};
 use crate::effect::{
     CommandOutput, Effect, Granted, HttpResponse, Link, Outcome, Query, Reply, Resource, Route,
     RouteTarget, ServiceVerb, UnitState, Value,
@@ -327,12 +327,7 @@ impl<H: Host> Host for RecordingHost<H> {
         }
     }
 
-    fn lease(
-        &self,
-        address: VirtualAddress,
-        dev: &IfName,
-        _: Option<Duration>,
-    ) -> Result<(), HostError> {
+    fn lease(&self, address: VirtualAddress, dev: &IfName, _: Lifetimes) -> Result<(), HostError> {
         let address = VirtualAddress {
             prefix: address.family().host_prefix(),
             ..address
@@ -346,6 +341,11 @@ impl<H: Host> Host for RecordingHost<H> {
 
     /// Nothing here ends by itself.
     fn renew(&self, _renewals: &[Renewal]) -> Vec<(usize, HostError)> {
+        Vec::new()
+    }
+
+    /// Nor does it matter here what comes first.
+    fn move_last(&self, _of: &[Renewal]) -> Vec<(usize, HostError)> {
         Vec::new()
     }
 

@@ -49,6 +49,17 @@ impl fmt::Display for Family {
     }
 }
 
+/// Whether connections come from an IPv6 address where a program chooses no source: the kernel
+/// prefers every address whose preferred lifetime (RFC 4862) is not over, and calls the others
+/// deprecated. IPv4 knows nothing of the kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PreferredLifetime {
+    /// Over from the start: the address is a source only where the host has no other.
+    Zero,
+    /// As long as the address is there.
+    Forever,
+}
+
 /// An address with its prefix length, as in `192.168.32.22/24` or `2001:db8::22/64`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

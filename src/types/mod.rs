@@ -9,7 +9,7 @@ mod shown;
 mod state;
 mod time;
 
-pub use address::{Family, MacAddr, ParseAddressError, VirtualAddress};
+pub use address::{Family, MacAddr, ParseAddressError, PreferredLifetime, VirtualAddress};
 pub use name::{IfName, InvalidName, Name};
 pub use numbers::{AdvBase, AdvSkew, Demotion, OutOfRange, Vhid};
 pub use shown::{Page, is_treacherous, plain_json, shown, shown_within};

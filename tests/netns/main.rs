@@ -37,6 +37,7 @@ mod rights;
 mod scenario;
 mod shared;
 mod soak;
+mod sources;
 mod split;
 mod steady;
 mod together;
@@ -116,6 +117,7 @@ fn main() -> ExitCode {
         orders::cases(),
         own::cases(),
         peers::cases(),
+        sources::cases(),
         split::cases(),
         together::cases(),
         unicast::cases(),

@@ -12,8 +12,8 @@ use super::super::model::{self, AtStop, Health, Kind, Script};
 use super::super::secret::Secret;
 use super::super::{
     Announce, Config, Daemon, Destination, FamilyTimers, FileOwners, Hook, Ipv6Checksum, Language,
-    Leases, Limits, LinkLocal, Log, LogFormat, LogLevel, OnConflict, OnFailure, Peers, Reload,
-    Sandbox, ServiceBackend, SourceMac, TieBreak, Vhost,
+    Leases, Limits, LinkLocal, Log, LogFormat, LogLevel, OnConflict, OnFailure, Peers,
+    PreferredLifetime, Reload, Sandbox, ServiceBackend, SourceMac, TieBreak, Vhost,
 };
 use super::{Options, Refusal};
 use crate::effect::Grants;
@@ -96,6 +96,7 @@ impl Options {
             needs_ethernet: false,
             manage_addresses: false,
             lease: Leases::Off,
+            preferred_lifetime: PreferredLifetime::Zero,
             at_stop: if self.shutdown {
                 AtStop::HooksFirst
             } else {

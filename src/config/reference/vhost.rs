@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::{Defaulted, Key, Section, defaulted, optional, required};
 use crate::config::choice::{
-    FamilyTimers, Ipv6Checksum, Leases, LinkLocal, OnConflict, Peers, SourceMac, TieBreak,
+    FamilyTimers, Ipv6Checksum, Leases, LinkLocal, OnConflict, Peers, PreferredLifetime, SourceMac,
+    TieBreak,
 };
 use crate::config::form::{
     Address, Boolean, Integer, Items, ListOf, OneOf, Parsed, Period, TableOf, Text,
@@ -208,6 +209,13 @@ pub(in crate::config) static LEASE: Defaulted<OneOf<Leases>> = defaulted(
     "With `kernel` the addresses have a lifetime that every advertisement renews, so that a daemon that is frozen or killed loses them before a backup takes over; they are then shown as /32 or /128. With `off` they stay until they are removed.",
 );
 
+pub(in crate::config) static PREFERRED_LIFETIME: Defaulted<OneOf<PreferredLifetime>> = defaulted(
+    "preferred-lifetime",
+    OneOf::new(),
+    || PreferredLifetime::Zero,
+    "The preferred lifetime of the IPv6 addresses. With `0s` they are deprecated: the host's connections come from another address if it has one, or they would break at the next failover. With `forever` the kernel may choose them as source, by its usual rules. It makes no difference to connections to these addresses, nor to IPv4.",
+);
+
 pub(in crate::config) static NOMCAST: Defaulted<Boolean> = defaulted(
     "nomcast",
     Boolean,
@@ -366,6 +374,7 @@ pub(in crate::config) static SECTION: Section = Section {
         &OPENBSD_LLADDR,
         &MANAGE_ADDRESSES,
         &LEASE,
+        &PREFERRED_LIFETIME,
         &NOMCAST,
         &MCAST_GROUP,
         &MCAST_GROUP6,

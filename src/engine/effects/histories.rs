@@ -20,10 +20,9 @@ use proptest::prelude::*;
 use super::executor::{Behalf, Executor};
 use super::recover::Recovery;
 use crate::effect::{Effect, Granted, Grants, Own, Query, Reply, Resource, ServiceVerb, Value};
-use crate::engine::vhost::lease::Lease;
-use crate::host::{FoundAddress, Host, HostError, Renewal, SimHost};
+use crate::host::{FoundAddress, Host, HostError, Lifetimes, Renewal, SimHost};
 use crate::ledger::{Instance, InstanceError, Ledger, Leftover, Origin, Owner};
-use crate::types::{IfName, Name, VirtualAddress};
+use crate::types::{IfName, Name, PreferredLifetime, VirtualAddress};
 
 const LIMIT: Duration = Duration::from_secs(1);
 
@@ -197,12 +196,7 @@ impl Host for &MortalHost<'_> {
         self.call(granted)
     }
 
-    fn lease(
-        &self,
-        address: VirtualAddress,
-        dev: &IfName,
-        _: Option<Duration>,
-    ) -> Result<(), HostError> {
+    fn lease(&self, address: VirtualAddress, dev: &IfName, _: Lifetimes) -> Result<(), HostError> {
         self.call(&Granted::by_daemon(Effect::AddressAdd {
             address,
             dev: dev.clone(),
@@ -212,6 +206,10 @@ impl Host for &MortalHost<'_> {
 
     fn renew(&self, renewals: &[Renewal]) -> Vec<(usize, HostError)> {
         self.inner.renew(renewals)
+    }
+
+    fn move_last(&self, of: &[Renewal]) -> Vec<(usize, HostError)> {
+        self.inner.move_last(of)
     }
 
     fn is_connected(&self, address: VirtualAddress, dev: &IfName) -> Result<bool, HostError> {
@@ -310,7 +308,10 @@ async fn play(ops: &[Op], host: &MortalHost<'_>, ledger: Ledger, expected: &Expe
                 &vhost_name(vhost),
                 &dev(),
                 &[own_address(vhost)],
-                Lease::Off,
+                Lifetimes {
+                    valid: None,
+                    preferred: PreferredLifetime::Zero,
+                },
             )),
             Op::Leave { vhost } => leave(&executor, vhost).await,
             Op::Set {

@@ -13,10 +13,10 @@ use crate::engine::environment::Environment;
 use crate::engine::state::Engine;
 use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::interface::Interface;
-use crate::engine::vhost::lease::{Lease, rest};
+use crate::engine::vhost::lease::rest;
 use crate::engine::vhost::node::Node;
-use crate::host::Renewal;
 use crate::host::clock;
+use crate::host::{Lifetimes, Renewal};
 use crate::proto::Input;
 use crate::types::Timestamp;
 
@@ -29,10 +29,14 @@ impl<E: Environment> Engine<E> {
     /// advertisement that was sent. If too little of that is left, another advertisement is sent
     /// first, unless the machine's outputs are just being carried out: then one has just been sent,
     /// or could not be. `None` if it cannot be sent, or if the node is no longer master.
-    pub(in crate::engine) fn lease_now(&mut self, index: VhostId, now: Timestamp) -> Option<Lease> {
-        let lease = self.nodes.get(index)?.lease();
-        let Some(lifetime) = lease.lifetime() else {
-            return Some(lease);
+    pub(in crate::engine) fn lease_now(
+        &mut self,
+        index: VhostId,
+        now: Timestamp,
+    ) -> Option<Lifetimes> {
+        let full = self.nodes.get(index)?.lifetimes();
+        let Some(lifetime) = full.valid else {
+            return Some(full);
         };
         let left = |engine: &Self| {
             let Node {
@@ -42,8 +46,9 @@ impl<E: Environment> Engine<E> {
                 now.since(sending.went_out()?),
                 machine.deadline()?.since(now),
             );
-            Some(Lease::Kernel {
-                lifetime: Some(rest(lifetime, spent, renewal)?),
+            Some(Lifetimes {
+                valid: Some(rest(lifetime, spent, renewal)?),
+                ..full
             })
         };
         left(self).or_else(|| {
@@ -72,7 +77,7 @@ impl<E: Environment> Engine<E> {
             else {
                 return false;
             };
-            let (before, lifetime) = (node.leased, node.lease().lifetime());
+            let (before, lifetime) = (node.leased, node.lifetimes().valid);
             if before.is_some_and(|(before, at)| Some(before) == lifetime && now.since(at) < FRESH)
             {
                 return false;
@@ -89,14 +94,18 @@ impl<E: Environment> Engine<E> {
             else {
                 continue;
             };
-            let (name, lifetime) = (&node.spec.name, node.leased.map(|(lifetime, _)| lifetime));
+            let name = &node.spec.name;
+            let lifetimes = Lifetimes {
+                valid: node.leased.map(|(lifetime, _)| lifetime),
+                ..node.lifetimes()
+            };
             renewals.extend(node.holdable().map(|address| {
                 (
                     name,
                     Renewal {
                         address,
                         link,
-                        lifetime,
+                        lifetimes,
                     },
                 )
             }));
@@ -104,8 +113,8 @@ impl<E: Environment> Engine<E> {
         self.shared.executor.renew(&renewals);
     }
 
-    /// A master's timers or its `lease` setting changed: its addresses get a fitting lease at once.
-    /// The next advertisement may be too late, since the old lease was made for the old timers.
+    /// A master's timers changed, or what it says about lifetimes: its addresses get fitting ones at
+    /// once. The next advertisement may be too late, since the old lease was made for the old timers.
     pub(in crate::engine) fn fit_lease(
         &mut self,
         index: VhostId,
@@ -119,28 +128,27 @@ impl<E: Environment> Engine<E> {
         else {
             return;
         };
-        let lease = node.lease();
-        let (spec, lifetime) = (&node.spec, lease.lifetime());
-        if spec.lease == old.lease && lifetime == node.leased.map(|(lifetime, _)| lifetime) {
+        let says = |spec: &config::Vhost| (spec.lease, spec.preferred_lifetime);
+        if says(&node.spec) == says(old) {
+            if node.lifetimes().valid != node.leased.map(|(lifetime, _)| lifetime) {
+                // The advertisement is followed by a renewal at the end of this turn.
+                self.handle(index, Input::Advertise, now);
+            }
             return;
         }
-        if spec.lease == old.lease {
-            // The advertisement is followed by a renewal at the end of this turn.
-            return self.handle(index, Input::Advertise, now);
-        }
-        let Some(lease) = self.lease_now(index, now) else {
+        let Some(lifetimes) = self.lease_now(index, now) else {
             return;
         };
         let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
-        node.leased = lease.lifetime().map(|lifetime| (lifetime, now));
+        node.leased = lifetimes.valid.map(|valid| (valid, now));
         let held: Vec<_> = node.holdable().collect();
         let spec = &node.spec;
         if let Err(error) =
             self.shared
                 .executor
-                .hold_addresses(&spec.name, &spec.interface, &held, lease)
+                .hold_addresses(&spec.name, &spec.interface, &held, lifetimes)
         {
             self.address_failed(index, &error, now);
         }
@@ -166,11 +174,11 @@ impl<E: Environment> Engine<E> {
             .filter(|a| !old.addresses.contains(a))
             .copied()
             .collect();
-        let lease = self.lease_now(index, now);
+        let lifetimes = self.lease_now(index, now);
         let Some(node) = self.nodes.get_mut(index).filter(|node| node.holding) else {
             return;
         };
-        let Some(lease) = lease else {
+        let Some(lifetimes) = lifetimes else {
             // It cannot send. If it soon can, the missing addresses are added then.
             node.put_back.later(now);
             return new.into_iter().for_each(|new| {
@@ -183,7 +191,7 @@ impl<E: Environment> Engine<E> {
         if let Err(error) =
             self.shared
                 .executor
-                .hold_addresses(&spec.name, &spec.interface, &new, lease)
+                .hold_addresses(&spec.name, &spec.interface, &new, lifetimes)
         {
             return self.address_failed(index, &error, now);
         }

@@ -1,5 +1,6 @@
 //! Notifications from the kernel: links, addresses, and what others did to them.
 
+mod own_first;
 mod put_back;
 mod sources;
 

@@ -102,11 +102,11 @@ impl<E: Environment> Engine<E> {
         pause: Duration,
         now: Timestamp,
     ) {
-        let lease = self.lease_now(index, now);
+        let lifetimes = self.lease_now(index, now);
         let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
-        let Some(lease) = lease else {
+        let Some(lifetimes) = lifetimes else {
             // A master that cannot send must not hold anything new.
             if let Some(refused_addresses) = node
                 .refused_addresses
@@ -118,10 +118,12 @@ impl<E: Environment> Engine<E> {
             return;
         };
         let spec = &node.spec;
-        let refused =
-            self.shared
-                .executor
-                .hold_those_possible(&spec.name, &spec.interface, wanted, lease);
+        let refused = self.shared.executor.hold_those_possible(
+            &spec.name,
+            &spec.interface,
+            wanted,
+            lifetimes,
+        );
         let held: Vec<_> = wanted
             .iter()
             .copied()
@@ -149,7 +151,7 @@ impl<E: Environment> Engine<E> {
                 .executor
                 .announce(&node.spec.name, &node.spec.interface, &held);
         } else {
-            self.serve(index, lease, now);
+            self.serve(index, lifetimes, now);
         }
     }
 

@@ -10,11 +10,10 @@ use crate::engine::environment::Environment;
 use crate::engine::runs::outcome::{Failure, HookOutcome};
 use crate::engine::state::Engine;
 use crate::engine::vhost::id::VhostId;
-use crate::engine::vhost::lease::Lease;
 use crate::engine::vhost::node::{Asked, Gate, Node};
 use crate::engine::vhost::sending::Sending;
 use crate::hooks::EntryPoint;
-use crate::host::clock;
+use crate::host::{Lifetimes, clock};
 use crate::journal::DaemonCause;
 use crate::journal::Note;
 use crate::proto::{Cause, Input, Reason, Transition};
@@ -118,7 +117,7 @@ impl<E: Environment> Engine<E> {
         if !self.is_heard(index) {
             return;
         }
-        let Some(lease) = self.lease_now(index, now) else {
+        let Some(lifetimes) = self.lease_now(index, now) else {
             return self.wait_to_be_heard(index);
         };
         let Some(node) = self.nodes.get_mut(index) else {
@@ -131,24 +130,29 @@ impl<E: Environment> Engine<E> {
                 &spec.name,
                 &spec.interface,
                 &spec.addresses,
-                lease,
+                lifetimes,
             ) {
                 return self.address_failed(index, &error, now);
             }
             self.nothing_refused(index);
         }
-        self.serve(index, lease, now);
+        self.serve(index, lifetimes, now);
     }
 
     /// A master's addresses are up, or its hooks have to add them: announces them, and runs the
     /// hooks.
-    pub(in crate::engine) fn serve(&mut self, index: VhostId, lease: Lease, now: Timestamp) {
+    pub(in crate::engine) fn serve(
+        &mut self,
+        index: VhostId,
+        lifetimes: Lifetimes,
+        now: Timestamp,
+    ) {
         let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         if node.spec.manage_addresses {
             node.holding = true;
-            node.leased = lease.lifetime().map(|lifetime| (lifetime, now));
+            node.leased = lifetimes.valid.map(|valid| (valid, now));
             node.drop_again = None;
             node.announcer.takeover(node.spec.announce, now);
             let held: Vec<_> = node.holdable().collect();

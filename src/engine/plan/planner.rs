@@ -28,7 +28,7 @@ use crate::hooks::{EntryPoint, HookEvent, Instance, LoadError};
 use crate::host::children::helper::Duty;
 use crate::host::clock::{self, Virtual};
 use crate::host::kernel::hostname;
-use crate::host::{Host as _, HostError, LinuxHost, Options, RecordingHost};
+use crate::host::{Host as _, HostError, Lifetimes, LinuxHost, Options, RecordingHost};
 use crate::keeper::{Client, Role};
 use crate::ledger::{Origin, ledgers_here};
 use crate::proto;
@@ -388,7 +388,13 @@ impl Planning<'_, '_> {
                 vhost.lease == config::Leases::Kernel,
             );
             let (name, dev, addresses) = (&vhost.name, &vhost.interface, &vhost.addresses);
-            let held = shared.executor.hold_addresses(name, dev, addresses, lease);
+            let lifetimes = Lifetimes {
+                valid: lease.lifetime(),
+                preferred: vhost.preferred_lifetime,
+            };
+            let held = shared
+                .executor
+                .hold_addresses(name, dev, addresses, lifetimes);
             let failure = held.err().map(|error| error.to_string());
             let failed = failure.is_some();
             if !failed {

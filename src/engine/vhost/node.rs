@@ -19,6 +19,7 @@ use crate::engine::vhost::refused_addresses::RefusedAddresses;
 use crate::engine::vhost::sending::Sending;
 use crate::engine::vhost::tracks::Burden;
 use crate::hooks::{EntryPoint, HookEvent, Instance};
+use crate::host::Lifetimes;
 use crate::proto;
 use crate::proto::{Cause, Transition};
 use crate::types::{Demotion, State, Timestamp, VirtualAddress};
@@ -174,6 +175,14 @@ impl<H> Node<H> {
     /// How its addresses are put up by the present timers.
     pub(in crate::engine) fn lease(&self) -> Lease {
         Lease::of(&self.machine, self.spec.lease == config::Leases::Kernel)
+    }
+
+    /// For how long its addresses stay from an advertisement on, and whether they are sources.
+    pub(in crate::engine) fn lifetimes(&self) -> Lifetimes {
+        Lifetimes {
+            valid: self.lease().lifetime(),
+            preferred: self.spec.preferred_lifetime,
+        }
     }
 
     /// When its addresses go away by themselves unless their lease is renewed.

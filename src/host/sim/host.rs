@@ -10,7 +10,7 @@ use crate::effect::{
     Effect, Granted, HttpResponse, Link, Query, Reply, Resource, Route, RouteTarget, UnitState,
     Value,
 };
-use crate::host::{FoundAddress, Host, HostError, RAISE_TIMEOUT, Renewal, clock};
+use crate::host::{FoundAddress, Host, HostError, Lifetimes, RAISE_TIMEOUT, Renewal, clock};
 use crate::types::{Family, IfName, VirtualAddress};
 
 impl Host for SimHost {
@@ -50,7 +50,7 @@ impl Host for SimHost {
         &self,
         address: VirtualAddress,
         dev: &IfName,
-        lifetime: Option<Duration>,
+        lifetimes: Lifetimes,
     ) -> Result<(), HostError> {
         let (address, dev) = (
             VirtualAddress {
@@ -65,7 +65,7 @@ impl Host for SimHost {
             dev: dev.clone(),
         };
         self.apply(&effect, true)?;
-        self.set_lease(dev, ip, lifetime.map(|lifetime| clock::now() + lifetime));
+        self.set_lease(dev, ip, lifetimes.valid.map(|valid| clock::now() + valid));
         Ok(())
     }
 
@@ -78,6 +78,11 @@ impl Host for SimHost {
         for renewal in renewals {
             self.renew_lease(renewal, clock::now());
         }
+        Vec::new()
+    }
+
+    /// They always are.
+    fn move_last(&self, _of: &[Renewal]) -> Vec<(usize, HostError)> {
         Vec::new()
     }
 
@@ -116,7 +121,9 @@ impl Host for SimHost {
                 }
                 _ => None,
             });
-        Ok(on_dev.collect())
+        let mut on_dev: Vec<_> = on_dev.collect();
+        on_dev.sort_by_key(|found| found.ours);
+        Ok(on_dev)
     }
 
     async fn perform(&self, granted: &Granted, limit: Duration) -> Result<Reply, HostError> {

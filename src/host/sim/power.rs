@@ -161,7 +161,7 @@ impl SimHost {
     /// An address stands on one interface of a host here, so its number is not asked for.
     pub(super) fn renew_lease(&self, renewal: &Renewal, now: Timestamp) {
         let mut leases = self.0.power.leases.borrow_mut();
-        match renewal.lifetime {
+        match renewal.lifetimes.valid {
             Some(lifetime) => {
                 let ends = leases
                     .iter_mut()

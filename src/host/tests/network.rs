@@ -4,15 +4,15 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use carpd::effect::{Effect, Granted, Outcome};
+use carpd::effect::{Effect, Granted, Outcome, Route};
 use carpd::host::kernel::announce::{gratuitous_arp, neighbour_advertisement};
 use carpd::host::kernel::netlink::{AddressOptions, HostEvent, Watch, index_of};
 use carpd::host::kernel::privilege::{Privileges, confine_engine};
 use carpd::host::kernel::readiness::Readiness;
 use carpd::host::kernel::socket::{Membership, Outgoing, PacketSocket};
-use carpd::host::{Host, LinuxHost, Options, Renewal};
+use carpd::host::{Host, Lifetimes, LinuxHost, Options, Renewal};
 use carpd::proto::wire::multicast_mac;
-use carpd::types::VirtualAddress;
+use carpd::types::{PreferredLifetime, VirtualAddress};
 use nix::sys::socket::{LinkAddr, recvfrom};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::timeout;
@@ -447,6 +447,78 @@ fn letting_go_of_a_host_address_is_no_news_of_its_link() {
     );
 }
 
+/// More than fit into one exchange. What depends on them stays, and nobody wakes for it.
+#[test]
+fn leases_are_moved_behind_other_addresses() {
+    isolated(
+        "host::tests::network::leases_are_moved_behind_other_addresses",
+        || {
+            let host = LinuxHost::new(Options::default()).unwrap();
+            let netlink = veth_pair();
+            block_on(async {
+                let (v0, link) = (dev("v0"), index_of(&dev("v0")).unwrap());
+                let lifetimes = Lifetimes {
+                    valid: Some(Duration::from_secs(100)),
+                    preferred: PreferredLifetime::Zero,
+                };
+                let ours: Vec<VirtualAddress> = (1..=50)
+                    .map(|n| format!("10.0.1.{n}/24").parse().unwrap())
+                    .collect();
+                for address in &ours {
+                    host.lease(*address, &v0, lifetimes).unwrap();
+                }
+                let own: VirtualAddress = "10.9.9.9/24".parse().unwrap();
+                netlink
+                    .add_address(own, &v0, AddressOptions::default())
+                    .unwrap();
+                let route = Route {
+                    dst: "10.77.0.0/16".parse().unwrap(),
+                    via: None,
+                    dev: Some(v0.clone()),
+                    src: Some(ours[40].ip),
+                    metric: None,
+                    table: None,
+                };
+                netlink.add_route(&route).unwrap();
+                let mut watch = Watch::open().unwrap();
+                watch.ignore_changes_by(host.lease_port()).unwrap();
+                let mut moves: Vec<_> = ours
+                    .iter()
+                    .map(|address| Renewal {
+                        address: *address,
+                        link,
+                        lifetimes,
+                    })
+                    .collect();
+                assert_eq!(host.move_last(&moves), []);
+                let of_v4 = || {
+                    let mut there = netlink.addresses(link).unwrap();
+                    there.retain(|found| found.address.ip.is_ipv4());
+                    there
+                };
+                let there = of_v4();
+                assert_eq!(there.len(), 51, "each once");
+                assert_eq!(there[0].address, own);
+                assert!(
+                    there[1..].iter().all(|found| {
+                        found.ours && !found.permanent && found.address.prefix == 32
+                    })
+                );
+                assert_eq!(
+                    netlink.delete_route(&route).unwrap(),
+                    Outcome::Changed,
+                    "it was there"
+                );
+                moves[20].link = 9999;
+                let refused = host.move_last(&moves);
+                assert_eq!(refused.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [20]);
+                assert_eq!(of_v4().len(), 51);
+                assert_eq!(watch.try_next().unwrap(), None);
+            });
+        },
+    );
+}
+
 /// Many in one exchange; those that cannot be are named, and do not hinder the others. Who watches
 /// does not wake for it.
 #[test]
@@ -460,8 +532,12 @@ fn leases_are_renewed_together() {
                 .map(|n| format!("10.0.1.{n}/32").parse().unwrap())
                 .collect();
             let mut watch = Watch::open().unwrap();
-            watch.ignore_additions_by(host.lease_port()).unwrap();
-            let long = Some(Duration::from_secs(100));
+            watch.ignore_changes_by(host.lease_port()).unwrap();
+            let valid = |valid| Lifetimes {
+                valid,
+                preferred: PreferredLifetime::Zero,
+            };
+            let long = valid(Some(Duration::from_secs(100)));
             for address in &addresses {
                 host.lease(*address, &v0, long).unwrap();
             }
@@ -470,7 +546,7 @@ fn leases_are_renewed_together() {
                 .map(|address| Renewal {
                     address: *address,
                     link,
-                    lifetime: long,
+                    lifetimes: long,
                 })
                 .collect();
             assert_eq!(host.renew(&renewals), []);
@@ -478,9 +554,9 @@ fn leases_are_renewed_together() {
                 renewals[lost].link = 9999;
             }
             for renewal in &mut renewals {
-                renewal.lifetime = Some(Duration::from_secs(1));
+                renewal.lifetimes = valid(Some(Duration::from_secs(1)));
             }
-            renewals[5].lifetime = None;
+            renewals[5].lifetimes = valid(None);
             let refused = host.renew(&renewals);
             assert_eq!(
                 refused.iter().map(|(at, _)| *at).collect::<Vec<_>>(),

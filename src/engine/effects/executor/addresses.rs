@@ -4,8 +4,7 @@ use tracing::warn;
 
 use super::Executor;
 use crate::effect::{Effect, Granted, Resource, Value};
-use crate::engine::vhost::lease::Lease;
-use crate::host::{Host, HostError, Renewal};
+use crate::host::{Host, HostError, Lifetimes, Renewal};
 use crate::ledger::{Of, Owner, Undo};
 use crate::types::{IfName, Name, VirtualAddress};
 
@@ -19,10 +18,10 @@ impl<H: Host> Executor<H> {
         vhost: &Name,
         dev: &IfName,
         addresses: &[VirtualAddress],
-        lease: Lease,
+        lifetimes: Lifetimes,
     ) -> Result<(), HostError> {
         for address in addresses {
-            if let Err(error) = self.hold_address(vhost, dev, *address, lease) {
+            if let Err(error) = self.hold_address(vhost, dev, *address, lifetimes) {
                 self.drop_addresses(vhost);
                 return Err(error);
             }
@@ -37,12 +36,12 @@ impl<H: Host> Executor<H> {
         vhost: &Name,
         dev: &IfName,
         addresses: &[VirtualAddress],
-        lease: Lease,
+        lifetimes: Lifetimes,
     ) -> Vec<(VirtualAddress, HostError)> {
         let refused = |address: &VirtualAddress| {
             Some((
                 *address,
-                self.hold_address(vhost, dev, *address, lease).err()?,
+                self.hold_address(vhost, dev, *address, lifetimes).err()?,
             ))
         };
         let refused: Vec<_> = addresses.iter().filter_map(refused).collect();
@@ -55,10 +54,10 @@ impl<H: Host> Executor<H> {
         vhost: &Name,
         dev: &IfName,
         address: VirtualAddress,
-        lease: Lease,
+        lifetimes: Lifetimes,
     ) -> Result<(), HostError> {
         let owner = self.claim_address(vhost, dev, address);
-        self.put_address(dev, address, lease)?;
+        self.put_address(dev, address, lifetimes)?;
         self.lead(&owner, dev, address)
     }
 
@@ -91,9 +90,9 @@ impl<H: Host> Executor<H> {
         &self,
         dev: &IfName,
         address: VirtualAddress,
-        lease: Lease,
+        lifetimes: Lifetimes,
     ) -> Result<(), HostError> {
-        self.host.lease(address, dev, lease.lifetime())
+        self.host.lease(address, dev, lifetimes)
     }
 
     /// Renews the leases of addresses that are up. Call it only while they cannot have expired: a

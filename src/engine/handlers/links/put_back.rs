@@ -124,10 +124,10 @@ impl<E: Environment> Engine<E> {
             if node.expired(now).is_some() || !node.put_back.may(now) {
                 continue;
             }
-            let Some(lease) = self.lease_now(member, now) else {
+            let Some(lifetimes) = self.lease_now(member, now) else {
                 continue;
             };
-            match self.shared.executor.put_address(&dev, address, lease) {
+            match self.shared.executor.put_address(&dev, address, lifetimes) {
                 Ok(()) => {
                     tell_put_back(vhost, address, by);
                     self.lead_again(member, address);

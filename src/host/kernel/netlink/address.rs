@@ -13,8 +13,8 @@ use nix::errno::Errno;
 use super::message::Message;
 use super::{Netlink, RawPart, Reader, Refusal, address_family};
 use crate::effect::Outcome;
-use crate::host::{HostError, Renewal};
-use crate::types::{Family, IfName, VirtualAddress};
+use crate::host::{HostError, Lifetimes, Renewal};
+use crate::types::{Family, IfName, PreferredLifetime, VirtualAddress};
 
 /// The mark (`IFA_PROTO`, and the protocol of routes) of what carpd added: CARP's own protocol
 /// number.
@@ -24,6 +24,11 @@ pub const PROTOCOL: u8 = 112;
 const ADDRESS_HEADER: usize = 8;
 /// Infinite, as a lifetime in seconds.
 const FOR_EVER: u32 = u32::MAX;
+
+/// What [`Netlink::move_last`] says for each address.
+const MESSAGES_OF_A_MOVE: usize = 4;
+/// The other end of an address that is being moved; nothing is ever sent there.
+const OTHER_END: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// How an address is added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,14 +44,13 @@ pub struct AddressOptions {
 }
 
 impl AddressOptions {
-    /// For a virtual host's own addresses: they come and go, so nothing else on the host should
-    /// depend on them.
+    /// For a virtual host's own addresses.
     #[must_use]
-    pub const fn leased(lifetime: Option<Duration>) -> Self {
+    pub const fn leased(lifetimes: Lifetimes) -> Self {
         Self {
-            lifetime,
+            lifetime: lifetimes.valid,
             no_prefix_route: false,
-            deprecated: true,
+            deprecated: matches!(lifetimes.preferred, PreferredLifetime::Zero),
         }
     }
 }
@@ -112,7 +116,7 @@ impl Netlink {
             addition(
                 renewal.address,
                 renewal.link,
-                AddressOptions::leased(renewal.lifetime),
+                AddressOptions::leased(renewal.lifetimes),
             )
         };
         let refused = self.change_all(
@@ -123,6 +127,39 @@ impl Netlink {
             .into_iter()
             .map(|(at, refusal)| (at, refusal.while_doing("renewing the lease of an address")))
             .collect()
+    }
+
+    /// Moves IPv4 host addresses behind the other addresses of their interface, many of them in one
+    /// exchange, with new lifetimes. Returns what was refused, with its position in the list.
+    ///
+    /// Each stands there a second time meanwhile, as one end of a point-to-point link, so that what
+    /// depends on it (sockets, routes) loses nothing.
+    #[must_use]
+    pub fn move_last(&self, moves: &[Renewal]) -> Vec<(usize, HostError)> {
+        let mut messages = Vec::with_capacity(moves.len() * MESSAGES_OF_A_MOVE);
+        for moved in moves {
+            let (address, options) = (moved.address, AddressOptions::leased(moved.lifetimes));
+            let meanwhile = AddressOptions {
+                no_prefix_route: true,
+                ..options
+            };
+            messages.extend([
+                Message::NewAddress(addition_message(address, OTHER_END, moved.link, meanwhile)),
+                Message::DelAddress(removal(address, address.ip, moved.link)),
+                addition(address, moved.link, options),
+                Message::DelAddress(removal(address, OTHER_END, moved.link)),
+            ]);
+        }
+        let refused = self.change_all(messages, NLM_F_CREATE | NLM_F_REPLACE);
+        let mut refused: Vec<_> = refused
+            .into_iter()
+            .map(|(at, refusal)| {
+                let refusal = refusal.while_doing("moving an address behind the others");
+                (at / MESSAGES_OF_A_MOVE, refusal)
+            })
+            .collect();
+        refused.dedup_by_key(|(at, _)| *at);
+        refused
     }
 
     /// Removes an address from an interface, whatever its prefix there. If it is absent, or the
@@ -296,15 +333,7 @@ impl Netlink {
     }
 
     fn remove_alone(&self, address: VirtualAddress, index: u32) -> Result<bool, Refusal> {
-        let mut message = AddressMessage::default();
-        message.header.family = address_family(address.family());
-        message.header.prefix_len = address.prefix;
-        message.header.index = index;
-        message.attributes = vec![
-            AddressAttribute::Local(address.ip),
-            AddressAttribute::Address(address.ip),
-        ];
-        self.removed(message)
+        self.removed(removal(address, address.ip, index))
     }
 
     fn removed(&self, message: AddressMessage) -> Result<bool, Refusal> {
@@ -362,7 +391,29 @@ fn is_of(part: &RawPart<'_>, ip: IpAddr) -> bool {
     }
 }
 
+/// Of exactly this address, prefix and other end; an ordinary address is its own other end.
+fn removal(address: VirtualAddress, other_end: IpAddr, index: u32) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = address_family(address.family());
+    message.header.prefix_len = address.prefix;
+    message.header.index = index;
+    message.attributes = vec![
+        AddressAttribute::Local(address.ip),
+        AddressAttribute::Address(other_end),
+    ];
+    message
+}
+
 fn addition(address: VirtualAddress, index: u32, options: AddressOptions) -> Message {
+    Message::NewAddress(addition_message(address, address.ip, index, options))
+}
+
+fn addition_message(
+    address: VirtualAddress,
+    other_end: IpAddr,
+    index: u32,
+    options: AddressOptions,
+) -> AddressMessage {
     let mut message = AddressMessage::default();
     message.header.family = address_family(address.family());
     message.header.prefix_len = address.prefix;
@@ -380,7 +431,7 @@ fn addition(address: VirtualAddress, index: u32, options: AddressOptions) -> Mes
     }
     message.attributes = vec![
         AddressAttribute::Local(address.ip),
-        AddressAttribute::Address(address.ip),
+        AddressAttribute::Address(other_end),
         AddressAttribute::Flags(flags),
         AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL)),
     ];
@@ -393,7 +444,7 @@ fn addition(address: VirtualAddress, index: u32, options: AddressOptions) -> Mes
         cache.ifa_preferred = if deprecated { 0 } else { cache.ifa_valid };
         message.attributes.push(AddressAttribute::CacheInfo(cache));
     }
-    Message::NewAddress(message)
+    message
 }
 
 /// `None` for an address that cannot be virtual, such as an anycast address.

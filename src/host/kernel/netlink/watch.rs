@@ -88,14 +88,14 @@ impl Watch {
         })
     }
 
-    /// Skips the addresses that are added or changed by the netlink socket with this number: the
-    /// kernel drops these events before they wake anyone. It reports the origin for IPv4 only.
+    /// Skips what the netlink socket with this number does to addresses: the kernel drops these
+    /// events before they wake anyone. It reports the origin for IPv4 only.
     ///
     /// # Errors
     /// The kernel refuses the filter.
-    pub fn ignore_additions_by(&self, port: u32) -> Result<(), HostError> {
+    pub fn ignore_changes_by(&self, port: u32) -> Result<(), HostError> {
         let attached =
-            socket2::SockRef::from(self.fd.get_ref()).attach_filter(&not_additions_by(port));
+            socket2::SockRef::from(self.fd.get_ref()).attach_filter(&not_changes_by(port));
         attached.map_err(|err| Refusal::from(err).while_doing("filtering the events of addresses"))
     }
 
@@ -171,17 +171,18 @@ fn event(message: &Message, port: u32) -> Option<HostEvent> {
     }
 }
 
-/// Everything except new addresses from this socket.
-fn not_additions_by(port: u32) -> [SockFilter; 6] {
+/// Everything except what this socket did to addresses.
+fn not_changes_by(port: u32) -> [SockFilter; 7] {
     const LOAD_WORD: u16 = 0x20;
     const LOAD_HALF: u16 = 0x28;
     const EQUAL: u16 = 0x15;
     const RETURN: u16 = 0x06;
     // The filter reads in network order what is stored in this machine's.
-    let kind = u32::from(libc::RTM_NEWADDR.to_be());
+    let (added, removed) = (libc::RTM_NEWADDR.to_be(), libc::RTM_DELADDR.to_be());
     [
         SockFilter::new(LOAD_HALF, 0, 0, 4),
-        SockFilter::new(EQUAL, 0, 2, kind),
+        SockFilter::new(EQUAL, 1, 0, added.into()),
+        SockFilter::new(EQUAL, 0, 2, removed.into()),
         SockFilter::new(LOAD_WORD, 0, 0, 12),
         SockFilter::new(EQUAL, 1, 0, port.to_be()),
         SockFilter::new(RETURN, 0, 0, u32::MAX),
