@@ -298,7 +298,7 @@ fn is_sysctl(key: &str) -> bool {
         && !key.contains("//")
 }
 
-fn is_plain_path(path: &str) -> bool {
+pub(super) fn is_plain_path(path: &str) -> bool {
     let parts = path.strip_prefix('/').map(|rest| rest.split('/'));
     !path.contains('\0')
         && parts.is_some_and(|mut parts| parts.all(|part| !matches!(part, "" | "." | "..")))

@@ -53,7 +53,7 @@ pub use diff::{differences, needs_restart};
 pub use load::{Disk, load_trust, only_warns_of_owners};
 pub use model::{
     Announce, AtStop, Config, Daemon, Demote, Destination, Group, Health, Hook, Kind, Language,
-    Limits, Loaded, Log, Place, Poll, Script, Track, Tracked, Vhost,
+    Limits, Loaded, Local, Log, Looked, Place, Poll, Program, Script, Track, Tracked, Vhost,
 };
 pub use problem::{Excerpt, Problem, Report, Severity};
 #[cfg(feature = "daemon")]

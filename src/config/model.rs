@@ -286,6 +286,37 @@ pub enum Tracked {
     Link(IfName),
     /// `tcp`: whether somebody takes connections there, asked again and again.
     Tcp(Endpoint, Poll),
+    /// Something on this host that a process looks at again and again.
+    Local(Box<Local>),
+}
+
+/// What a process of this host looks at, as this user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Local {
+    /// What it is.
+    pub what: Looked,
+    /// `user`: by name or number.
+    pub user: String,
+    /// How often.
+    pub poll: Poll,
+}
+
+/// What is looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Looked {
+    /// `file`: the number in this file.
+    File(PathBuf),
+    /// `command`: the exit status of a program.
+    Command(Program),
+}
+
+/// A program that says by its exit status whether all is well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// `argv`: its absolute path, and its arguments; not empty.
+    pub argv: Vec<String>,
+    /// `environment`: what it has beside the usual.
+    pub environment: Vec<(String, String)>,
 }
 
 /// How something is asked again and again.
@@ -307,7 +338,20 @@ impl Tracked {
     pub fn is_same_thing(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Tcp(one, _), Self::Tcp(other, _)) => one == other,
+            (Self::Local(one), Self::Local(other)) => {
+                one.what == other.what && one.user == other.user
+            }
             _ => self == other,
+        }
+    }
+
+    /// How it is asked about, if it is.
+    #[must_use]
+    pub const fn poll(&self) -> Option<&Poll> {
+        match self {
+            Self::Link(_) => None,
+            Self::Tcp(_, poll) => Some(poll),
+            Self::Local(local) => Some(&local.poll),
         }
     }
 }
@@ -317,6 +361,10 @@ impl std::fmt::Display for Tracked {
         match self {
             Self::Link(interface) => write!(f, "link {interface}"),
             Self::Tcp(endpoint, _) => write!(f, "tcp {endpoint}"),
+            Self::Local(local) => match &local.what {
+                Looked::File(path) => write!(f, "file {}", path.display()),
+                Looked::Command(program) => write!(f, "command {}", program.argv.join(" ")),
+            },
         }
     }
 }

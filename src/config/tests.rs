@@ -115,12 +115,16 @@ fn file_with(header: &str, body: &str) -> String {
             )
         }
         "[track.NAME]" => {
-            let connects = body.lines().any(|line| line.starts_with("connect = "));
-            let body = if connects {
-                body.replace("\"link\"", "\"tcp\"")
-            } else {
-                complete("kind = \"link\"\ninterface = \"eth1\"\n")
+            let has = |key: &str| body.lines().any(|line| line.starts_with(key));
+            // Of all kinds a command has most keys.
+            let base = match () {
+                () if has("interface = ") => "kind = \"link\"\n",
+                () if has("connect = ") => "kind = \"tcp\"\n",
+                () if has("path = ") => "kind = \"file\"\n",
+                () => "kind = \"command\"\nargv = [\"/bin/true\"]\n",
             };
+            let kind = base.lines().next().unwrap_or_default();
+            let body = complete(base).replace("kind = \"link\"", kind);
             format!("{MINIMAL}tracks = [\"n\"]\n[track.n]\n{body}")
         }
         "[hook.NAME.grant]" => format!("{MINIMAL}hooks = [\"h\"]\n{hook}[hook.h.grant]\n{body}"),
@@ -891,9 +895,54 @@ fn what_is_wrong_with_a_track_is_told_where_it_is() {
     let asked = format!("{MINIMAL}tracks = [\"up\"]\n{}", with("rise = 3"));
     let report = parse(&asked).unwrap().report.to_string();
     assert!(
-        report.contains("`rise` means nothing for a link"),
+        report.contains("`rise` means nothing for `kind = \"link\"`"),
         "{report}"
     );
+    for (body, line, text) in [
+        ("kind = \"file\"\n", 3, "`kind = \"file\"` needs `path`"),
+        (
+            "kind = \"file\"\npath = \"x\"\n",
+            4,
+            "\"x\" is not the absolute path of a file",
+        ),
+        (
+            "kind = \"command\"\n",
+            3,
+            "`kind = \"command\"` needs `argv`",
+        ),
+        (
+            "kind = \"command\"\nargv = []\n",
+            4,
+            "`argv` is empty: it needs at least the program",
+        ),
+        (
+            "kind = \"command\"\nargv = [\"true\"]\n",
+            4,
+            "\"true\" is not the absolute path of a program",
+        ),
+        (
+            "kind = \"command\"\nargv = [\"/bin/true\"]\nenvironment = [\"A\"]\n",
+            5,
+            "\"A\" is not of the form NAME=VALUE",
+        ),
+        (
+            "kind = \"command\"\nargv = [\"/bin/true\"]\nenvironment = [\"A=1\", \"A=2\"]\n",
+            5,
+            "`environment` has A twice",
+        ),
+        (
+            "kind = \"command\"\nargv = [\"/bin/true\"]\nuser = \"\"\n",
+            5,
+            "not the name or number of a user",
+        ),
+        (
+            "kind = \"command\"\nargv = [\"/bin/true\"]\ninterval = \"49ms\"\n",
+            5,
+            "`interval`",
+        ),
+    ] {
+        says(&format!("[track.up]\n{body}"), line, text);
+    }
     let unused = format!(
         "{}[track.other]\nkind = \"link\"\ninterface = \"eth2\"\n",
         with("")

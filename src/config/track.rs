@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::PathBuf;
 
 use super::choice::{Choice as _, TrackKind};
-use super::model::{Place, Poll, Track, Tracked};
+use super::grant::is_plain_path;
+use super::model::{Local, Looked, Place, Poll, Program, Track, Tracked};
 use super::problem::Findings;
 use super::read::{At, Table, parse};
 use super::reference::{self, Entry, track as key};
-use crate::types::Name;
+use crate::effect::Endpoint;
+use crate::types::{IfName, Name};
 
 /// A track as far as it could be read.
 #[derive(Debug)]
@@ -44,36 +47,75 @@ pub(super) fn read_all(root: &Table<'_>, out: &mut Findings) -> BTreeMap<Name, D
     drafts
 }
 
+/// Every key that belongs to some kinds only; `kind` itself decides which.
+static OF_KINDS: &[&dyn Entry] = &[
+    &key::INTERFACE,
+    &key::CONNECT,
+    &key::PATH,
+    &key::ARGV,
+    &key::USER,
+    &key::ENVIRONMENT,
+];
+
+/// Those of how something is asked.
+static OF_POLLS: &[&dyn Entry] = &[&key::INTERVAL, &key::TIMEOUT, &key::RISE, &key::FALL];
+
+/// The keys of a kind.
+struct Keys {
+    /// Those that it must have.
+    needs: &'static [&'static dyn Entry],
+    /// Those that it may have in addition to what every kind may have.
+    may_have: &'static [&'static dyn Entry],
+}
+
+static LINK: Keys = Keys {
+    needs: &[&key::INTERFACE],
+    may_have: &[],
+};
+static TCP: Keys = Keys {
+    needs: &[&key::CONNECT],
+    may_have: OF_POLLS,
+};
+static FILE: Keys = Keys {
+    needs: &[&key::PATH],
+    may_have: &[&key::USER, &key::INTERVAL, &key::TIMEOUT],
+};
+static COMMAND: Keys = Keys {
+    needs: &[&key::ARGV],
+    may_have: &[
+        &key::USER,
+        &key::ENVIRONMENT,
+        &key::INTERVAL,
+        &key::TIMEOUT,
+        &key::RISE,
+        &key::FALL,
+    ],
+};
+
+impl Keys {
+    fn of(kind: TrackKind) -> &'static Self {
+        match kind {
+            TrackKind::Link => &LINK,
+            TrackKind::Tcp => &TCP,
+            TrackKind::File => &FILE,
+            TrackKind::Command => &COMMAND,
+        }
+    }
+
+    fn has(&self, key: &dyn Entry) -> bool {
+        let mut all = self.needs.iter().chain(self.may_have);
+        all.any(|other| other.name() == key.name())
+    }
+}
+
 fn read(table: &Table<'_>, span: Range<usize>, out: &mut Findings) -> Draft {
     let kind = table.read(&key::KIND, out);
     let demote = table.get(&key::DEMOTE, out);
     let all_vhosts = table.get(&key::ALL_VHOSTS, out);
-    let interface = table.read(&key::INTERFACE, out);
-    let connect = table.read(&key::CONNECT, out);
-    let poll = Poll {
-        interval: table.get(&key::INTERVAL, out),
-        timeout: table.get(&key::TIMEOUT, out),
-        rise: table.get(&key::RISE, out),
-        fall: table.get(&key::FALL, out),
-    };
+    let given = Given::read(table, out);
     let tracked = kind.and_then(|kind| {
-        let of_kind: &[&dyn Entry] = match kind.value {
-            TrackKind::Link => &[&key::INTERFACE],
-            TrackKind::Tcp => &[&key::CONNECT],
-        };
-        needs(table, &kind, of_kind, out);
-        let of_others: &[&dyn Entry] = match kind.value {
-            TrackKind::Link => &[&key::CONNECT],
-            TrackKind::Tcp => &[&key::INTERFACE],
-        };
-        refuses(table, &kind, of_others, out);
-        if kind.value == TrackKind::Link {
-            warns(table, out);
-        }
-        match kind.value {
-            TrackKind::Link => interface.map(|interface| Tracked::Link(interface.value)),
-            TrackKind::Tcp => connect.map(|connect| Tracked::Tcp(connect.value, poll)),
-        }
+        belong(table, &kind, out);
+        given.tracked(kind.value)
     });
     Draft {
         all_vhosts,
@@ -86,39 +128,151 @@ fn read(table: &Table<'_>, span: Range<usize>, out: &mut Findings) -> Draft {
     }
 }
 
-/// The keys that this kind must have.
-fn needs(table: &Table<'_>, kind: &At<TrackKind>, keys: &[&dyn Entry], out: &mut Findings) {
-    for key in keys.iter().filter(|key| !table.tried(**key)) {
-        let (word, name) = (kind.value.word(), key.name());
+/// What is written, whatever the kind is.
+struct Given {
+    interface: Option<IfName>,
+    connect: Option<Endpoint>,
+    path: Option<PathBuf>,
+    program: Option<Program>,
+    user: String,
+    poll: Poll,
+}
+
+impl Given {
+    fn read(table: &Table<'_>, out: &mut Findings) -> Self {
+        let argv = table
+            .read(&key::ARGV, out)
+            .and_then(|argv| argv_of(argv, out));
+        let environment = environment(table.get(&key::ENVIRONMENT, out), out);
+        Self {
+            interface: table.read(&key::INTERFACE, out).map(|given| given.value),
+            connect: table.read(&key::CONNECT, out).map(|given| given.value),
+            path: path(table, out),
+            program: argv.map(|argv| Program { argv, environment }),
+            user: user(table, out),
+            poll: Poll {
+                interval: table.get(&key::INTERVAL, out),
+                timeout: table.get(&key::TIMEOUT, out),
+                rise: table.get(&key::RISE, out),
+                fall: table.get(&key::FALL, out),
+            },
+        }
+    }
+
+    fn tracked(self, kind: TrackKind) -> Option<Tracked> {
+        let poll = self.poll;
+        let local = |what, user, poll| Tracked::Local(Box::new(Local { what, user, poll }));
+        match kind {
+            TrackKind::Link => self.interface.map(Tracked::Link),
+            TrackKind::Tcp => self.connect.map(|connect| Tracked::Tcp(connect, poll)),
+            TrackKind::File => {
+                // Each reading counts.
+                let poll = Poll {
+                    rise: 1,
+                    fall: 1,
+                    ..poll
+                };
+                let path = self.path?;
+                Some(local(Looked::File(path), self.user, poll))
+            }
+            TrackKind::Command => {
+                let program = self.program?;
+                Some(local(Looked::Command(program), self.user, poll))
+            }
+        }
+    }
+}
+
+fn path(table: &Table<'_>, out: &mut Findings) -> Option<PathBuf> {
+    let path = table.read(&key::PATH, out)?;
+    if !is_plain_path(path.value) {
+        let text = format!("{:?} is not the absolute path of a file", path.value);
+        out.error(path.span, text);
+        return None;
+    }
+    Some(path.value.into())
+}
+
+fn argv_of(argv: At<Vec<At<String>>>, out: &mut Findings) -> Option<Vec<String>> {
+    let Some(program) = argv.value.first() else {
+        out.error(argv.span, "`argv` is empty: it needs at least the program");
+        return None;
+    };
+    if !is_plain_path(&program.value) {
+        let text = format!("{:?} is not the absolute path of a program", program.value);
+        out.error(program.span.clone(), text);
+        return None;
+    }
+    if let Some(bad) = argv.value.iter().find(|word| word.value.contains('\0')) {
+        out.error(
+            bad.span.clone(),
+            "an argument cannot contain a zero character",
+        );
+        return None;
+    }
+    Some(argv.value.into_iter().map(|word| word.value).collect())
+}
+
+fn environment(given: Vec<At<String>>, out: &mut Findings) -> Vec<(String, String)> {
+    let mut variables: Vec<(String, String)> = Vec::new();
+    for variable in given {
+        match variable.value.split_once('=') {
+            Some((name, value)) if !name.is_empty() && !variable.value.contains('\0') => {
+                if variables.iter().any(|(other, _)| other == name) {
+                    out.error(variable.span, format!("`environment` has {name} twice"));
+                    continue;
+                }
+                variables.push((name.to_owned(), value.to_owned()));
+            }
+            _ => {
+                let text = format!("{:?} is not of the form NAME=VALUE", variable.value);
+                out.error(variable.span, text);
+            }
+        }
+    }
+    variables
+}
+
+fn user(table: &Table<'_>, out: &mut Findings) -> String {
+    let Some(user) = table.read(&key::USER, out) else {
+        return key::USER.default().to_owned();
+    };
+    if user.value.is_empty() || user.value.contains('\0') {
+        let text = format!("{:?} is not the name or number of a user", user.value);
+        out.error(user.span, text);
+    }
+    user.value.to_owned()
+}
+
+/// Reports the keys that this kind lacks, and those that mean nothing for it.
+fn belong(table: &Table<'_>, kind: &At<TrackKind>, out: &mut Findings) {
+    let (word, own) = (kind.value.word(), Keys::of(kind.value));
+    for key in own.needs.iter().filter(|key| !table.tried(**key)) {
+        let name = key.name();
         out.error(
             kind.span.clone(),
             format!("`kind = \"{word}\"` needs `{name}`"),
         )
         .hint(format!("add a line such as `{name} = {}`", key.example()));
     }
-}
-
-/// Those that only mean something for other kinds.
-fn refuses(table: &Table<'_>, kind: &At<TrackKind>, keys: &[&dyn Entry], out: &mut Findings) {
-    for key in keys {
-        if let Some((name, _)) = table.entries.get_key_value(key.name()) {
-            let (word, key) = (kind.value.word(), key.name());
-            out.error(
-                name.span(),
-                format!("`{key}` means nothing for `kind = \"{word}\"`"),
-            );
-        }
+    let written = |keys: &'static [&'static dyn Entry]| {
+        let others = keys.iter().filter(|key| !own.has(**key));
+        others.filter_map(|key| {
+            let (name, _) = table.entries.get_key_value(key.name())?;
+            Some((key.name(), name.span()))
+        })
+    };
+    for (name, span) in written(OF_KINDS) {
+        out.error(
+            span,
+            format!("`{name}` means nothing for `kind = \"{word}\"`"),
+        );
     }
-}
-
-/// A link is not asked about.
-fn warns(table: &Table<'_>, out: &mut Findings) {
-    let polled: [&dyn Entry; 4] = [&key::INTERVAL, &key::TIMEOUT, &key::RISE, &key::FALL];
-    for key in polled {
-        if let Some((name, _)) = table.entries.get_key_value(key.name()) {
-            let text = format!("`{}` means nothing for a link", key.name());
-            out.warn(name.span(), text)
-                .hint("the kernel reports every change, which counts at once".to_owned());
-        }
+    for (name, span) in written(OF_POLLS) {
+        out.warn(
+            span,
+            format!("`{name}` means nothing for `kind = \"{word}\"`"),
+        )
+        .hint("every change counts at once".to_owned());
     }
 }

@@ -5,6 +5,7 @@
 //! no TLS and none of the command-line tools: `tests/it/links.rs` checks that.
 
 mod helper;
+mod prober;
 mod reader;
 mod run;
 pub(crate) mod ucarp;
@@ -15,10 +16,10 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use run::Args;
 
-use crate::keeper;
 use crate::programs::role::{self, Log, Role};
 use crate::telemetry::{self, Format};
 use crate::terminal::{Failure, output};
+use crate::{host, keeper};
 
 /// The default path of the configuration.
 pub const CONFIG: &str = "/etc/carpd/carpd.toml";
@@ -42,6 +43,12 @@ const ROLES: &[Role] = &[
         c"carpd-reader",
         Log::Keeper,
         reader::main,
+    ),
+    Role::new(
+        host::children::prober::ROLE,
+        c"carpd-prober",
+        Log::Keeper,
+        prober::main,
     ),
     Role::new(keeper::ROLE, c"carpd-keeper", Log::Own, serve),
 ];

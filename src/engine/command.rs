@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::plan::Plan;
 use crate::engine::report::{HandedOver, Status};
+use crate::host::children::prober::Finding;
 use crate::types::Name;
 
 /// One order, with the channel for its answer.
@@ -24,8 +25,8 @@ pub enum Command {
     /// Files of hooks changed on disk. Hooks set to `manual` are left alone, and so are those of
     /// which a part is just being written.
     FilesChanged(Held),
-    /// An attempt to find out about a track has ended: what asked, and what came of it.
-    Tracked(Name, u64, Result<(), String>),
+    /// Somebody looked at what a track follows: the number of who did, and what was found.
+    Tracked(Name, u64, Finding),
     /// Go back to the version of a hook before this one.
     Rollback(Name, oneshot::Sender<Result<String, String>>),
     /// Run the hook's active version on every virtual host that is master, and undo what it no

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::reload::file_watch::Reader;
 use super::runs::helper::HelperSupervisor;
+use super::runs::prober::Probers;
 use super::vhost::interface::{Ethernet, Wire};
 use crate::engine::report::EngineStatus;
 use crate::host::kernel::alarm::Alarm;
@@ -70,6 +71,8 @@ pub(super) struct Ties {
     pub(super) helper: HelperSupervisor,
     /// The reader process.
     pub(super) reader: Reader,
+    /// The processes that look at what tracks of this host follow.
+    pub(super) probers: Probers,
     /// What this process has given up.
     pub(super) rights: EngineStatus,
 }

@@ -54,5 +54,6 @@ pub use reload::moves::shared_here;
 pub use runs::helper_rights::terms;
 pub use runs::observer;
 pub use runs::pool::budget;
+pub use runs::prober::{looks, unsafe_programs};
 pub use start::main;
 pub use vhost::new::post;

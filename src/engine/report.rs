@@ -219,6 +219,9 @@ pub struct TrackStatus {
     pub demote: Option<u8>,
     /// Why it is down.
     pub reason: String,
+    /// The end of what a command wrote that failed, in lines, if that is more than one.
+    #[serde(default)]
+    pub output: String,
     /// Milliseconds since 1970 when its state changed.
     pub since_ms: u64,
     /// The virtual hosts that have it.

@@ -182,8 +182,10 @@ impl Engine {
             Command::Reload(reply) => self.reload(Scope::Everything, Some(reply)),
             Command::ForceReload(reply) => self.reload(Scope::Anyway, Some(reply)),
             Command::FilesChanged(held) => self.reload_changed(held),
-            Command::Tracked(name, number, result) => {
-                self.probed(&name, number, result, clock::now());
+            Command::Tracked(name, number, finding) => {
+                if self.is_probed_by(&name, number) {
+                    self.probed(&name, finding, clock::now());
+                }
             }
             Command::Rollback(name, reply) => _ = reply.send(self.rollback(&name)),
             Command::Apply(name, reply) => self.apply(&name, reply),

@@ -24,6 +24,7 @@ use super::rights;
 use super::runs::helper::{self, HelperSupervisor};
 use super::runs::helper_rights::terms;
 use super::runs::http_worker::http_workers;
+use super::runs::prober::Probers;
 use super::runs::shared::{DaemonLimits, Shared};
 use super::vhost::interface::{Ethernet, Interfaces};
 use super::vhost::table::Nodes;
@@ -260,6 +261,7 @@ async fn start(
         instance,
         helper: HelperSupervisor::new(keeper.clone(), Rc::clone(&shared), duty),
         reader,
+        probers: Probers::default(),
         rights,
     };
     let (vhosts, hooks_count) = (config.vhosts.len(), config.hooks.len());

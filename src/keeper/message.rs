@@ -6,7 +6,7 @@ use std::{fmt, io};
 use serde::{Deserialize, Serialize};
 
 use crate::hooks::contract::message;
-use crate::host::children::http_worker;
+use crate::host::children::{http_worker, prober};
 use crate::programs::{Program, role};
 use crate::reader::ROLE as READER;
 use crate::types::Timestamp;
@@ -49,6 +49,11 @@ pub enum Role {
     NewReader,
     /// Makes one request of a hook to another host.
     HttpWorker,
+    /// Looks at what tracks follow, as one user.
+    Prober {
+        /// Which of the users that the configuration in use names for it.
+        part: u16,
+    },
 }
 
 impl Role {
@@ -62,6 +67,7 @@ impl Role {
             Self::Helper | Self::NewHelper => "carpd-helper",
             Self::Reader | Self::NewReader => "carpd-reader",
             Self::HttpWorker => "carpd-http",
+            Self::Prober { .. } => "carpd-prober",
         }
     }
 
@@ -72,7 +78,11 @@ impl Role {
                 Program::Worker
             }
             Self::Tester => Program::Carpd,
-            Self::Helper | Self::NewHelper | Self::Reader | Self::NewReader => Program::Daemon,
+            Self::Helper
+            | Self::NewHelper
+            | Self::Reader
+            | Self::NewReader
+            | Self::Prober { .. } => Program::Daemon,
         }
     }
 
@@ -84,7 +94,8 @@ impl Role {
             | Self::WasmRunner { .. }
             | Self::Compiler
             | Self::Tester
-            | Self::HttpWorker => false,
+            | Self::HttpWorker
+            | Self::Prober { .. } => false,
         }
     }
 
@@ -97,6 +108,7 @@ impl Role {
             Self::Helper | Self::NewHelper => HELPER_ROLE,
             Self::Reader | Self::NewReader => READER,
             Self::HttpWorker => http_worker::ROLE,
+            Self::Prober { .. } => prober::ROLE,
         }
     }
 
@@ -107,6 +119,7 @@ impl Role {
             Self::WasmRunner { memory_bytes } => {
                 vec![memory_bytes.to_string(), message::RUNNER_WASM.to_owned()]
             }
+            Self::Prober { part } => vec![part.to_string()],
             Self::Compiler
             | Self::Tester
             | Self::Helper

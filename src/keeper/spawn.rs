@@ -68,9 +68,11 @@ pub(super) struct ChildArguments<'a> {
 impl ChildArguments<'_> {
     fn of(&self, role: Role) -> (&[OsString], Option<BorrowedFd<'_>>) {
         match role {
-            Role::Helper | Role::NewHelper | Role::Reader | Role::NewReader => {
-                (self.of_helpers, self.inherited)
-            }
+            Role::Helper
+            | Role::NewHelper
+            | Role::Reader
+            | Role::NewReader
+            | Role::Prober { .. } => (self.of_helpers, self.inherited),
             Role::HttpWorker => (&self.of_http_workers, None),
             Role::Runner { .. } | Role::WasmRunner { .. } | Role::Compiler | Role::Tester => {
                 (&[], None)
@@ -123,7 +125,8 @@ pub(super) fn child(
         | Role::WasmRunner { .. }
         | Role::Compiler
         | Role::Tester
-        | Role::HttpWorker => None,
+        | Role::HttpWorker
+        | Role::Prober { .. } => None,
     };
     command.envs(variable.and_then(|name| Some((name, std::env::var_os(name)?))));
     let all: Vec<_> = by_number.into_iter().chain(inherited).collect();

@@ -9,6 +9,7 @@ mod engine;
 mod filter;
 mod helper;
 mod own_filter;
+mod prober;
 mod reader;
 mod resident;
 
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use engine::{change_user, confine_engine};
 use filter::SOCKETS;
 pub(crate) use helper::confine_helper;
+pub(crate) use prober::confine_prober;
 pub(crate) use reader::confine_reader;
 pub use resident::forget_code;
 

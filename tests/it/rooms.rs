@@ -110,7 +110,7 @@ const ROOMS: &[(&str, Table)] = &[
     (
         "host",
         &[
-            ("children", &["kernel", "services"]),
+            ("children", &["clock", "kernel", "services"]),
             ("clock", &[]),
             ("kernel", &["clock", "services"]),
             ("linux", &["children", "kernel", "services"]),

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use carpd::lab::{Lab, LabError};
+
 use crate::rig::{CARPD, Carpd, Failed, SOON, TAKEOVER, holds, lan, sh};
 use crate::{Case, Outcome, steady};
 
@@ -13,6 +15,21 @@ pub(crate) fn cases() -> Vec<Case> {
         Case {
             limit: Duration::from_mins(1),
             ..Case::new("tracks::a_server_that_takes_no_connections_hands_over", tcp)
+        },
+        Case {
+            limit: Duration::from_mins(1),
+            ..Case::new("tracks::a_number_in_a_file_demotes_by_it", file)
+        },
+        Case {
+            limit: Duration::from_mins(1),
+            ..Case::new("tracks::a_command_that_fails_hands_over", command)
+        },
+        Case {
+            limit: Duration::from_mins(1),
+            ..Case::new(
+                "tracks::a_prober_is_one_user_and_ends_with_what_it_started",
+                prober,
+            )
         },
         Case::new(
             "tracks::a_reload_with_the_same_result_changes_no_state",
@@ -29,7 +46,7 @@ fn tracked() -> Carpd {
 }
 
 /// A pair of interfaces: the one that is tracked, and what takes its carrier away.
-fn with_uplink(lab: &carpd::lab::Lab) -> Result<(), Failed> {
+fn with_uplink(lab: &Lab) -> Result<(), Failed> {
     sh(
         lab,
         "a",
@@ -151,4 +168,177 @@ fn tcp() -> Outcome {
     assert_eq!(a.states().len(), before);
     a.stop()?;
     b.stop()
+}
+
+/// What the node's own command says.
+fn said(lab: &Lab, host: &str, verb: &str) -> Result<String, Failed> {
+    let command = format!("{CARPD} {verb} --config /run/lab/carpd.toml");
+    Ok(sh(lab, host, &command)?.join("\n"))
+}
+
+fn failed(host: &str, error: &Failed) -> LabError {
+    LabError::Host {
+        host: host.to_owned(),
+        message: error.to_string(),
+    }
+}
+
+/// Waits until it says so.
+fn until_said(lab: &Lab, host: &str, verb: &str, wanted: &str) -> Outcome {
+    let what = format!("`carpd {verb}` on {host} to say {wanted:?}");
+    Ok(lab.until(&what, SOON, || {
+        let said = said(lab, host, verb).map_err(|error| failed(host, &error))?;
+        Ok(said.contains(wanted).then_some(()))
+    })?)
+}
+
+fn file() -> Outcome {
+    let lab = lan(&["a", "b"])?;
+    // An interval that plays no part: the kernel's events do.
+    let track = "[track.ops]\nkind = \"file\"\npath = \"/run/lab/ops\"\ninterval = \"1h\"\ndemote = 2\n\
+                 all-vhosts = true\n";
+    let node = Carpd::new("a").preempts().more(track);
+    let mut a = node.start(&lab)?;
+    // A file that is missing is no fault.
+    a.wait_state("master", TAKEOVER)?;
+    let mut b = Carpd::new("b").preempts().advskew(50).start(&lab)?;
+    b.wait_state("backup", SOON)?;
+    // 20 is less than 50; 60 is not.
+    sh(&lab, "a", "echo 10 > /run/lab/ops")?;
+    until_said(&lab, "a", "status", "demotion 20: the file holds 10")?;
+    assert!(holds(&lab, "a")?);
+    sh(
+        &lab,
+        "a",
+        "echo 30 > /run/lab/new && mv /run/lab/new /run/lab/ops",
+    )?;
+    b.wait_state("master", TAKEOVER)?;
+    a.wait_state("backup", SOON)?;
+    until_said(&lab, "a", "status", "demotion 60: the file holds 30")?;
+    let metrics = said(&lab, "a", "metrics")?;
+    assert!(
+        metrics.contains("carpd_track_up{track=\"ops\"} 0"),
+        "{metrics}"
+    );
+    sh(&lab, "a", "rm /run/lab/ops")?;
+    a.wait_state("master", TAKEOVER)?;
+    // What is no number is as bad as can be.
+    sh(&lab, "a", "echo maintenance > /run/lab/ops")?;
+    b.wait_state("master", TAKEOVER)?;
+    until_said(
+        &lab,
+        "a",
+        "status",
+        "demotion 240: it holds \"maintenance\"",
+    )?;
+    let rest = Carpd::new("a").preempts();
+    a.reload(&lab, &rest)?;
+    a.wait_state("master", TAKEOVER)?;
+    // As a fault it hands over at once.
+    sh(&lab, "a", "echo 0 > /run/lab/ops")?;
+    a.reload(&lab, &rest.more(&track.replace("demote = 2\n", "")))?;
+    until_said(&lab, "a", "status", "track ops (file /run/lab/ops): up")?;
+    sh(&lab, "a", "echo 1 > /run/lab/ops")?;
+    let left = a.wait_state("init", SOON)?;
+    assert_eq!(left.text("cause"), "track");
+    let took = b.wait_state("master", SOON)?;
+    assert_eq!(took.text("cause"), "master-leaving");
+    a.stop()?;
+    b.stop()
+}
+
+fn command() -> Outcome {
+    let lab = lan(&["a", "b"])?;
+    let script = "[ ! -e /run/lab/broken ] || { echo first; echo $WHAT $(id -un); exit 3; }";
+    let track = format!(
+        "[track.app]\nkind = \"command\"\nargv = [\"/bin/sh\", \"-c\", '{script}']\n\
+         environment = [\"WHAT=the app fails for\"]\ninterval = \"100ms\"\nfall = 2\nall-vhosts = true\n"
+    );
+    // It fails at the start: it does not take part.
+    sh(&lab, "a", "touch /run/lab/broken")?;
+    let mut a = Carpd::new("a").preempts().more(&track).start(&lab)?;
+    a.wait_says("A track is down", SOON)?;
+    assert!(a.states().is_empty(), "{:?}", a.states());
+    sh(&lab, "a", "rm /run/lab/broken")?;
+    a.wait_state("master", TAKEOVER + SOON)?;
+    let mut b = Carpd::new("b").advskew(50).start(&lab)?;
+    b.wait_state("backup", SOON)?;
+    sh(&lab, "a", "touch /run/lab/broken")?;
+    let left = a.wait_state("init", SOON)?;
+    assert_eq!(left.text("cause"), "track");
+    let took = b.wait_state("master", SOON)?;
+    assert_eq!(took.text("cause"), "master-leaving");
+    let why = "track app: exit status 3: the app fails for nobody";
+    let status = said(&lab, "a", "status")?;
+    assert!(
+        status.contains(&format!("not taking part: {why}")),
+        "{status}"
+    );
+    assert!(status.contains("it wrote: first"), "{status}");
+    let history = said(&lab, "a", "why")?;
+    assert!(history.contains("exit status 3"), "{history}");
+    sh(&lab, "a", "rm /run/lab/broken")?;
+    a.wait_state("master", TAKEOVER + SOON)?;
+    // One that hangs is killed, which is a failure like any other.
+    let hangs = track
+        .replace("exit 3", "exec sleep 99")
+        .replace("interval", "timeout = \"200ms\"\ninterval");
+    let before = a.states().len();
+    a.reload(&lab, &Carpd::new("a").preempts().more(&hangs))?;
+    assert_eq!(a.states().len(), before);
+    sh(&lab, "a", "touch /run/lab/broken")?;
+    a.wait_state("init", SOON)?;
+    let status = said(&lab, "a", "status")?;
+    assert!(
+        status.contains("did not end within 0.2 s and was killed"),
+        "{status}"
+    );
+    a.stop()?;
+    b.stop()
+}
+
+fn prober() -> Outcome {
+    let lab = lan(&["a"])?;
+    let track = |name: &str, user: &str, script: &str| {
+        format!(
+            "[track.{name}]\nkind = \"command\"\nargv = [\"/bin/sh\", \"-c\", '{script}']\nuser = \"{user}\"\n\
+             interval = \"200ms\"\nall-vhosts = true\ndemote = 10\n"
+        )
+    };
+    // The groups, the capabilities and the kernel's flag of who runs there.
+    let shows = "grep -E \"^(Uid|Gid|CapEff|CapBnd|NoNewPrivs)\" /proc/self/status | tr \"\\n\\t\" \"  \"; exit 1";
+    let config = [
+        track("n", "nobody", shows),
+        track("r", "root", shows),
+        track("x", "no-such-user", "true"),
+        track("s", "nobody", "exec sleep 98765"),
+    ]
+    .concat();
+    let mut a = Carpd::new("a").more(&config).start(&lab)?;
+    a.wait_state("master", TAKEOVER)?;
+    until_said(&lab, "a", "status", "there is no user no-such-user")?;
+    until_said(&lab, "a", "status", "track r (command")?;
+    let status = said(&lab, "a", "status")?;
+    let of = |name: &str| {
+        let start = format!("track {name} (command");
+        let line = status.lines().find(|line| line.contains(&start));
+        line.unwrap_or_default().to_owned()
+    };
+    let nobody = of("n");
+    assert!(nobody.contains("Uid: 65534 65534 65534 65534"), "{nobody}");
+    assert!(nobody.contains("CapEff: 0000000000000000"), "{nobody}");
+    assert!(nobody.contains("CapBnd: 0000000000000000"), "{nobody}");
+    assert!(nobody.contains("NoNewPrivs: 1"), "{nobody}");
+    let root = of("r");
+    assert!(root.contains("Uid: 0 0 0 0"), "{root}");
+    assert!(root.contains("NoNewPrivs: 1"), "{root}");
+    // One that is killed takes along what it has started, and comes again.
+    let sleeping = || sh(&lab, "a", "pgrep -fx \"sleep 98765\" || true");
+    lab.until("the command to run", SOON, || {
+        let running = sleeping().map_err(|error| failed("a", &error))?;
+        Ok((!running.is_empty()).then_some(()))
+    })?;
+    a.stop()?;
+    assert_eq!(sleeping()?, Vec::<String>::new());
+    Ok(())
 }

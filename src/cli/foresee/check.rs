@@ -89,6 +89,7 @@ fn load(args: &Args) -> (Option<Config>, Report) {
             report.problems.extend(check_shared(&loaded.config));
             report.problems.extend(check_own_addresses(&loaded.config));
             report.problems.extend(check_realtime(&loaded.config));
+            report.problems.extend(super::tracks::check(&loaded.config));
             report.problems.extend(check_hooks(&loaded.config));
             report
                 .problems

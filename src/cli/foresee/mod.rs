@@ -4,3 +4,4 @@ pub(super) mod check;
 pub(super) mod owners;
 pub(super) mod plan;
 pub(super) mod rehearse;
+mod tracks;

@@ -189,6 +189,7 @@ fn track_text(track: &TrackStatus, page: &mut Page) {
         state,
         demote,
         reason,
+        output,
         since_ms,
         ..
     } = track;
@@ -202,6 +203,9 @@ fn track_text(track: &TrackStatus, page: &mut Page) {
                 page,
                 "track {name} ({tracked}): down since {since}, {cost}: {reason}"
             );
+            for line in output.lines() {
+                writeln!(page, "  it wrote: {line}");
+            }
         }
     }
 }

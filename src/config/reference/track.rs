@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Defaulted, Key, Section, defaulted, optional, required};
 use crate::config::choice::TrackKind;
-use crate::config::form::{Boolean, Demote, Integer, OneOf, Parsed, Period};
+use crate::config::form::{Boolean, Demote, Integer, ListOf, OneOf, Parsed, Period, Text};
 use crate::config::model;
 use crate::effect::Endpoint;
 use crate::types::IfName;
@@ -13,7 +13,7 @@ pub(in crate::config) static KIND: Key<OneOf<TrackKind>> = required(
     "kind",
     OneOf::new(),
     "\"link\"",
-    "What is tracked. `link`: an interface, which is up while it exists, is set up and has a carrier; the kernel reports every change. `tcp`: a server, which is up while it takes connections; each attempt is made by an HTTP worker, a confined process of its own, and never two at one time.",
+    "What is tracked. `link`: an interface, which is up while it exists, is set up and has a carrier; the kernel reports every change. `tcp`: a server, which is up while it takes connections; each attempt is made by an HTTP worker, a confined process of its own, and never two at one time. `file`: the number in a file, which is up while that is 0. `command`: a program, which is up while it ends with status 0; never two at one time.",
 );
 
 pub(in crate::config) static INTERFACE: Key<Parsed<IfName>> = optional(
@@ -32,6 +32,40 @@ pub(in crate::config) static CONNECT: Key<Parsed<Endpoint>> = optional(
     "The server of a `tcp`. A name is looked up each time.",
 );
 
+pub(in crate::config) static PATH: Key<Text> = optional(
+    "path",
+    Text {
+        what: "absolute path",
+    },
+    "required for `file`",
+    "\"/run/carpd-maintenance\"",
+    "The file of a `file`. It holds a whole number: 0 is up, and so is a file that is missing. Any other number is down: with a number as `demote`, that is multiplied by the one in the file. What is no such number, or cannot be read, is down and counts as 240.",
+);
+
+pub(in crate::config) static ARGV: Key<ListOf<String>> = optional(
+    "argv",
+    ListOf::new("strings"),
+    "required for `command`",
+    "[\"/usr/lib/nagios/plugins/check_http\", \"-H\", \"127.0.0.1\"]",
+    "The program of a `command` by its absolute path, and its arguments. It is run without a shell, in `/`, without input, in a session of its own. At its end, and at its timeout, all of its processes are killed.",
+);
+
+pub(in crate::config) static USER: Defaulted<Text> = defaulted(
+    "user",
+    Text {
+        what: "name or number of a user",
+    },
+    || "nobody",
+    "As whom a `command` runs and a `file` is read. The process that does it has become this user for good, with all of its groups. Unless the user is root it has no capabilities, and in no case do setuid programs give it any.",
+);
+
+pub(in crate::config) static ENVIRONMENT: Defaulted<ListOf<String>> = defaulted(
+    "environment",
+    ListOf::new("`NAME=VALUE`"),
+    Vec::new,
+    "What a `command` finds in its environment beside `PATH`.",
+);
+
 pub(in crate::config) static INTERVAL: Defaulted<Period> = defaulted(
     "interval",
     Period {
@@ -40,7 +74,7 @@ pub(in crate::config) static INTERVAL: Defaulted<Period> = defaulted(
         also: "",
     },
     || Duration::from_secs(2),
-    "From the start of one attempt to the start of the next, which waits for the end of the one before. Not for `link`.",
+    "From the start of one attempt to the start of the next, which waits for the end of the one before. A `file` is also read at once when the kernel reports that it was written or replaced. Not for `link`.",
 );
 
 pub(in crate::config) static TIMEOUT: Defaulted<Period> = defaulted(
@@ -51,21 +85,21 @@ pub(in crate::config) static TIMEOUT: Defaulted<Period> = defaulted(
         also: "",
     },
     || Duration::from_secs(1),
-    "The time limit for one attempt; one that takes longer has failed. Not for `link`.",
+    "The time limit for one attempt; one that takes longer has failed, and is killed. Not for `link`.",
 );
 
 pub(in crate::config) static RISE: Defaulted<Integer<u32>> = defaulted(
     "rise",
     Integer { min: 1, max: 100 },
     || 2,
-    "After this many good attempts in a row the track is up again. Not for `link`.",
+    "After this many good attempts in a row the track is up again. Not for `link` and `file`.",
 );
 
 pub(in crate::config) static FALL: Defaulted<Integer<u32>> = defaulted(
     "fall",
     Integer { min: 1, max: 100 },
     || 3,
-    "After this many failed attempts in a row the track is down. The first result at the start counts at once, unless a master has the track. Not for `link`.",
+    "After this many failed attempts in a row the track is down. The first result at the start counts at once, unless a master has the track. Not for `link` and `file`.",
 );
 
 pub(in crate::config) static DEMOTE: Defaulted<Demote> = defaulted(
@@ -90,6 +124,10 @@ pub(in crate::config) static SECTION: Section = Section {
         &KIND,
         &INTERFACE,
         &CONNECT,
+        &PATH,
+        &ARGV,
+        &USER,
+        &ENVIRONMENT,
         &INTERVAL,
         &TIMEOUT,
         &RISE,

@@ -3,7 +3,7 @@
 
 mod probe;
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::effect::Link;
 use crate::engine::environment::Environment;
@@ -11,7 +11,8 @@ use crate::engine::report::TrackStatus;
 use crate::engine::state::Engine;
 use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::node::Node;
-use crate::engine::vhost::tracks::Standing;
+use crate::engine::vhost::tracks::{Change, Standing};
+use crate::host::children::prober::Finding;
 use crate::host::{Host as _, clock};
 use crate::journal::{DaemonCause, Note};
 use crate::proto::{Input, Reason};
@@ -24,11 +25,16 @@ impl<E: Environment> Engine<E> {
             return;
         };
         let was_unknown = track.standing == Standing::Unknown;
-        if !track.stand(standing) {
-            return;
-        }
+        let change = track.stand(standing);
+        // A program may fail in other words each time.
+        let is_news = change == Change::State || !track.is_asked();
         let reason = match &track.standing {
-            Standing::Down { reason } => {
+            _ if change == Change::Nothing => return,
+            Standing::Down { reason, .. } if !is_news => {
+                debug!(track = %name, reason, "A track is still down");
+                reason.clone()
+            }
+            Standing::Down { reason, .. } => {
                 warn!(track = %name, reason, "A track is down");
                 reason.clone()
             }
@@ -48,39 +54,26 @@ impl<E: Environment> Engine<E> {
             .map(|(index, _)| index)
             .collect();
         for index in users {
-            let note = Note::Track {
-                track: name.clone(),
-                reason: reason.clone(),
-            };
-            self.shared
-                .journal
-                .borrow_mut()
-                .note(now, index.number(), note);
+            if is_news {
+                let note = Note::Track {
+                    track: name.clone(),
+                    reason: reason.clone(),
+                };
+                let mut journal = self.shared.journal.borrow_mut();
+                journal.note(now, index.number(), note);
+            }
             self.weigh_tracks(index, now);
         }
     }
 
-    /// An attempt to find out about a track has ended: well, or with a reason.
-    pub(in crate::engine) fn probed(
-        &mut self,
-        name: &Name,
-        number: u64,
-        result: Result<(), String>,
-        now: Timestamp,
-    ) {
+    /// Somebody looked at what a track follows.
+    pub(in crate::engine) fn probed(&mut self, name: &Name, finding: Finding, now: Timestamp) {
         let serves = self
             .nodes
             .values()
             .any(|node| node.is_master() && node.spec.tracks.contains(name));
         let track = self.tracks.get_mut(name);
-        let counted = track
-            .filter(|track| {
-                track
-                    .probe
-                    .as_ref()
-                    .is_some_and(|probe| probe.number == number)
-            })
-            .and_then(|track| track.count(result, serves));
+        let counted = track.and_then(|track| track.count(finding, serves));
         if let Some(standing) = counted {
             self.tracked(name, standing, now);
         }
@@ -191,13 +184,11 @@ impl<E: Environment> Engine<E> {
         }
         let standing = match link {
             Some(link) if link.up && link.carrier => Standing::Up,
-            other => Standing::Down {
-                reason: match other {
-                    None => format!("{interface} does not exist"),
-                    Some(link) if link.up => format!("{interface} has no carrier"),
-                    Some(_) => format!("{interface} is set down"),
-                },
-            },
+            other => Standing::down(match other {
+                None => format!("{interface} does not exist"),
+                Some(link) if link.up => format!("{interface} has no carrier"),
+                Some(_) => format!("{interface} is set down"),
+            }),
         };
         self.tracked(name, standing, clock::now());
     }
@@ -302,7 +293,7 @@ mod tests {
             assert!(engine.first().is_master());
             assert!(!engine.may_take_part(VhostId::FIRST), "if it had to begin");
             let reason = "it is so".to_owned();
-            engine.tracked(&other, Standing::Down { reason }, now);
+            engine.tracked(&other, Standing::down(reason), now);
             assert_eq!(engine.first().machine.state(), State::Init);
         });
     }

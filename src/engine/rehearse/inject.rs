@@ -108,9 +108,7 @@ impl Simulation {
             NodeEvent::Track(name, event) => {
                 let standing = match event {
                     TrackEvent::Up => Standing::Up,
-                    TrackEvent::Down => Standing::Down {
-                        reason: "as the rehearsal demands".to_owned(),
-                    },
+                    TrackEvent::Down => Standing::down("as the rehearsal demands".to_owned()),
                 };
                 if let (Some(mut turn), Ok(name)) = (machine.turn(), name.parse()) {
                     turn.tracked(&name, standing, now);

@@ -7,6 +7,7 @@ pub(super) mod log_quota;
 pub mod observer;
 pub(super) mod outcome;
 pub(super) mod pool;
+pub(super) mod prober;
 pub(super) mod queue;
 pub(super) mod requests;
 pub(super) mod run_limits;

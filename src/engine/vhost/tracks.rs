@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use tokio::task::AbortHandle;
 
-use crate::config::{self, Demote, Poll, Tracked};
+use crate::config::{self, Demote, Looked, Poll, Tracked};
 use crate::effect::Endpoint;
 use crate::engine::report::{TrackState, TrackStatus};
+use crate::host::children::prober::Finding;
 use crate::host::clock;
-use crate::types::{Demotion, IfName, Name};
+use crate::types::{Demotion, IfName, Name, shown_within};
 
 /// All tracks of this node, and the number of the last task that asks about one.
 #[derive(Debug, Default)]
@@ -58,9 +59,46 @@ pub(in crate::engine) enum Standing {
     Unknown,
     Up,
     Down {
+        /// In a line.
         reason: String,
+        /// What a command wrote, in lines.
+        output: String,
+        /// How often a number as its `demote` counts: the number in a file.
+        times: u8,
     },
 }
+
+/// What a result changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum Change {
+    Nothing,
+    /// It is down as before, for another reason or by another number.
+    Reason,
+    /// It goes up or down, or has its first result.
+    State,
+}
+
+impl Standing {
+    /// For this reason.
+    pub(in crate::engine) const fn down(reason: String) -> Self {
+        Self::Down {
+            reason,
+            output: String::new(),
+            times: 1,
+        }
+    }
+
+    const fn is_down(&self) -> bool {
+        matches!(self, Self::Down { .. })
+    }
+}
+
+/// What is kept of the words of a prober, in characters.
+const REASON_MAX: usize = 300;
+/// What is kept of the output of a command, in characters.
+const OUTPUT_MAX: usize = 1 << 10;
+/// What a file counts as that holds no number: as much as any can cost.
+const UNREADABLE: u8 = 240;
 
 /// What a track costs a virtual host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +106,8 @@ pub(in crate::engine) struct Burden {
     pub(in crate::engine) track: Name,
     pub(in crate::engine) demote: Demote,
     pub(in crate::engine) reason: String,
+    /// How often a number as `demote` counts.
+    times: u8,
     /// Only while it does not take part yet: there is no result.
     pub(in crate::engine) pending: bool,
 }
@@ -85,65 +125,81 @@ impl Track {
         }
     }
 
-    /// Takes a result; true if it changes anything.
-    pub(in crate::engine) fn stand(&mut self, standing: Standing) -> bool {
+    /// Takes a result.
+    pub(in crate::engine) fn stand(&mut self, standing: Standing) -> Change {
         if self.standing == standing {
-            return false;
+            return Change::Nothing;
         }
-        let is_down = |standing: &Standing| matches!(standing, Standing::Down { .. });
-        if is_down(&self.standing) != is_down(&standing) || self.standing == Standing::Unknown {
+        let change = if self.standing.is_down() && standing.is_down() {
+            Change::Reason
+        } else {
             self.since_ms = clock::wall_ms();
-        }
-        self.falls += u64::from(is_down(&standing) && !is_down(&self.standing));
+            self.falls += u64::from(standing.is_down());
+            Change::State
+        };
         self.standing = standing;
-        true
+        change
     }
 
     /// Is it asked about again and again?
     pub(in crate::engine) const fn is_asked(&self) -> bool {
-        matches!(self.spec.tracked, Tracked::Tcp(..))
+        self.spec.tracked.poll().is_some()
+    }
+
+    /// What this finding says, which is that of a process that may have been taken over.
+    fn found(&self, finding: Finding) -> Standing {
+        let is_file = matches!(&self.spec.tracked, Tracked::Local(local) if matches!(local.what, Looked::File(_)));
+        match finding {
+            Finding::Well | Finding::Number(0) => Standing::Up,
+            Finding::Number(times) => Standing::Down {
+                reason: format!("the file holds {times}"),
+                output: String::new(),
+                times,
+            },
+            Finding::Bad { reason, output } => Standing::Down {
+                reason: shown_within(reason, REASON_MAX),
+                output: output.chars().take(OUTPUT_MAX).collect(),
+                times: if is_file { UNREADABLE } else { 1 },
+            },
+        }
     }
 
     /// Counts an attempt: what it is then, if that may be something else. The first one counts at
     /// once, unless a master has the track: that one serves already, and a track that is new to it
     /// must fail as often as any other.
-    pub(in crate::engine) fn count(
-        &mut self,
-        result: Result<(), String>,
-        serves: bool,
-    ) -> Option<Standing> {
-        let Tracked::Tcp(_, poll) = &self.spec.tracked else {
-            return None;
-        };
-        let needed = match (&self.standing, &result) {
-            (Standing::Up, Ok(())) => {
+    pub(in crate::engine) fn count(&mut self, finding: Finding, serves: bool) -> Option<Standing> {
+        let poll = self.spec.tracked.poll()?;
+        let found = self.found(finding);
+        let needed = match (&self.standing, &found) {
+            (Standing::Up, Standing::Up) => {
                 self.against = 0;
                 return None;
             }
-            (Standing::Down { .. }, Err(_)) => 0,
-            (Standing::Unknown, Ok(())) => 1,
-            (Standing::Unknown, Err(_)) => u32::from(serves) * poll.fall,
-            (Standing::Up, Err(_)) => poll.fall,
-            (Standing::Down { .. }, Ok(())) => poll.rise,
+            (Standing::Unknown, Standing::Down { .. }) => u32::from(serves) * poll.fall,
+            (Standing::Unknown, _) => 1,
+            (Standing::Up, _) => poll.fall,
+            (Standing::Down { .. }, Standing::Up) => poll.rise,
+            (Standing::Down { .. }, _) => 0,
         };
         self.against += 1;
         if self.against < needed {
             return None;
         }
         self.against = 0;
-        Some(result.map_or_else(|reason| Standing::Down { reason }, |()| Standing::Up))
+        Some(found)
     }
 
     fn burden(&self, name: &Name) -> Option<Burden> {
-        let (reason, pending) = match &self.standing {
+        let (reason, times, pending) = match &self.standing {
             Standing::Up => return None,
-            Standing::Unknown => ("there is no result yet".to_owned(), true),
-            Standing::Down { reason } => (reason.clone(), false),
+            Standing::Unknown => ("there is no result yet".to_owned(), 0, true),
+            Standing::Down { reason, times, .. } => (reason.clone(), *times, false),
         };
         Some(Burden {
             track: name.clone(),
             demote: self.spec.demote,
             reason,
+            times,
             pending,
         })
     }
@@ -222,7 +278,7 @@ impl Tracks {
             .iter_mut()
             .filter_map(|(name, track)| match track.spec.tracked.clone() {
                 Tracked::Link(interface) => Some((name, interface, track)),
-                Tracked::Tcp(..) => None,
+                Tracked::Tcp(..) | Tracked::Local(_) => None,
             })
     }
 
@@ -243,24 +299,34 @@ impl Tracks {
 
 impl Track {
     fn status(&self, name: &Name) -> TrackStatus {
-        let (state, reason) = match &self.standing {
-            Standing::Unknown => (TrackState::Unknown, String::new()),
-            Standing::Up => (TrackState::Up, String::new()),
-            Standing::Down { reason } => (TrackState::Down, reason.clone()),
+        let (state, reason, output, times) = match &self.standing {
+            Standing::Unknown => (TrackState::Unknown, "", "", 1),
+            Standing::Up => (TrackState::Up, "", "", 1),
+            Standing::Down {
+                reason,
+                output,
+                times,
+            } => (TrackState::Down, reason.as_str(), output.as_str(), *times),
         };
         TrackStatus {
             name: name.clone(),
             tracked: self.spec.tracked.to_string(),
             state,
             demote: match self.spec.demote {
-                Demote::By(by) => Some(by),
+                Demote::By(by) => Some(cost(by, times)),
                 Demote::Fault => None,
             },
-            reason,
+            reason: reason.to_owned(),
+            output: output.to_owned(),
             since_ms: self.since_ms,
             vhosts: Vec::new(),
         }
     }
+}
+
+/// What a number as `demote` costs that counts so often.
+fn cost(by: u8, times: u8) -> u8 {
+    by.saturating_mul(times).min(UNREADABLE)
 }
 
 impl Burden {
@@ -272,7 +338,7 @@ impl Burden {
     /// What it adds to the advskew.
     pub(in crate::engine) fn demotion(&self) -> Demotion {
         match self.demote {
-            Demote::By(by) if !self.pending => Demotion::new(by),
+            Demote::By(by) if !self.pending => Demotion::new(cost(by, self.times)),
             Demote::By(_) | Demote::Fault => Demotion::NONE,
         }
     }
@@ -285,12 +351,12 @@ mod tests {
     /// An attempt for each letter, `+` or `-`; what it is after each.
     fn played(track: &mut Track, attempts: &str, serves: bool) -> String {
         let mut after = |attempt: char| {
-            let result = if attempt == '+' {
-                Ok(())
+            let finding = if attempt == '+' {
+                Finding::Well
             } else {
-                Err("refused".to_owned())
+                Finding::bad("refused")
             };
-            if let Some(standing) = track.count(result, serves) {
+            if let Some(standing) = track.count(finding, serves) {
                 track.stand(standing);
             }
             match track.standing {

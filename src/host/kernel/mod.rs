@@ -5,6 +5,7 @@ pub mod announce;
 pub mod claims;
 pub(in crate::host) mod culprit;
 pub mod hostname;
+pub(in crate::host) mod launch;
 pub mod memory;
 pub mod netlink;
 pub mod oom;

@@ -5,7 +5,7 @@
 )]
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use socket2::{SockAddr, Socket};
 use tokio::io::unix::AsyncFd;
@@ -18,6 +18,8 @@ use crate::types::MacAddr;
 /// The implementor must hold that promise.
 pub(in crate::host) unsafe trait OwnsDescriptor: AsRawFd {}
 
+// SAFETY: that is what it is for.
+unsafe impl OwnsDescriptor for OwnedFd {}
 // SAFETY: a newtype of nix's timer, which owns its descriptor and closes it when dropped.
 unsafe impl OwnsDescriptor for super::alarm::Raw {}
 // SAFETY: a newtype of nix's epoll, which owns its descriptor and closes it when dropped.

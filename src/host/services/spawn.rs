@@ -33,7 +33,8 @@ const LAST_OUTPUT: Duration = Duration::from_millis(20);
 const MAX_DRAINS: usize = 64;
 
 /// As service(8) and `sudo -i` set it.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(in crate::host) const PATH: &str =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A limit that several steps share.
 #[derive(Debug, Clone, Copy)]

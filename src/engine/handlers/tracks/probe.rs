@@ -1,16 +1,19 @@
 //! Tracks that are asked again and again, beside the loop: each attempt in a process of its own.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::config::Poll;
+use crate::config::{Poll, Tracked};
 use crate::effect::{Endpoint, OutgoingRequest};
 use crate::engine::command::Command;
 use crate::engine::runs::http_worker::http_workers;
 use crate::engine::runs::pool::sandbox_policy;
+use crate::engine::runs::prober::Tell;
 use crate::engine::state::Engine;
 use crate::host::children::http_worker::HttpWorkers;
+use crate::host::children::prober::Finding;
 use crate::host::clock;
 use crate::types::Name;
 
@@ -42,6 +45,28 @@ impl Engine {
             };
             tokio::task::spawn_local(asking.run()).abort_handle()
         });
+        let orders = self.orders.clone();
+        let tell: Tell = Rc::new(move |track, number, finding| {
+            let orders = orders.clone();
+            Box::pin(async move {
+                let told = Command::Tracked(track, number, finding);
+                orders.send(told).await.is_ok()
+            })
+        });
+        self.ties.probers.replace(&self.config, &self.keeper, &tell);
+    }
+
+    /// Does a finding with this number come from who looks at this track now?
+    pub(in crate::engine) fn is_probed_by(&mut self, name: &Name, number: u64) -> bool {
+        let Some(track) = self.tracks.get_mut(name) else {
+            return false;
+        };
+        match &track.probe {
+            Some(probe) => probe.number == number,
+            None => {
+                matches!(track.spec.tracked, Tracked::Local(_)) && self.ties.probers.are(number)
+            }
+        }
     }
 }
 
@@ -49,8 +74,11 @@ impl Asking {
     async fn run(self) {
         loop {
             let began = clock::now();
-            let result = self.ask().await;
-            let told = Command::Tracked(self.track.clone(), self.number, result);
+            let finding = match self.ask().await {
+                Ok(()) => Finding::Well,
+                Err(reason) => Finding::bad(reason),
+            };
+            let told = Command::Tracked(self.track.clone(), self.number, finding);
             if self.results.send(told).await.is_err() {
                 return;
             }

@@ -1,0 +1,244 @@
+//! Probers: what they look at, and keeping one running for each user that the configuration names.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tracing::{error, warn};
+
+use crate::backoff::Backoff;
+use crate::config::{self, Config, Looked, Tracked};
+use crate::host::children::prober::{Finding, Job, ProberClient, What};
+use crate::host::clock;
+use crate::keeper::{Client, Role};
+use crate::resolve::{self, Refusal, Trust};
+use crate::types::Name;
+
+/// The delay before a dead prober is restarted.
+const RESTARTS: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(30));
+/// One that ran for this long died for a new reason.
+const HEALTHY: Duration = Duration::from_secs(60);
+/// How long one gets to end what it has started, after its socket was closed.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What is looked at on this host, by the user that looks. Prober and engine both use this, so that
+/// a number is enough to say which part of it is meant.
+#[must_use]
+pub fn looks(config: &Config) -> BTreeMap<String, Vec<Job>> {
+    let mut parts: BTreeMap<String, Vec<Job>> = BTreeMap::new();
+    for (name, track) in &config.tracks {
+        let Tracked::Local(local) = &track.tracked else {
+            continue;
+        };
+        let poll = local.poll;
+        let job = Job {
+            track: name.clone(),
+            what: match &local.what {
+                Looked::File(path) => What::File(path.clone()),
+                Looked::Command(program) => What::Command {
+                    argv: program.argv.clone(),
+                    environment: program.environment.clone(),
+                },
+            },
+            interval: poll.interval,
+            timeout: poll.timeout,
+            counts: poll.rise.max(poll.fall),
+        };
+        parts.entry(local.user.clone()).or_default().push(job);
+    }
+    parts
+}
+
+/// Programs that would run as root although others could change them, by their tracks.
+#[must_use]
+pub fn unsafe_programs(config: &Config) -> BTreeMap<Name, Refusal> {
+    let distrusted = |(name, track): (&Name, &config::Track)| {
+        let Tracked::Local(local) = &track.tracked else {
+            return None;
+        };
+        match &local.what {
+            Looked::Command(program) if matches!(local.user.as_str(), "root" | "0") => {
+                let path = Path::new(program.argv.first()?);
+                let (opened, _) = resolve::open(path, &Trust::root());
+                let objection = opened.objections.into_iter().next()?;
+                Some((name.clone(), objection))
+            }
+            Looked::Command(_) | Looked::File(_) => None,
+        }
+    };
+    config.tracks.iter().filter_map(distrusted).collect()
+}
+
+/// The probers of the configuration in use.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Probers {
+    /// Findings of earlier ones do not count.
+    number: u64,
+    /// Ends them when it is dropped.
+    stop: Option<oneshot::Sender<()>>,
+    /// All of them and all before, until they have ended.
+    running: Option<JoinHandle<()>>,
+}
+
+/// Hands a finding of the probers with this number to the loop; false if that is gone.
+pub(in crate::engine) type Tell =
+    Rc<dyn Fn(Name, u64, Finding) -> Pin<Box<dyn Future<Output = bool>>>>;
+
+/// One of them.
+struct Prober {
+    keeper: Client,
+    part: u16,
+    user: String,
+    tracks: Vec<Name>,
+    number: u64,
+    tell: Tell,
+}
+
+impl Probers {
+    /// Those of this configuration, which is in use from now on, once the earlier ones have ended:
+    /// nothing runs twice at one time.
+    pub(in crate::engine) fn replace(&mut self, config: &Config, keeper: &Client, tell: &Tell) {
+        self.number += 1;
+        let probers: Vec<Prober> = (0..)
+            .zip(looks(config))
+            .map(|(part, (user, jobs))| Prober {
+                keeper: keeper.clone(),
+                part,
+                user,
+                tracks: jobs.into_iter().map(|job| job.track).collect(),
+                number: self.number,
+                tell: Rc::clone(tell),
+            })
+            .collect();
+        self.stop = None;
+        let before = self.running.take();
+        if probers.is_empty() && before.is_none() {
+            return;
+        }
+        let (stop, stopped) = oneshot::channel();
+        self.stop = Some(stop);
+        self.running = Some(tokio::task::spawn_local(async move {
+            if let Some(before) = before {
+                drop(before.await);
+            }
+            run_all(probers, stopped).await;
+        }));
+    }
+
+    /// Does a finding with this number count?
+    pub(in crate::engine) const fn are(&self, number: u64) -> bool {
+        self.number == number
+    }
+}
+
+async fn run_all(probers: Vec<Prober>, stopped: oneshot::Receiver<()>) {
+    let mut all = Vec::new();
+    let mut stops = Vec::new();
+    for prober in probers {
+        let (stop, stopped) = oneshot::channel();
+        stops.push(stop);
+        all.push(tokio::task::spawn_local(prober.run(stopped)));
+    }
+    // Nobody sends: it is dropped.
+    drop(stopped.await);
+    drop::<Vec<oneshot::Sender<()>>>(stops);
+    for one in all {
+        drop(one.await);
+    }
+}
+
+impl Prober {
+    /// Keeps one running until `stop` ends, and returns when it has ended.
+    async fn run(self, mut stop: oneshot::Receiver<()>) {
+        let mut backoff = RESTARTS;
+        let mut deaths_in_a_row = 0_u32;
+        loop {
+            let began = clock::now();
+            let mut found = false;
+            let Some(why) = self.once(&mut stop, &mut found).await else {
+                return;
+            };
+            if found || clock::now().since(began) > HEALTHY {
+                deaths_in_a_row = 0;
+            }
+            if clock::now().since(began) > HEALTHY {
+                backoff = RESTARTS;
+            }
+            deaths_in_a_row += 1;
+            let pause = backoff.pause();
+            error!(
+                user = self.user,
+                why,
+                restart_ms = pause.as_millis(),
+                "A prober process died; restarting it"
+            );
+            if deaths_in_a_row > 1 && self.nobody_looks(&why).await.is_err() {
+                return;
+            }
+            tokio::select! {
+                _ = &mut stop => return,
+                () = clock::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Runs one until it dies: why. `None` if it is no longer wanted.
+    async fn once(&self, stop: &mut oneshot::Receiver<()>, found: &mut bool) -> Option<String> {
+        let role = Role::Prober { part: self.part };
+        let (id, stream, mut end) = match self.keeper.spawn_watched(role).await {
+            Ok(started) => started,
+            Err(error) => return Some(format!("it cannot be started: {error}")),
+        };
+        let why = match ProberClient::new(stream) {
+            Ok(mut client) => loop {
+                let told = tokio::select! {
+                    _ = &mut *stop => break None,
+                    told = client.next() => told,
+                };
+                match told {
+                    Ok((track, finding)) => {
+                        *found = true;
+                        self.tell(track, finding).await.ok()?;
+                    }
+                    Err(why) => break Some(why),
+                }
+            },
+            Err(error) => Some(error.to_string()),
+        };
+        // Its socket is closed: it ends what it has started, and itself.
+        if timeout(GRACE, &mut end).await.is_err() {
+            warn!(
+                user = self.user,
+                "A prober process does not end; killing it"
+            );
+            self.keeper.kill(id);
+            drop(end.await);
+        }
+        why
+    }
+
+    async fn tell(&self, track: Name, finding: Finding) -> Result<(), ()> {
+        // Of others nothing is believed.
+        if !self.tracks.contains(&track) {
+            return Ok(());
+        }
+        if (self.tell)(track, self.number, finding).await {
+            Ok(())
+        } else {
+            Err(())
+        }
+    }
+
+    async fn nobody_looks(&self, why: &str) -> Result<(), ()> {
+        for track in &self.tracks {
+            let finding = Finding::bad(format!("cannot be looked at: the prober process: {why}"));
+            self.tell(track.clone(), finding).await?;
+        }
+        Ok(())
+    }
+}
