@@ -14,7 +14,7 @@ use super::choice::{
     SourceMac, TieBreak,
 };
 use super::secret::Secret;
-use crate::effect::{Endpoint, Grants};
+use crate::effect::{Endpoint, Grants, Reach};
 use crate::proto::Damping;
 use crate::trust::{Digest, Trust};
 use crate::types::{AdvBase, AdvSkew, Family, IfName, MacAddr, Name, Vhid, VirtualAddress};
@@ -137,9 +137,9 @@ pub struct Vhost {
     pub openbsd_lladdr: Option<MacAddr>,
     /// Cut the advertised advskew at 240; not so under the name ucarp. No key sets this.
     pub clamp_advskew: bool,
-    /// Takes no part on an interface that carries no Ethernet frames; not so under the name ucarp.
-    /// No key sets this.
-    pub needs_ethernet: bool,
+    /// Takes no part on an interface that cannot be used for CARP; not so under the name ucarp. No
+    /// key sets this.
+    pub needs_fit_interface: bool,
     /// `manage-addresses`: the daemon itself puts up and takes down [`Self::addresses`].
     pub manage_addresses: bool,
     /// What an orderly stop does for a master; no key sets this.
@@ -205,6 +205,19 @@ impl Vhost {
             }
         };
         Family::ALL.into_iter().filter(move |family| has(*family))
+    }
+
+    /// To whom it sends.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        let all_v4 = || self.families().all(|family| family == Family::V4);
+        if !self.unicast.is_empty() {
+            Reach::Hosts
+        } else if self.destination.ethernet_broadcast && all_v4() {
+            Reach::Broadcast
+        } else {
+            Reach::Group
+        }
     }
 
     /// Its unicast peers of this family.

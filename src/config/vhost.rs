@@ -116,7 +116,7 @@ fn finish(
         send_demote_byte: table.get(&key::SEND_DEMOTE_BYTE, out),
         openbsd_lladdr: table.read(&key::OPENBSD_LLADDR, out).map(|mac| mac.value),
         clamp_advskew: true,
-        needs_ethernet: true,
+        needs_fit_interface: true,
         at_stop: AtStop::default(),
         lease: table.get(&key::LEASE, out),
         preferred_lifetime: preferred_lifetime(table, draft, out),

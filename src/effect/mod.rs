@@ -8,6 +8,7 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod grant;
+mod link;
 pub mod outgoing;
 mod resource;
 mod spec;
@@ -25,13 +26,14 @@ pub use grant::{
     AddrGrant, Capability, CarpVerb, CommandGrant, Denied, FileGrant, FileVerb, Granted, Grants,
     Hole, LinkGrant, LinkVerb, Own, RouteGrant, RuleGrant, ServiceGrant, SysctlGrant, toml_string,
 };
+pub use link::{Flaw, Link, Medium, Nature, PortOf, Reach};
 pub use outgoing::{
     Endpoint, HttpGrant, HttpRequest, HttpResponse, HttpVerb, OutgoingRequest, Url,
 };
 pub use resource::{Resource, Value, plain_metric};
 pub use spec::{
-    AddressTarget, CommandOutput, FoundFile, FoundRoute, Link, Route, RouteTarget, Rule,
-    ServiceVerb, UnitState,
+    AddressTarget, CommandOutput, FoundFile, FoundRoute, Route, RouteTarget, Rule, ServiceVerb,
+    UnitState,
 };
 
 use crate::types::{IfName, MacAddr, State, VirtualAddress};

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{Family, IfName, MacAddr, ParseAddressError, VirtualAddress};
+use crate::types::{Family, IfName, ParseAddressError, VirtualAddress};
 
 /// Where a route leads to: `default`, `10.0.0.0/8`, `2001:db8::/32`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -430,47 +430,6 @@ impl UnitState {
             Self::Failed => "failed",
             Self::Unknown => "unknown",
         }
-    }
-}
-
-/// A network device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Link {
-    /// Its name.
-    pub name: IfName,
-    /// Its alternative names.
-    pub altnames: Vec<IfName>,
-    /// The kernel's number for it.
-    pub index: u32,
-    /// Administratively up.
-    pub up: bool,
-    /// The other end is there.
-    pub carrier: bool,
-    /// Hardware address; all zero if it has none.
-    pub mac: MacAddr,
-    /// Bytes.
-    pub mtu: u32,
-    /// It carries Ethernet frames: no loopback, tunnel or point-to-point device does.
-    pub ethernet: bool,
-}
-
-impl Link {
-    /// Why CARP cannot be spoken on it, for ever; `None` if it can.
-    #[must_use]
-    pub const fn flaw(&self) -> Option<&'static str> {
-        if self.ethernet {
-            None
-        } else {
-            Some(
-                "carries no Ethernet frames, as loopback and tunnels do not: no other host would hear it",
-            )
-        }
-    }
-
-    /// Is it known by this name, its own or an alternative one?
-    #[must_use]
-    pub fn is_called(&self, name: &IfName) -> bool {
-        self.name == *name || self.altnames.contains(name)
     }
 }
 

@@ -192,6 +192,9 @@ impl LinuxHost {
     /// [`HostError`] with the kernel's words: `ENETDOWN` while the device is down.
     pub fn announce(&self, address: VirtualAddress, dev: &IfName) -> Result<(), HostError> {
         let (link, router) = self.netlink.link_and_role(dev)?;
+        if !link.has_neighbours() {
+            return Ok(());
+        }
         self.announcer
             .announce(address.ip, link.mac, link.index, router)
             .map_err(|err| {

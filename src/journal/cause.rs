@@ -16,6 +16,8 @@ pub enum DaemonCause {
     Unhealthy,
     /// A track is down, and its `demote` is `fault`.
     Track,
+    /// Its interface cannot be used for CARP any more.
+    Interface,
     /// Advertisements could not be sent for so long that the lease of the addresses ran out.
     SendFailed,
     /// The daemon died. That transition was not observed; it is reported afterwards.
@@ -24,12 +26,13 @@ pub enum DaemonCause {
 
 impl DaemonCause {
     /// All there are.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::HookFailed,
         Self::Resigned,
         Self::AddressFailed,
         Self::Unhealthy,
         Self::Track,
+        Self::Interface,
         Self::SendFailed,
         Self::Died,
     ];
@@ -43,6 +46,7 @@ impl DaemonCause {
             Self::AddressFailed => "address-failed",
             Self::Unhealthy => "unhealthy",
             Self::Track => "track",
+            Self::Interface => "interface",
             Self::SendFailed => "send-failed",
             Self::Died => "died",
         }
@@ -54,7 +58,7 @@ impl DaemonCause {
         let word = self.as_str();
         let text = match self {
             // The text is complete in itself.
-            Self::Died | Self::Track => what.to_owned(),
+            Self::Died | Self::Track | Self::Interface => what.to_owned(),
             _ => format!("{word}: {what}"),
         };
         Reason::new(word, text)

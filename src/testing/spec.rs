@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value as Json, json};
 
 use crate::effect::{
-    CommandOutput, Grants, HttpResponse, Link, Resource, Route, RouteTarget, Value,
+    CommandOutput, Grants, HttpResponse, Link, Nature, Resource, Route, RouteTarget, Value,
 };
 use crate::host::HostError;
 use crate::host::sim::{Happens, SimHost, Trouble};
@@ -512,7 +512,7 @@ fn link(name: &IfName, index: u32) -> Link {
         carrier: true,
         mac,
         mtu: 1500,
-        ethernet: true,
+        nature: Nature::default(),
     }
 }
 

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use carpd::config::{self, Config};
-use carpd::effect::{Link, Outcome, Resource, Value};
+use carpd::effect::{Link, Nature, Outcome, Resource, Value};
 use carpd::engine::observer::Observer;
 use carpd::engine::sim::{Change, LoadedHook, Scripted};
 use carpd::hooks::HookSource;
@@ -461,7 +461,7 @@ fn booted(off: &SimHost) -> SimHost {
         carrier: true,
         mac: MacAddr([2, 0, 0, 0, 1, 1]),
         mtu: 1500,
-        ethernet: true,
+        nature: Nature::default(),
     };
     let own: VirtualAddress = "192.168.32.1/24".parse().unwrap();
     off.booted("n1", &[link], &[(eth0(), own)])

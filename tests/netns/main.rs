@@ -29,6 +29,7 @@ mod odd;
 mod orders;
 mod overlap;
 mod own;
+mod parents;
 mod peers;
 mod realtime;
 mod reload;
@@ -45,6 +46,7 @@ mod told;
 mod tracks;
 mod tree;
 mod trust;
+mod tun;
 mod ucarp;
 mod ucarp_own;
 mod ucarp_stage;
@@ -116,6 +118,7 @@ fn main() -> ExitCode {
         shared::cases(),
         orders::cases(),
         own::cases(),
+        parents::cases(),
         peers::cases(),
         sources::cases(),
         split::cases(),
@@ -149,6 +152,7 @@ fn main() -> ExitCode {
         Some(faults::COMMAND) => faults::main(args.get(1..).unwrap_or_default()),
         Some(forge::ROLE) => forge::run(),
         Some(flood::ROLE) => flood::run(args.get(1..).unwrap_or_default()),
+        Some(parents::CARRIER) => parents::carry(args.get(1).map_or("", String::as_str)),
         Some(steady::SERVER) => steady::run_server(),
         Some(steady::CLIENT) => steady::run_client(),
         Some("--sniff") => ucarp_stage::sniff(),

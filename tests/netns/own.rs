@@ -2,7 +2,7 @@
 //! place.
 
 use crate::rig::{
-    ADDRESS, CARPD, Carpd, Daemon, Failed, SOON, TAKEOVER, Watch, holds, lan, mac, sh,
+    ADDRESS, CARPD, Carpd, Daemon, Failed, SOON, TAKEOVER, Watch, dual_lan, holds, lan, mac, sh,
 };
 use crate::{Case, Outcome};
 use carpd::lab::{Exit, Lab};
@@ -450,10 +450,15 @@ fn every_kind() -> Outcome {
 }
 
 fn hardware() -> Outcome {
-    let lab = lan(&["a"])?;
+    let lab = dual_lan(&["a"])?;
     let mut watch = Watch::start(&lab, ADDRESS)?;
+    let mut watch6 = Watch::start(&lab, "2001:db8::22")?;
     let mut a = Carpd::new("a")
         .set("announce", "{ count = 2, interval = \"100ms\" }")
+        .set(
+            "addresses",
+            format!("[\"{ADDRESS}/24\", \"2001:db8::22/64\"]"),
+        )
         .start(&lab)?;
     a.wait_says("Acquired the addresses", TAKEOVER)?;
     watch.wait(&[mac(&lab, "a")?], SOON)?;
@@ -463,6 +468,9 @@ fn hardware() -> Outcome {
     watch.hear_announced(new, SOON)?;
     watch.hear_announced(new, SOON)?;
     watch.wait(&[new], SOON)?;
+    watch6.hear_announced(new, SOON)?;
+    watch6.hear_announced(new, SOON)?;
+    watch6.wait(&[new], SOON)?;
     assert_eq!(a.states(), states, "and nothing else comes of it");
     a.stop()
 }

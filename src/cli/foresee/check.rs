@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 
 use crate::cli::{CONFIG, Exit, Failure, excerpt, output};
 use crate::config::{Config, Problem, Report, Severity, Vhost};
-use crate::effect::Link;
 use crate::engine::{self, HookProblem};
 use crate::host::kernel::netlink::Reader;
 use crate::types::Page;
@@ -138,10 +137,14 @@ fn check_interfaces(config: &Config, strict: bool) -> Vec<Problem> {
     };
     let mut problems = Vec::new();
     for vhost in &config.vhosts {
-        let error = |message| Problem::error(Some(vhost.place.0.clone()), message);
         let link = link_of(vhost);
-        if let Some(flaw) = link.and_then(Link::flaw) {
-            problems.push(error(format!("the interface {} {flaw}", vhost.interface)));
+        if let Some(flaw) = link.and_then(|link| link.flaw(vhost.reach())) {
+            let dev = &vhost.interface;
+            let message = format!("the interface {dev} {flaw}");
+            problems.push(Problem {
+                hint: Some(flaw.mend(dev)),
+                ..Problem::error(Some(vhost.place.0.clone()), message)
+            });
         }
         match link {
             None if there.is_empty() => {}

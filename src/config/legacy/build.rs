@@ -93,7 +93,7 @@ impl Options {
             send_demote_byte: false,
             openbsd_lladdr: None,
             clamp_advskew: false,
-            needs_ethernet: false,
+            needs_fit_interface: false,
             manage_addresses: false,
             lease: Leases::Off,
             preferred_lifetime: PreferredLifetime::Zero,

@@ -24,7 +24,7 @@ pub(in crate::config) static INTERFACE: Key<Parsed<IfName>> = required(
     "interface",
     Parsed::new("interface name"),
     "\"eth0\"",
-    "The interface on which it advertises and holds its addresses, by its primary name or an alternative one (`ip link property`).",
+    "The interface on which it advertises and holds its addresses, by its primary name or an alternative one (`ip link property`). Any device will do that leads to the other nodes; tunnels and point-to-point links need `unicast`.",
 );
 
 pub(in crate::config) static VHID: Key<Integer<u8>> = required(

@@ -14,10 +14,11 @@ pub(in crate::engine) const METRIC: u32 = u32::MAX;
 
 /// The route to the network of an address. If the host has another address there, the kernel
 /// chooses the source of connections: those from a virtual address would break when mastership
-/// ends.
+/// ends. In a VRF the route belongs into its `table`, as the kernel's own do.
 pub(in crate::engine) fn way(
     address: VirtualAddress,
     dev: &IfName,
+    table: Option<u32>,
     there: &[FoundAddress],
 ) -> Route {
     let alone = !there.iter().any(|other| is_source_beside(other, address));
@@ -27,7 +28,7 @@ pub(in crate::engine) fn way(
         dev: Some(dev.clone()),
         src: alone.then_some(address.ip),
         metric: Some(METRIC),
-        table: None,
+        table,
     }
 }
 
@@ -70,7 +71,14 @@ impl<H: Host> Executor<H> {
         if !is_of_network(address) || self.host().is_connected(address, dev)? {
             return Ok(());
         }
-        self.lead_by(owner, way(address, dev, &self.host().addresses_on(dev)?))
+        let there = self.host().addresses_on(dev)?;
+        self.lead_by(owner, way(address, dev, self.table_of(dev), &there))
+    }
+
+    /// The routing table of the device's VRF, if it belongs to one.
+    pub(in crate::engine) fn table_of(&self, dev: &IfName) -> Option<u32> {
+        let link = self.host().find_link(dev);
+        link.ok().flatten().and_then(|link| link.nature.table)
     }
 
     pub(in crate::engine) fn lead_by(&self, owner: &Owner, route: Route) -> Result<(), HostError> {
@@ -130,7 +138,7 @@ impl<H: Host> Executor<H> {
         there: &[FoundAddress],
         anew: bool,
     ) -> Result<(), HostError> {
-        let wanted = way(address, dev, there);
+        let wanted = way(address, dev, self.table_of(dev), there);
         let resource = Resource::route(&wanted);
         let claim = self.ledger().undo_of(owner, &resource);
         match (is_connected(address, there), claim) {
@@ -165,7 +173,8 @@ mod tests {
     #[test]
     fn connections_come_from_a_virtual_address_only_where_there_is_no_other() {
         let (dev, address) = ("eth0".parse().unwrap(), "192.168.32.22/24".parse().unwrap());
-        let src = |there: &[FoundAddress]| way(address, &dev, there).src.map(|ip| ip.to_string());
+        let src =
+            |there: &[FoundAddress]| way(address, &dev, None, there).src.map(|ip| ip.to_string());
         let virtual_ones = [
             found("192.168.32.22/32", true),
             found("10.9.0.22/32", true),
@@ -175,11 +184,11 @@ mod tests {
         assert_eq!(src(&[virtual_ones[0], found("10.9.0.1/24", false)]), None);
         let six = "2001:db8::22/64".parse().unwrap();
         assert!(
-            way(six, &dev, &virtual_ones).src.is_some(),
+            way(six, &dev, None, &virtual_ones).src.is_some(),
             "a link-local address is no source for others"
         );
         assert!(
-            way(six, &dev, &[found("2001:db8:1::9/64", false)])
+            way(six, &dev, None, &[found("2001:db8:1::9/64", false)])
                 .src
                 .is_none()
         );

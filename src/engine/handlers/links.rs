@@ -15,11 +15,12 @@ use crate::engine::effects::recover::own_ids;
 use crate::engine::environment::{Environment, Locks as _};
 use crate::engine::state::Engine;
 use crate::engine::vhost::id::{InterfaceId, VhostId};
-use crate::engine::vhost::interface::Interface;
+use crate::engine::vhost::interface::{Absence, Interface};
 use crate::engine::vhost::node::Node;
 use crate::host::Host as _;
 use crate::host::clock;
 use crate::host::kernel::netlink::HostEvent;
+use crate::journal::{DaemonCause, Note};
 use crate::ledger::{InstanceError, Post};
 use crate::proto::Input;
 use crate::types::{IfName, State, Timestamp};
@@ -73,10 +74,17 @@ impl<E: Environment> Engine<E> {
     fn heed(&mut self, event: HostEvent, stale: &mut Stale) {
         match event {
             HostEvent::Link(link) => {
-                self.link_changed(&link, false, stale);
+                self.link_changed(&link, None, stale);
                 stale.sources.insert(link.index);
             }
-            HostEvent::LinkGone(link) => self.link_changed(&link, true, stale),
+            HostEvent::LinkGone { link, moved } => {
+                let absence = if moved {
+                    Absence::Moved
+                } else {
+                    Absence::Removed
+                };
+                self.link_changed(&link, Some(&absence), stale);
+            }
             HostEvent::AddressRemoved {
                 index,
                 address,
@@ -136,7 +144,7 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    fn link_changed(&mut self, link: &Link, gone: bool, stale: &mut Stale) {
+    fn link_changed(&mut self, link: &Link, gone: Option<&Absence>, stale: &mut Stale) {
         let before = self.indexes();
         self.take_link(link, gone);
         // Addresses elsewhere are recorded by interface name, and a virtual host's own interface
@@ -154,18 +162,22 @@ impl<E: Environment> Engine<E> {
         self.interfaces.ids().map(number).collect()
     }
 
-    fn take_link(&mut self, link: &Link, gone: bool) {
-        self.tracked_link_changed(link, gone);
+    fn take_link(&mut self, link: &Link, gone: Option<&Absence>) {
+        self.tracked_link_changed(link, gone.is_some());
         self.give_up_renamed(link);
-        for interface in self.interfaces.ids() {
-            if self
+        for id in self.interfaces.ids() {
+            let Some(interface) = self
                 .interfaces
-                .get(interface)
-                .is_some_and(|interface| link.is_called(&interface.name))
-            {
-                self.set_link(interface, (!gone).then(|| link.clone()));
-                self.hope(interface, clock::now());
+                .get_mut(id)
+                .filter(|interface| link.is_called(&interface.name))
+            else {
+                continue;
+            };
+            if let Some(absence) = gone {
+                interface.absence = Some(absence.clone());
             }
+            self.set_link(id, gone.is_none().then(|| link.clone()));
+            self.hope(id, clock::now());
         }
     }
 
@@ -209,6 +221,9 @@ impl<E: Environment> Engine<E> {
                     .remove_leftover(&link.name, found.address);
             }
         }
+        if let Some(interface) = self.interfaces.get_mut(id) {
+            interface.absence = Some(Absence::Renamed(link.name.clone()));
+        }
         self.set_link(id, None);
     }
 
@@ -248,7 +263,11 @@ impl<E: Environment> Engine<E> {
             return;
         };
         let before = (interface.is_up(), interface.is_running());
+        let known = interface.link().map(|link| (link.index, link.nature));
+        let is_first = interface.absence.is_none();
         interface.set_link(link);
+        let is_other = known != interface.link().map(|link| (link.index, link.nature));
+        let comes = !is_first && known.map(|(index, _)| index) != interface.index();
         let (up, running) = (interface.is_up(), interface.is_running());
         let try_again = interface.is_deaf() || interface.is_barred();
         if before != (up, running) {
@@ -256,42 +275,90 @@ impl<E: Environment> Engine<E> {
         }
         let members = interface.members.clone();
         let now = clock::now();
+        if is_other {
+            self.tell_nature(id, comes, now);
+        }
         if try_again {
             self.look_again = Some(now + DEAF_RETRY);
         }
         for member in members {
-            let (Some(node), Some(interface)) = (self.nodes.get(member), self.interfaces.get(id))
-            else {
-                continue;
-            };
-            if before != (up, running)
-                && let Some(flaw) = interface.flaw_for(&node.spec)
-            {
-                error!(vhost = %node.spec.name, interface = %interface.name, "Not taking part: the interface {flaw}");
+            self.member_of_link(member, id, now);
+        }
+    }
+
+    /// What its interface is now, for one virtual host.
+    fn member_of_link(&mut self, member: VhostId, id: InterfaceId, now: Timestamp) {
+        let (Some(node), Some(interface)) = (self.nodes.get(member), self.interfaces.get(id))
+        else {
+            return;
+        };
+        let usable = interface.is_usable_by(&node.spec);
+        let flaw = interface
+            .flaw_for(&node.spec)
+            .map(|flaw| format!("{} {flaw}", interface.name));
+        // When an address comes or goes, the kernel may also report its link: with hundreds of
+        // virtual hosts on it, that must not cause work for each of them.
+        let nothing_new = usable && node.machine.state() != State::Init;
+        let mac = interface
+            .link()
+            .filter(|link| link.has_neighbours())
+            .map(|link| link.mac)
+            .filter(|mac| node.machine.hardware() != Some(*mac));
+        if let Some(mac) = mac {
+            let is_new = node.machine.hardware().is_some();
+            self.handle(member, Input::Hardware(mac), now);
+            if is_new && usable {
+                self.lives_at_another(member, now);
             }
-            let usable = interface.is_usable_by(&node.spec);
-            // When an address comes or goes, the kernel may also report its link: with hundreds of
-            // virtual hosts on it, that must not cause work for each of them.
-            let nothing_new = usable && node.machine.state() != State::Init;
-            let input = if usable {
-                Input::LinkUp
-            } else {
-                Input::LinkDown
-            };
-            let mac = interface
-                .link()
-                .map(|link| link.mac)
-                .filter(|mac| node.machine.hardware() != Some(*mac));
-            if let Some(mac) = mac {
-                let is_new = node.machine.hardware().is_some();
-                self.handle(member, Input::Hardware(mac), now);
-                if is_new && usable {
-                    self.lives_at_another(member, now);
+        }
+        if nothing_new || self.stopping.is_some() {
+            return;
+        }
+        match flaw {
+            // Frames still go out there.
+            Some(flaw) => {
+                self.leave_with_link_up(member, DaemonCause::Interface.because(&flaw), now);
+            }
+            None if !usable => self.handle(member, Input::LinkDown, now),
+            None if self.may_take_part(member) => self.handle(member, Input::LinkUp, now),
+            None => {}
+        }
+    }
+
+    /// An interface went, came, or cannot be used any more, or can again: says so in the log and to
+    /// `carpd why`.
+    fn tell_nature(&self, id: InterfaceId, comes: bool, now: Timestamp) {
+        let Some(interface) = self.interfaces.get(id) else {
+            return;
+        };
+        let (name, index) = (&interface.name, interface.index());
+        let absence = interface.absence.as_ref().filter(|_| index.is_none());
+        if let Some(absence) = absence {
+            info!(interface = %name, why = %absence, "The interface is gone");
+        }
+        for (member, node) in interface
+            .members
+            .iter()
+            .filter_map(|member| Some((*member, self.nodes.get(*member)?)))
+        {
+            let flaw = interface.flaw_for(&node.spec);
+            if let Some(flaw) = flaw {
+                error!(vhost = %node.spec.name, interface = %name, "Not taking part: the interface {flaw}");
+            }
+            let text = match (absence, index, flaw) {
+                (_, _, Some(flaw)) => format!("{name} {flaw}"),
+                (Some(absence), ..) => format!("{name} {absence}"),
+                (None, Some(index), None) if comes => {
+                    format!("{name} is there, as link {index}")
                 }
-            }
-            if !nothing_new && self.stopping.is_none() && (!usable || self.may_take_part(member)) {
-                self.handle(member, input, now);
-            }
+                // As it is at the start.
+                (None, ..) => continue,
+            };
+            let note = Note::Remark { text };
+            self.shared
+                .journal
+                .borrow_mut()
+                .note(now, member.number(), note);
         }
     }
 

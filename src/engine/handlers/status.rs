@@ -9,6 +9,7 @@ use crate::engine::report::millis;
 use crate::engine::report::{ConflictStatus, HeardStatus, HookStatus, Status, VhostStatus};
 use crate::engine::state::Engine;
 use crate::engine::vhost::conflicts::Conflict;
+use crate::engine::vhost::interface::Absence;
 use crate::engine::vhost::node::{Gate, Node};
 use crate::engine::vhost::tracks::Burden;
 use crate::host::clock;
@@ -111,13 +112,22 @@ impl<E: Environment> Engine<E> {
             return None;
         }
         if let Some(flaw) = interface.flaw_for(&node.spec) {
-            return Some(format!("not taking part: {} {flaw}", interface.name));
+            let name = &interface.name;
+            return Some(format!(
+                "not taking part: {name} {flaw}: {}",
+                flaw.mend(name)
+            ));
         }
         if let Some(obstacle) = interface.bars(node.spec.vhid) {
             return Some(format!("not taking part: {obstacle}"));
         }
         let words = match (interface.link(), interface.is_deaf()) {
-            (None, _) => "waiting for an interface that does not exist yet",
+            (None, _) => match &interface.absence {
+                Some(Absence::NotYet) | None => "waiting for an interface that does not exist yet",
+                Some(absence) => {
+                    return Some(format!("waiting for {}: it {absence}", interface.name));
+                }
+            },
             (Some(_), true) => "cannot listen on the interface: see the log",
             (Some(_), false) => "waiting for the link",
         };

@@ -113,7 +113,7 @@ impl<E: Environment> Engine<E> {
         match fault {
             _ if self.stopping.is_some() => {}
             Some(reason) if !had_fault => {
-                self.leave_for_track(index, DaemonCause::Track.because(&reason), now);
+                self.leave_with_link_up(index, DaemonCause::Track.because(&reason), now);
             }
             _ if freed => self.may_take_part_again(index, now),
             _ => {}
@@ -122,7 +122,12 @@ impl<E: Environment> Engine<E> {
 
     /// Lets go as if its link were down. The link is up, though, so peers are told once the
     /// addresses are gone; those that hooks hold are gone when `on_backup` has ended.
-    fn leave_for_track(&mut self, index: VhostId, reason: Reason, now: Timestamp) {
+    pub(in crate::engine) fn leave_with_link_up(
+        &mut self,
+        index: VhostId,
+        reason: Reason,
+        now: Timestamp,
+    ) {
         let was_master = self.nodes.get(index).is_some_and(Node::is_master);
         self.handle(index, Input::Fault(reason), now);
         let is_gone =
@@ -305,7 +310,10 @@ mod tests {
             let more = FAULT.replace("\"fault\"", "50");
             let mut engine = with_uplink(true, &wire, &more).await;
             until_master(&mut engine, &clock);
-            engine.host_event(HostEvent::LinkGone(uplink(true)));
+            engine.host_event(HostEvent::LinkGone {
+                link: uplink(true),
+                moved: false,
+            });
             let node = engine.first();
             assert!(node.is_master(), "nobody better is there");
             assert_eq!(node.machine.demotion().get(), 50);

@@ -25,20 +25,23 @@ pub(in crate::engine) fn missing_interfaces(config: &Config) -> BTreeSet<IfName>
         .collect()
 }
 
-/// The interfaces of a configuration that exist but cannot be used for CARP, one line each.
+/// The interfaces of a configuration that exist but cannot be used for CARP by a virtual host, one
+/// line each.
 pub(in crate::engine) fn unfit_interfaces(config: &Config) -> Vec<String> {
     let Ok(netlink) = netlink::Netlink::open() else {
         return Vec::new();
     };
-    let all: BTreeSet<&IfName> = config.vhosts.iter().map(|vhost| &vhost.interface).collect();
-    let problem = |dev: &IfName| {
-        netlink
-            .link(dev)
-            .ok()?
-            .flaw()
-            .map(|flaw| format!("the interface {dev} {flaw}"))
+    let mut links = BTreeMap::new();
+    let mut problem = |vhost: &config::Vhost| {
+        let dev = &vhost.interface;
+        let link = links
+            .entry(dev.clone())
+            .or_insert_with(|| netlink.link(dev).ok());
+        let flaw = link.as_ref()?.flaw(vhost.reach())?;
+        Some(format!("the interface {dev} {flaw}: {}", flaw.mend(dev)))
     };
-    all.into_iter().filter_map(problem).collect()
+    let problems: BTreeSet<String> = config.vhosts.iter().filter_map(&mut problem).collect();
+    problems.into_iter().collect()
 }
 
 /// What two virtual hosts of a configuration must not share but share here, because two names
@@ -257,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn interfaces_that_do_not_exist_or_carry_no_ethernet_are_found() {
+    fn interfaces_that_do_not_exist_or_lead_nowhere_are_found() {
         let long = "carpd-none-with-a-longer-alternative-name";
         let config = config(&[("a", "lo", 1), ("b", "carpd-none", 2), ("c", long, 3)]);
         let missing = missing_interfaces(&config);
@@ -269,7 +272,7 @@ mod tests {
             panic!("lo alone")
         };
         assert!(
-            unfit.starts_with("the interface lo carries no Ethernet frames"),
+            unfit.starts_with("the interface lo leads to no other host: give"),
             "{unfit}"
         );
     }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use crate::config::Config;
-use crate::effect::Link;
+use crate::effect::{Link, Nature};
 use crate::engine::environment::Environment;
 use crate::engine::reload::generations::Generations;
 use crate::engine::runs::shared::Shared;
@@ -49,7 +49,7 @@ impl Wire for Frames {
     fn open(
         &self,
         _: InterfaceId,
-        _: u32,
+        _: &Link,
         _: &[MacAddr],
         _: &BTreeSet<Family>,
     ) -> Result<Self, OpenError> {
@@ -197,7 +197,7 @@ pub(in crate::engine) fn link() -> Link {
         carrier: true,
         mac,
         mtu: 1500,
-        ethernet: true,
+        nature: Nature::default(),
     }
 }
 

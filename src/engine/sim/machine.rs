@@ -12,7 +12,7 @@ use tokio::task::Id;
 use super::super::rehearse::NodeConfig;
 use super::{SimWire, Simulated};
 use crate::config::{Kind, Tracked};
-use crate::effect::Link;
+use crate::effect::{Link, Nature};
 use crate::engine::reload::generations::Generations;
 use crate::engine::runs::observer::Observer;
 use crate::engine::runs::outcome::HookOutcome;
@@ -142,7 +142,7 @@ impl SimMachine {
                     carrier: true,
                     mac,
                     mtu: 1500,
-                    ethernet: true,
+                    nature: Nature::default(),
                 });
             }
         }

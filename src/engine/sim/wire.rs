@@ -6,6 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use crate::effect::Link;
 use crate::engine::vhost::id::InterfaceId;
 use crate::engine::vhost::interface::Wire;
 use crate::host::kernel::socket::{Membership, OpenError, Outgoing};
@@ -44,12 +45,12 @@ impl Wire for SimWire {
     fn open(
         &self,
         _: InterfaceId,
-        link: u32,
+        link: &Link,
         _: &[MacAddr],
         _: &BTreeSet<Family>,
     ) -> Result<SimSocket, OpenError> {
         Ok(SimSocket {
-            link,
+            link: link.index,
             wire: self.clone(),
         })
     }

@@ -1,6 +1,7 @@
 //! A network interface with the virtual hosts on it: its socket, its state, its own addresses.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
@@ -9,7 +10,7 @@ use tracing::{debug, info, warn};
 
 use super::id::{InterfaceId, VhostId};
 use crate::config::{self, SourceMac};
-use crate::effect::Link;
+use crate::effect::{Flaw, Link};
 use crate::engine::vhost::unknown_vhids::UnknownVhids;
 use crate::host::kernel::claims;
 use crate::host::kernel::readiness::Readiness;
@@ -27,15 +28,15 @@ pub(in crate::engine) trait Wire: Clone {
     /// One interface's end of it.
     type Socket;
 
-    /// Listens on the interface with this index, to these hardware addresses as well, and to packets
-    /// of these families for this node alone. What comes is for the interface `id`.
+    /// Listens on this link, to these hardware addresses as well, and to packets of these families
+    /// for this node alone. What comes is for the interface `id`.
     ///
     /// # Errors
     /// What the system said.
     fn open(
         &self,
         id: InterfaceId,
-        index: u32,
+        link: &Link,
         groups: &[MacAddr],
         unicast: &BTreeSet<Family>,
     ) -> Result<Self::Socket, OpenError>;
@@ -72,11 +73,12 @@ impl Wire for Ethernet {
     fn open(
         &self,
         id: InterfaceId,
-        index: u32,
+        link: &Link,
         groups: &[MacAddr],
         unicast: &BTreeSet<Family>,
     ) -> Result<PacketSocket, OpenError> {
-        let socket = PacketSocket::open(index)?;
+        let index = link.index;
+        let socket = PacketSocket::open(index, link.nature.medium)?;
         let step = "wait for";
         self.0
             .add(&socket, id.token())
@@ -128,6 +130,8 @@ pub(in crate::engine) struct Interface<W: Wire = Ethernet> {
     /// Indexes of the virtual hosts on it.
     pub(in crate::engine) members: Vec<VhostId>,
     link: Option<Link>,
+    /// Why it is not there, while it is not. `None` until somebody looked.
+    pub(in crate::engine) absence: Option<Absence>,
     socket: Option<Rc<W::Socket>>,
     /// Whether the socket may contain unread packets.
     pub(in crate::engine) unread: bool,
@@ -146,6 +150,30 @@ pub(in crate::engine) struct Interface<W: Wire = Ethernet> {
     own_name: Option<IfName>,
     /// Virtual hosts that another process has here, under another name of the interface.
     barred: BTreeMap<Vhid, String>,
+}
+
+/// Why an interface is not there. As text it follows the interface's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::engine) enum Absence {
+    /// Nobody has seen it.
+    NotYet,
+    /// The kernel has removed the device.
+    Removed,
+    /// It is in another network namespace.
+    Moved,
+    /// The device is called something else now.
+    Renamed(IfName),
+}
+
+impl fmt::Display for Absence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotYet => f.write_str("does not exist yet"),
+            Self::Removed => f.write_str("was removed"),
+            Self::Moved => f.write_str("was moved to another network namespace"),
+            Self::Renamed(to) => write!(f, "is called {to} now"),
+        }
+    }
 }
 
 /// The interface's own address of each family: what advertisements come from and ties are broken
@@ -259,6 +287,7 @@ impl<W: Wire> Interface<W> {
             name,
             members: Vec::new(),
             link: None,
+            absence: None,
             socket: None,
             unread: false,
             membership: None,
@@ -358,12 +387,12 @@ impl<W: Wire> Interface<W> {
             }
     }
 
-    /// Why a virtual host can never use CARP there.
-    pub(in crate::engine) fn flaw_for(&self, spec: &config::Vhost) -> Option<&'static str> {
+    /// Why a virtual host cannot use CARP there.
+    pub(in crate::engine) fn flaw_for(&self, spec: &config::Vhost) -> Option<Flaw> {
         self.link
             .as_ref()
-            .filter(|_| spec.needs_ethernet)
-            .and_then(Link::flaw)
+            .filter(|_| spec.needs_fit_interface)
+            .and_then(|link| link.flaw(spec.reach()))
     }
 
     /// Whether it exists but listening on it failed.
@@ -385,6 +414,12 @@ impl<W: Wire> Interface<W> {
     pub(in crate::engine) fn set_link(&mut self, link: Option<Link>) {
         let was_running = self.is_running();
         let moved = self.index() != link.as_ref().map(|link| link.index);
+        self.absence = if link.is_some() {
+            // The next time, unless something else is known.
+            Some(Absence::Removed)
+        } else {
+            self.absence.take().or(Some(Absence::NotYet))
+        };
         self.link = link;
         if moved {
             self.socket = None;
@@ -400,17 +435,17 @@ impl<W: Wire> Interface<W> {
     }
 
     fn open(&mut self) {
-        let Some(index) = self.index() else { return };
+        let Some(link) = &self.link else { return };
         let groups: Vec<MacAddr> = self
             .groups
             .iter()
             .filter_map(|group| wire::multicast_mac(*group))
             .collect();
-        match self.wire.open(self.id, index, &groups, &self.unicast) {
+        match self.wire.open(self.id, link, &groups, &self.unicast) {
             Ok(socket) => {
+                info!(interface = %self.name, index = link.index, "Listening");
                 self.socket = Some(Rc::new(socket));
                 self.watch();
-                info!(interface = %self.name, index, "Listening");
             }
             Err(error) => warn!(interface = %self.name, %error, "Cannot listen"),
         }
@@ -435,9 +470,9 @@ impl<W: Wire> Interface<W> {
 
     /// Asks who has this address.
     pub(in crate::engine) fn probe(&self, address: IpAddr) {
-        let own = self.link.as_ref().map(|link| link.mac);
-        if let (Some(socket), Some(own)) = (&self.socket, own)
-            && let Err(error) = W::probe(socket, address, own)
+        let link = self.link.as_ref().filter(|link| link.has_neighbours());
+        if let (Some(socket), Some(link)) = (&self.socket, link)
+            && let Err(error) = W::probe(socket, address, link.mac)
         {
             debug!(interface = %self.name, %address, %error, "Could not ask who has an address");
         }

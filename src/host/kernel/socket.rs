@@ -14,6 +14,7 @@ use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockFilter, Socket, Typ
 
 use super::routed::RoutedSocket;
 use super::{claims, sys};
+use crate::effect::Medium;
 use crate::types::{Family, MacAddr};
 
 /// Small on purpose: what is queued in the buffer is old, and old advertisements are misleading.
@@ -56,19 +57,27 @@ pub struct PacketSocket {
     socket: Socket,
     index: u32,
     routed: Routed,
+    medium: Medium,
 }
 
 impl PacketSocket {
-    /// Opens on the interface with this index.
+    /// Opens on the interface with this index, which carries this.
     ///
     /// # Errors
     /// [`OpenError`]: `EPERM` without CAP_NET_RAW, `ENODEV` without the interface.
-    pub fn open(index: u32) -> Result<Self, OpenError> {
+    pub fn open(index: u32, medium: Medium) -> Result<Self, OpenError> {
         let at = |step| move |source| OpenError { step, source };
-        let socket = raw_socket().map_err(at("open"))?;
+        let (kind, filter) = match medium {
+            // Some tunnels have a header of their own there, which the kernel then takes off.
+            Medium::Packets => (Type::DGRAM, packet_filter()),
+            Medium::Ethernet | Medium::Loopback | Medium::Nothing | Medium::Other => {
+                (Type::RAW, filter(&[]))
+            }
+        };
+        let socket = packet_socket(kind).map_err(at("open"))?;
         // Filter first, protocol last: bound earlier, the queue would fill with frames nobody asked
         // for.
-        socket.attach_filter(&filter(&[])).map_err(at("filter"))?;
+        socket.attach_filter(&filter).map_err(at("filter"))?;
         socket
             .set_recv_buffer_size(RECEIVE_BUFFER)
             .map_err(at("size the buffer of"))?;
@@ -79,6 +88,7 @@ impl PacketSocket {
             socket,
             index,
             routed,
+            medium,
         };
         socket.bind().map_err(at("bind"))?;
         Ok(socket)
@@ -104,22 +114,39 @@ impl PacketSocket {
     /// # Errors
     /// What the kernel said; it takes some hundreds of addresses. Then nothing has changed.
     pub fn watch(&self, addresses: &[IpAddr]) -> io::Result<()> {
-        self.socket.attach_filter(&filter(addresses))
+        match self.medium {
+            // Nobody there says such things.
+            Medium::Packets => Ok(()),
+            Medium::Ethernet | Medium::Loopback | Medium::Nothing | Medium::Other => {
+                self.socket.attach_filter(&filter(addresses))
+            }
+        }
     }
 
     /// The next frame, cut to the buffer; `None` when all are read. Call it until it says so.
-    /// Frames that this host sent itself, or that are for somebody else, are passed over.
+    /// Frames that this host sent itself, or that are for somebody else, are passed over. Where
+    /// packets come without an Ethernet header they get an empty one.
     ///
     /// # Errors
     /// What the kernel said, except that the link is down: the watch tells that.
     pub fn receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Option<&'a [u8]>> {
+        let head = match self.medium {
+            Medium::Packets => ETHERNET_HEADER,
+            Medium::Ethernet | Medium::Loopback | Medium::Nothing | Medium::Other => 0,
+        };
         loop {
-            let received = recvfrom::<LinkAddr>(self.socket.as_raw_fd(), buffer);
+            let room = buffer.get_mut(head..).unwrap_or_default();
+            let received = recvfrom::<LinkAddr>(self.socket.as_raw_fd(), room);
             match received.map_err(io::Error::from) {
                 Ok((_, Some(from)))
                     if from.pkttype() == libc::PACKET_OUTGOING
                         || from.pkttype() == libc::PACKET_OTHERHOST => {}
-                Ok((length, _)) => return Ok(buffer.get(..length)),
+                Ok((length, _)) => {
+                    if head > 0 {
+                        set_empty_header(buffer);
+                    }
+                    return Ok(buffer.get(..head + length));
+                }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(e)
                     if e.kind() == io::ErrorKind::Interrupted
@@ -214,7 +241,7 @@ struct SendSocket(Socket, Routed);
 impl SendSocket {
     /// Without a protocol nothing is ever received.
     fn open(index: u32) -> io::Result<Self> {
-        let socket = raw_socket()?;
+        let socket = packet_socket(Type::RAW)?;
         socket.bind(&sys::link_address(index, 0)?)?;
         Ok(Self(socket, Routed::default()))
     }
@@ -227,10 +254,26 @@ impl SendSocket {
     }
 }
 
-fn raw_socket() -> io::Result<Socket> {
-    let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
+fn packet_socket(kind: Type) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::PACKET, kind, None)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+/// The length of an Ethernet header.
+const ETHERNET_HEADER: usize = 14;
+
+/// An Ethernet header without hardware addresses, before the IP packet that follows it.
+fn set_empty_header(buffer: &mut [u8]) {
+    let first = buffer.get(ETHERNET_HEADER).copied().unwrap_or_default();
+    let [high, low] = if first >> 4 == 6 {
+        [0x86, 0xdd]
+    } else {
+        [0x08, 0x00]
+    };
+    if let Some(header) = buffer.first_chunk_mut() {
+        *header = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, high, low];
+    }
 }
 
 fn send(socket: &Socket, frame: &[u8]) -> io::Result<()> {
@@ -249,24 +292,46 @@ fn send(socket: &Socket, frame: &[u8]) -> io::Result<()> {
 /// The IP protocol of the packets that come and go here.
 const PROTOCOL: u8 = 112;
 
+// The offset from which the kernel answers questions about a frame (SKF_AD_OFF): its protocol, its
+// kind and its VLAN tag there.
+const FRAME_PROTOCOL: u32 = 0xffff_f000;
+const KIND: u32 = 0xffff_f000 + 4;
+const VLAN_TAG: u32 = 0xffff_f000 + 44;
+// For this host 0, broadcast 1, multicast 2; for another host or from this one: more
+// (linux/if_packet.h).
+const FOR_US: u32 = 0;
+const MULTICAST: u32 = 2;
+// Instructions of filters (linux/filter.h).
+const LOAD_WORD: u16 = 0x20;
+const LOAD_HALF: u16 = 0x28;
+const LOAD_BYTE: u16 = 0x30;
+const AND: u16 = 0x54;
+const EQUAL: u16 = 0x15;
+const GREATER: u16 = 0x25;
+const SKIP: u16 = 0x05;
+const RETURN: u16 = 0x06;
+
+/// IP protocol 112 over IPv4 or IPv6 for this host, where packets have no Ethernet header.
+fn packet_filter() -> Vec<SockFilter> {
+    let protocol = u32::from(PROTOCOL);
+    vec![
+        SockFilter::new(LOAD_HALF, 0, 0, KIND),
+        SockFilter::new(EQUAL, 0, 7, FOR_US),
+        SockFilter::new(LOAD_HALF, 0, 0, FRAME_PROTOCOL),
+        SockFilter::new(EQUAL, 0, 2, 0x0800),
+        SockFilter::new(LOAD_BYTE, 0, 0, 9),
+        SockFilter::new(SKIP, 0, 0, 2),
+        SockFilter::new(EQUAL, 0, 2, 0x86dd),
+        SockFilter::new(LOAD_BYTE, 0, 0, 6),
+        SockFilter::new(EQUAL, 1, 0, protocol),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ]
+}
+
 /// IP protocol 112 over IPv4 or IPv6, untagged, for this host or for many; and frames in which
 /// somebody claims one of these addresses.
 fn filter(claimed: &[IpAddr]) -> Vec<SockFilter> {
-    // The offset from which the kernel answers questions about a frame (SKF_AD_OFF): its kind and
-    // its VLAN tag there.
-    const KIND: u32 = 0xffff_f000 + 4;
-    const VLAN_TAG: u32 = 0xffff_f000 + 44;
-    // For this host 0, broadcast 1, multicast 2; for another host or from this one: more
-    // (linux/if_packet.h).
-    const MULTICAST: u32 = 2;
-    const LOAD_WORD: u16 = 0x20;
-    const LOAD_HALF: u16 = 0x28;
-    const LOAD_BYTE: u16 = 0x30;
-    const AND: u16 = 0x54;
-    const EQUAL: u16 = 0x15;
-    const GREATER: u16 = 0x25;
-    const SKIP: u16 = 0x05;
-    const RETURN: u16 = 0x06;
     let pass = || SockFilter::new(RETURN, 0, 0, u32::MAX);
     let drop = || SockFilter::new(RETURN, 0, 0, 0);
     let mut filter = vec![

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use carpd::effect::{
-    CommandGrant, Effect, Granted, Grants, Link, Outcome, Own, Query, Reply, Resource, Route,
-    RouteTarget, Rule, ServiceVerb, UnitState, Value,
+    CommandGrant, Effect, Granted, Grants, Link, Nature, Outcome, Own, Query, Reply, Resource,
+    Route, RouteTarget, Rule, ServiceVerb, UnitState, Value,
 };
 use carpd::host::children::helper::Duty;
 use carpd::host::services::manager::ServiceBackend;
@@ -274,7 +274,7 @@ fn two_links() -> SimHost {
         carrier: true,
         mac: "02:00:00:00:00:01".parse().unwrap(),
         mtu: 1500,
-        ethernet: true,
+        nature: Nature::default(),
     };
     SimHost::new()
         .with_link(link("v0", 2))

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use carpd::effect::{Effect, Granted, Outcome, Route};
+use carpd::effect::{Effect, Granted, Medium, Outcome, Route};
 use carpd::host::kernel::announce::{gratuitous_arp, neighbour_advertisement};
 use carpd::host::kernel::netlink::{AddressOptions, HostEvent, Watch, index_of};
 use carpd::host::kernel::privilege::{Privileges, confine_engine};
@@ -88,8 +88,8 @@ fn only_advertisements_pass_the_filter() {
             let netlink = veth_pair();
             block_on(async {
                 let index = |name| index_of(&dev(name)).unwrap();
-                let sender = PacketSocket::open(index("v0")).unwrap();
-                let receiver = PacketSocket::open(index("v1")).unwrap();
+                let sender = PacketSocket::open(index("v0"), Medium::Ethernet).unwrap();
+                let receiver = PacketSocket::open(index("v1"), Medium::Ethernet).unwrap();
                 receiver
                     .accept(multicast_mac("224.0.0.18".parse().unwrap()).unwrap())
                     .unwrap();
@@ -153,14 +153,17 @@ fn only_advertisements_pass_the_filter() {
                     Some(libc::ENXIO)
                 );
                 veth_pair();
-                let sender = PacketSocket::open(index("v0")).unwrap();
-                let receiver = PacketSocket::open(index("v1")).unwrap();
+                let sender = PacketSocket::open(index("v0"), Medium::Ethernet).unwrap();
+                let receiver = PacketSocket::open(index("v1"), Medium::Ethernet).unwrap();
                 passing(&sender, &receiver).await;
                 sender.send(&out(frame(v4, 23, 6, 10))).unwrap();
                 sender.send(&out(frame(v4, 23, 112, 11))).unwrap();
                 assert_eq!(next_id(&receiver).await, 11);
                 assert_eq!(
-                    PacketSocket::open(4711).unwrap_err().source.raw_os_error(),
+                    PacketSocket::open(4711, Medium::Ethernet)
+                        .unwrap_err()
+                        .source
+                        .raw_os_error(),
                     Some(libc::ENODEV)
                 );
             });
@@ -179,8 +182,8 @@ fn a_frame_of_every_vhid_in_both_families_finds_room() {
             block_on(async {
                 let index = |name| index_of(&dev(name)).unwrap();
                 let (sender, receiver) = (
-                    PacketSocket::open(index("v0")).unwrap(),
-                    PacketSocket::open(index("v1")).unwrap(),
+                    PacketSocket::open(index("v0"), Medium::Ethernet).unwrap(),
+                    PacketSocket::open(index("v1"), Medium::Ethernet).unwrap(),
                 );
                 receiver
                     .accept(multicast_mac("224.0.0.18".parse().unwrap()).unwrap())
@@ -242,8 +245,8 @@ fn announcements_and_memberships_reach_the_wire() {
                     netlink.link(&dev("v1")).unwrap(),
                 );
                 passing(
-                    &PacketSocket::open(v0.index).unwrap(),
-                    &PacketSocket::open(v1.index).unwrap(),
+                    &PacketSocket::open(v0.index, Medium::Ethernet).unwrap(),
+                    &PacketSocket::open(v1.index, Medium::Ethernet).unwrap(),
                 )
                 .await;
                 let announce = |text: &str| {
@@ -361,7 +364,7 @@ fn the_watch_tells_what_happens_and_survives_floods() {
                 delete_link(index);
                 until(
                     &mut watch,
-                    |event| matches!(event, HostEvent::LinkGone(l) if l.index == index),
+                    |event| matches!(event, HostEvent::LinkGone { link, .. } if link.index == index),
                 )
                 .await;
             });
@@ -651,8 +654,10 @@ fn the_engine_needs_two_capabilities_only() {
                     AddressOptions::default(),
                 )
                 .unwrap();
-            block_on(async { PacketSocket::open(index_of(&dev("v0")).unwrap()).map(drop) })
-                .unwrap();
+            block_on(async {
+                PacketSocket::open(index_of(&dev("v0")).unwrap(), Medium::Ethernet).map(drop)
+            })
+            .unwrap();
             assert_eq!(
                 nix::unistd::sethostname("x").unwrap_err(),
                 nix::errno::Errno::EPERM
@@ -663,8 +668,10 @@ fn the_engine_needs_two_capabilities_only() {
                 err.message.contains("CAP_NET_ADMIN and CAP_NET_RAW"),
                 "{err}"
             );
-            let refused =
-                block_on(async { PacketSocket::open(index_of(&dev("v0")).unwrap()) }).unwrap_err();
+            let refused = block_on(async {
+                PacketSocket::open(index_of(&dev("v0")).unwrap(), Medium::Ethernet)
+            })
+            .unwrap_err();
             assert_eq!(refused.source.kind(), io::ErrorKind::PermissionDenied);
         },
     );

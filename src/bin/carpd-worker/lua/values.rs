@@ -238,7 +238,7 @@ fn link(lua: &Lua, link: &Link) -> mlua::Result<Value> {
         carrier,
         mac,
         mtu,
-        ethernet: _,
+        nature: _,
     } = link;
     record(
         lua,

@@ -284,7 +284,7 @@ fn link(link: &Link) -> Val {
         carrier,
         mac,
         mtu,
-        ethernet: _,
+        nature: _,
     } = link;
     record([
         ("name", text(name.as_str())),

@@ -1,6 +1,7 @@
 use std::cell::RefCell;
 
 use super::*;
+use crate::effect::{Medium, Nature};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -105,7 +106,7 @@ impl Wire for Shaky {
     fn open(
         &self,
         _: InterfaceId,
-        _: u32,
+        _: &Link,
         groups: &[MacAddr],
         unicast: &BTreeSet<Family>,
     ) -> Result<Self, OpenError> {
@@ -175,7 +176,7 @@ fn link() -> Link {
         carrier: true,
         mac: MacAddr([2, 0, 0, 0, 0, 1]),
         mtu: 1500,
-        ethernet: true,
+        nature: Nature::default(),
     }
 }
 
@@ -202,17 +203,20 @@ fn who_cannot_listen_does_not_take_part_until_he_can() {
 }
 
 #[test]
-fn without_ethernet_frames_nobody_takes_part_but_under_the_name_ucarp() {
+fn on_an_unfit_interface_nobody_takes_part_but_under_the_name_ucarp() {
     let wire = Shaky::default();
     wire.0.borrow_mut().works = true;
     let mut interface = Interface::new(InterfaceId::FIRST, "eth0".parse().unwrap(), wire);
     let spec = vhost("addresses = [\"10.0.0.1/24\"]\nignore-link-state = true");
     let ucarp = config::Vhost {
-        needs_ethernet: false,
+        needs_fit_interface: false,
         ..spec.clone()
     };
     interface.set_link(Some(Link {
-        ethernet: false,
+        nature: Nature {
+            medium: Medium::Packets,
+            ..Nature::default()
+        },
         ..link()
     }));
     assert!(!interface.is_usable_by(&spec) && interface.is_usable_by(&ucarp));

@@ -5,20 +5,27 @@ use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 
 use super::message::{
-    DeviceMessage, IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_IFNAME, IFLA_MTU, IFLA_PROP_LIST, Message,
-    attribute,
+    DeviceMessage, IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_IFNAME, IFLA_LINKINFO, IFLA_MTU,
+    IFLA_PROP_LIST, Message, attribute,
 };
 use super::{Attributes, Netlink, Reader, Refusal, at};
-use crate::effect::{Link, Outcome};
+use crate::effect::{Link, Medium, Nature, Outcome, PortOf};
 use crate::host::HostError;
 use crate::types::{IfName, MacAddr};
 
 // Constants of the kernel, from linux/if.h, linux/if_link.h, linux/ip.h, linux/ipv6.h and
 // linux/netlink.h.
 const UP: u32 = 1;
+const LOOPBACK: u32 = 1 << 3;
+const NOARP: u32 = 1 << 7;
+const MULTICAST: u32 = 1 << 12;
 const LOWER_UP: u32 = 1 << 16;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_VRF_PORT_TABLE: u16 = 1;
 const IFLA_ALT_IFNAME: u16 = 53;
 const IFLA_INET_CONF: u16 = 1;
 const IFLA_INET6_CONF: u16 = 2;
@@ -264,6 +271,71 @@ pub(super) fn link_of(message: &DeviceMessage) -> Option<Link> {
         carrier: flags & UP != 0 && flags & LOWER_UP != 0,
         mac: mac.map_or_else(MacAddr::default, MacAddr),
         mtu: mtu.map_or(0, u32::from_ne_bytes),
-        ethernet: message.hardware == libc::ARPHRD_ETHER,
+        nature: nature_of(message),
     })
 }
+
+fn nature_of(message: &DeviceMessage) -> Nature {
+    let about = |wanted: u16| {
+        let all = message.values(IFLA_LINKINFO).flat_map(Attributes);
+        all.filter_map(move |(kind, value)| (kind == wanted).then_some(value))
+    };
+    let word = |kind| {
+        let mut words = about(kind).filter_map(|value| std::str::from_utf8(value).ok());
+        words.next().map(|word| word.trim_end_matches('\0'))
+    };
+    let above = word(IFLA_INFO_SLAVE_KIND);
+    let table = about(IFLA_INFO_SLAVE_DATA)
+        .flat_map(Attributes)
+        .find_map(|(kind, value)| (kind == IFLA_VRF_PORT_TABLE).then(|| at(value, 0)));
+    Nature {
+        medium: medium_of(message, word(IFLA_INFO_KIND)),
+        multicast: message.flags & MULTICAST != 0,
+        arp: message.flags & NOARP == 0,
+        port: above.and_then(port_of),
+        table: table
+            .flatten()
+            .filter(|_| above == Some(VRF))
+            .map(u32::from_ne_bytes),
+    }
+}
+
+/// What belongs to it is no port: it only has its own routing table.
+const VRF: &str = "vrf";
+
+fn port_of(above: &str) -> Option<PortOf> {
+    match above {
+        VRF => None,
+        "bridge" => Some(PortOf::Bridge),
+        "bond" => Some(PortOf::Bond),
+        "team" => Some(PortOf::Team),
+        _ => Some(PortOf::Other),
+    }
+}
+
+// Kinds of hardware that the library lacks (linux/if_arp.h): cellular modems, GRE over IPv6.
+const ARPHRD_RAWIP: u16 = 519;
+const ARPHRD_IP6GRE: u16 = 823;
+
+fn medium_of(message: &DeviceMessage, kind: Option<&str>) -> Medium {
+    match (message.hardware, kind) {
+        _ if message.flags & LOOPBACK != 0 => Medium::Loopback,
+        (_, Some("dummy" | "ifb")) => Medium::Nothing,
+        (libc::ARPHRD_ETHER, _) => Medium::Ethernet,
+        (
+            libc::ARPHRD_NONE
+            | libc::ARPHRD_PPP
+            | ARPHRD_RAWIP
+            | libc::ARPHRD_TUNNEL
+            | libc::ARPHRD_TUNNEL6
+            | libc::ARPHRD_SIT
+            | libc::ARPHRD_IPGRE
+            | ARPHRD_IP6GRE,
+            _,
+        ) => Medium::Packets,
+        _ => Medium::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests;

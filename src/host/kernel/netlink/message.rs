@@ -17,7 +17,9 @@ const DEVICE_HEADER: usize = 16;
 pub(super) const IFLA_ADDRESS: u16 = 1;
 pub(super) const IFLA_IFNAME: u16 = 3;
 pub(super) const IFLA_MTU: u16 = 4;
+pub(super) const IFLA_LINKINFO: u16 = 18;
 pub(super) const IFLA_AF_SPEC: u16 = 26;
+pub(super) const IFLA_NEW_NETNSID: u16 = 45;
 pub(super) const IFLA_PROP_LIST: u16 = 52;
 
 /// A query, a change, or a message from the kernel.
@@ -110,7 +112,13 @@ impl DeviceMessage {
         let is_kept = |kind: u16| {
             matches!(
                 kind,
-                IFLA_ADDRESS | IFLA_IFNAME | IFLA_MTU | IFLA_AF_SPEC | IFLA_PROP_LIST
+                IFLA_ADDRESS
+                    | IFLA_IFNAME
+                    | IFLA_MTU
+                    | IFLA_LINKINFO
+                    | IFLA_AF_SPEC
+                    | IFLA_NEW_NETNSID
+                    | IFLA_PROP_LIST
             )
         };
         let attributes = Attributes(bytes.get(DEVICE_HEADER..)?)

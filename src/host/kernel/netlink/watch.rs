@@ -9,7 +9,7 @@ use socket2::SockFilter;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::message::{DeviceMessage, Message};
+use super::message::{DeviceMessage, IFLA_NEW_NETNSID, Message};
 use super::{BUFFER, Parts, Refusal, address, link, receive};
 use crate::effect::Link;
 use crate::host::HostError;
@@ -26,7 +26,12 @@ pub enum HostEvent {
     /// A device appeared, or changed in some way.
     Link(Link),
     /// A device is gone, with all its addresses.
-    LinkGone(Link),
+    LinkGone {
+        /// As it was.
+        link: Link,
+        /// It is in another network namespace now.
+        moved: bool,
+    },
     /// An address appeared, or something about it changed.
     AddressAdded {
         /// Of the device.
@@ -153,7 +158,10 @@ impl Watch {
 fn event(message: &Message, port: u32) -> Option<HostEvent> {
     match message {
         Message::NewLink(message) => own(message).map(HostEvent::Link),
-        Message::DelLink(message) => own(message).map(HostEvent::LinkGone),
+        Message::DelLink(message) => own(message).map(|link| HostEvent::LinkGone {
+            link,
+            moved: message.values(IFLA_NEW_NETNSID).next().is_some(),
+        }),
         Message::NewAddress(message) => {
             address::present(message).map(|a| HostEvent::AddressAdded {
                 index: a.index,
