@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::problem::Findings;
 use super::read::{At, nearest};
-use super::{hook, track, vhost};
+use super::{address, hook, track, vhost};
 use crate::types::{IfName, Name};
 
 /// Everything between virtual hosts, and between them, the tracks and the hooks.
@@ -80,6 +80,7 @@ fn addresses(vhosts: &[vhost::Draft], out: &mut Findings) {
         }
     }
     for vhost in vhosts {
+        edges(vhost, out);
         for source in &vhost.sources {
             if let Some(address) = seen.get(&(source.value, scope(source.value, vhost))) {
                 out.error(
@@ -91,6 +92,28 @@ fn addresses(vhosts: &[vhost::Draft], out: &mut Findings) {
                 )
                 .related((*address).clone(), "a virtual address");
             }
+        }
+    }
+}
+
+/// No host is at the edge of a network, whose size only another address may tell.
+fn edges(vhost: &vhost::Draft, out: &mut Findings) {
+    // Of those that are wrong by themselves it has been said.
+    let own = vhost
+        .addresses
+        .iter()
+        .filter(|a| address::flaw(a.value).is_none());
+    let own = own.map(|a| (a.value.ip, &a.span));
+    let sources = vhost
+        .sources
+        .iter()
+        .map(|source| (source.value, &source.span));
+    for (ip, span) in own.chain(sources) {
+        let mut others = vhost.addresses.iter().filter(|other| other.value.ip != ip);
+        let edge = others.find_map(|other| Some((other, address::edge_of(ip, other.value)?)));
+        if let Some((other, edge)) = edge {
+            out.error(span.clone(), format!("{ip} {edge}"))
+                .related(other.span.clone(), "an address of the same network");
         }
     }
 }

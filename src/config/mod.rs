@@ -42,6 +42,7 @@ mod vhost;
 #[cfg(test)]
 mod tests;
 
+pub use address::edge_of;
 pub use choice::{
     Choice, FamilyTimers, FileOwners, Ipv6Checksum, Leases, LinkLocal, LogFormat, LogLevel,
     OnConflict, OnFailure, OnUnhealthy, Peers, Preempt, PreferredLifetime, Reload, Sandbox,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use carpd::lab::{HostSpec, Lab, LabSpec};
+use carpd::lab::{Exit, HostSpec, Lab, LabSpec};
 use nix::sys::signal::Signal;
 
 use crate::rig::{CARPD, Carpd, Failed, SOON, TAKEOVER, dual_lan, holds, lan, sh};
@@ -29,6 +29,10 @@ pub(crate) fn cases() -> Vec<Case> {
         case(
             "unicast::nodes_with_and_without_it_refuse_each_other_and_say_why",
             mixed,
+        ),
+        case(
+            "unicast::an_address_that_no_host_has_here_is_refused",
+            edges,
         ),
         case("unicast::a_reload_changes_from_multicast_and_back", reload),
     ]
@@ -100,6 +104,44 @@ fn three() -> Outcome {
     for daemon in [&a, &b, &c] {
         daemon.stop()?;
     }
+    Ok(())
+}
+
+/// What follows from the networks of this machine alone.
+fn edges() -> Outcome {
+    let lab = lan(&["a"])?;
+    let spec = Carpd::new("a").set("addresses", "[\"192.168.32.22/32\"]");
+    let check = |spec: &Carpd| -> Result<(Exit, String), Failed> {
+        spec.write(&lab)?;
+        let checked = lab
+            .host("a")
+            .run(&[CARPD, "check", "/run/lab/carpd.toml"], SOON)?;
+        Ok((checked.status, checked.stderr.join("\n")))
+    };
+    let words = "192.168.32.255 is the broadcast address of its network: eth0 has the address 192.168.32.32/24";
+    let refused = [
+        spec.clone().set("unicast", "[\"192.168.32.255\"]"),
+        spec.clone().set("addresses", "[\"192.168.32.255/32\"]"),
+    ];
+    for spec in &refused {
+        let (status, said) = check(spec)?;
+        assert!(status == Exit::Code(3) && said.contains(words), "{said}");
+    }
+    let mut a = spec.start(&lab)?;
+    a.wait_state("master", TAKEOVER)?;
+    let [peer, _] = &refused;
+    peer.write(&lab)?;
+    a.process.signal(Signal::SIGHUP)?;
+    let entry = a.wait_says("Cannot reload", SOON)?;
+    assert!(a.text().contains(words), "{entry:?}");
+    a.stop()?;
+    // On another interface it may be on purpose.
+    sh(&lab, "a", "ip address add 192.168.32.22/32 dev lo")?;
+    let (status, said) = check(&spec)?;
+    assert!(
+        status == Exit::Code(0) && said.contains("192.168.32.22 is up on lo"),
+        "{said}"
+    );
     Ok(())
 }
 

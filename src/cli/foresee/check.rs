@@ -86,7 +86,7 @@ fn load(args: &Args) -> (Option<Config>, Report) {
                 .problems
                 .extend(check_interfaces(&loaded.config, args.strict));
             report.problems.extend(check_shared(&loaded.config));
-            report.problems.extend(check_own_addresses(&loaded.config));
+            report.problems.extend(check_addresses(&loaded.config));
             report.problems.extend(check_realtime(&loaded.config));
             report.problems.extend(super::tracks::check(&loaded.config));
             report.problems.extend(check_hooks(&loaded.config));
@@ -160,9 +160,22 @@ fn check_shared(config: &Config) -> Vec<Problem> {
     at_their_places(config, engine::shared_here(config))
 }
 
-/// An address that this machine already has cannot move with mastership.
-fn check_own_addresses(config: &Config) -> Vec<Problem> {
-    at_their_places(config, engine::check_own_addresses(config))
+/// An address that this machine already has cannot move with mastership, and one at the edge of a
+/// network is none of a host. Where an address on another interface does not answer, it is there on
+/// purpose.
+fn check_addresses(config: &Config) -> Vec<Problem> {
+    let wrong = [
+        engine::check_own_addresses(config),
+        engine::check_networks(config),
+    ];
+    let doubtful = at_their_places(config, engine::check_elsewhere(config));
+    let warning = |problem| Problem {
+        severity: Severity::Warning,
+        ..problem
+    };
+    let mut problems = at_their_places(config, wrong.concat());
+    problems.extend(doubtful.into_iter().map(warning));
+    problems
 }
 
 /// Where systemd keeps what administrators install.

@@ -11,3 +11,4 @@ pub(super) mod reassert;
 pub(super) mod recover;
 pub(super) mod resource_locks;
 pub(super) mod undo;
+pub(super) mod unfit_addresses;

@@ -9,6 +9,7 @@ use tracing::{error, info, warn};
 
 use crate::config;
 use crate::engine::effects::foreign_addresses::{When, complaint, foreign, foreign_among, has};
+use crate::engine::effects::unfit_addresses::{complaints, named};
 use crate::engine::environment::Environment;
 use crate::engine::state::Engine;
 use crate::engine::vhost::id::VhostId;
@@ -29,6 +30,11 @@ impl<E: Environment> Engine<E> {
             let Some(there) = self.addresses_on(&interface.name) else {
                 continue;
             };
+            for node in interface.members.iter().filter_map(|m| self.nodes.get(*m)) {
+                for problem in complaints(&named(&node.spec), &node.spec, &there) {
+                    error!(vhost = %node.spec.name, "This cannot work: {problem}");
+                }
+            }
             for member in interface.members.clone() {
                 self.sort_out(member, &there, When::Start);
             }
@@ -176,8 +182,19 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// What would keep the virtual hosts of another configuration from taking part here, one line
-    /// each.
+    /// Addresses that a virtual host names, and did not before, and that no host can have here.
+    fn unfit(&self, spec: &config::Vhost, old: Option<&config::Vhost>) -> Vec<String> {
+        let had = old.map(named).unwrap_or_default();
+        let new = named(spec).difference(&had).copied().collect();
+        let there = self.addresses_on(&spec.interface).unwrap_or_default();
+        complaints(&new, spec, &there)
+            .into_iter()
+            .map(|complaint| format!("vhost {}: {complaint}", spec.name))
+            .collect()
+    }
+
+    /// What would keep the virtual hosts of another configuration from taking part or working here,
+    /// one line each.
     pub(in crate::engine) fn foreign_to(&self, config: &config::Config) -> Vec<String> {
         let mut problems = Vec::new();
         for spec in &config.vhosts {
@@ -199,6 +216,7 @@ impl<E: Environment> Engine<E> {
                     complaint(address, &spec.interface)
                 )
             }));
+            problems.extend(self.unfit(spec, old.map(|node| &node.spec)));
         }
         problems
     }
