@@ -100,6 +100,9 @@ pub struct VhostStatus {
     /// The nodes that it advertises to, if not to a multicast group.
     #[serde(default)]
     pub unicast: Vec<IpAddr>,
+    /// The state of each of them but the node itself.
+    #[serde(default)]
+    pub peers: Vec<PeerStatus>,
     /// The password or the addresses from before a reload still count for this many milliseconds.
     #[serde(default)]
     pub overlap_ends_in_ms: Option<u64>,
@@ -156,6 +159,30 @@ pub struct VhostStatus {
     pub hooks: Vec<Name>,
     /// Counters of what was sent, heard and refused.
     pub counters: BTreeMap<String, u64>,
+}
+
+/// A unicast peer of a virtual host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// Its address.
+    pub address: IpAddr,
+    /// When its last advertisement was accepted, in milliseconds before now. Backups send none.
+    pub heard_ago_ms: Option<u64>,
+    /// When the kernel took the last packet to it. Whether that arrived is not known.
+    pub sent_ago_ms: Option<u64>,
+    /// When the kernel refused the last one that it refused.
+    pub refused_ago_ms: Option<u64>,
+    /// Why.
+    pub refused_reason: String,
+}
+
+impl PeerStatus {
+    /// Whether the last packet to it was refused.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.refused_ago_ms
+            .is_some_and(|refused| self.sent_ago_ms.is_none_or(|sent| refused < sent))
+    }
 }
 
 /// One part of a virtual host's demotion.

@@ -30,6 +30,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "unicast::nodes_with_and_without_it_refuse_each_other_and_say_why",
             mixed,
         ),
+        case("unicast::the_state_of_each_peer_shows", peers),
         case(
             "unicast::an_address_that_no_host_has_here_is_refused",
             edges,
@@ -105,6 +106,43 @@ fn three() -> Outcome {
         daemon.stop()?;
     }
     Ok(())
+}
+
+fn peers() -> Outcome {
+    let lab = dual_lan(&["a", "b"])?;
+    let all = "[\"192.168.32.32\", \"192.168.32.33\", \"2001:db8:9::34\"]";
+    let node = |host: &str| Carpd::new(host).set("unicast", all);
+    let mut a = node("a").start(&lab)?;
+    let mut b = node("b").advskew(50).start(&lab)?;
+    a.wait_state("master", TAKEOVER)?;
+    b.wait_state("backup", SOON)?;
+    let says = |host: &str, words: &[&str]| -> Outcome {
+        Ok(lab.until(&format!("{host}: {words:?}"), SOON, || {
+            let text = status(&lab, host).unwrap_or_default();
+            Ok(words.iter().all(|word| text.contains(word)).then_some(()))
+        })?)
+    };
+    let refused = "    peer 2001:db8:9::34: not heard yet, could not be sent to ";
+    says(
+        "a",
+        &[
+            "    peer 192.168.32.33: not heard yet, sent to ",
+            refused,
+            "Network is unreachable",
+        ],
+    )?;
+    says("b", &["    peer 192.168.32.32: heard "])?;
+    assert!(!status(&lab, "a")?.contains("peer 192.168.32.32"), "itself");
+    sh(&lab, "a", "ip -6 route add 2001:db8:9::/64 dev eth0")?;
+    says(
+        "a",
+        &[
+            "    peer 2001:db8:9::34: not heard yet, sent to ",
+            " ms ago, could not be ",
+        ],
+    )?;
+    b.stop()?;
+    a.stop()
 }
 
 /// What follows from the networks of this machine alone.

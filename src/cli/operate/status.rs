@@ -7,10 +7,10 @@ use super::hook::hook_line;
 use crate::cli::{Exit, Failure, output};
 use crate::control::{self, CallError, Order, Reply};
 use crate::engine::report::{
-    ConflictStatus, Death, Elsewhere, Realtime, RefusalStatus, RefusedAddress, Status, TrackState,
-    TrackStatus, UnknownVhidStatus, VhostStatus,
+    ConflictStatus, Death, Elsewhere, PeerStatus, Realtime, RefusalStatus, RefusedAddress, Status,
+    TrackState, TrackStatus, UnknownVhidStatus, VhostStatus,
 };
-use crate::types::{Name, Page};
+use crate::types::{Name, Page, shown};
 
 /// Advertisements refused longer ago than this are no longer a current problem, and appear only in
 /// the JSON.
@@ -210,6 +210,27 @@ fn track_text(track: &TrackStatus, page: &mut Page) {
     }
 }
 
+fn about_peer(peer: &PeerStatus) -> String {
+    let heard = peer.heard_ago_ms.map_or_else(
+        || "not heard yet".to_owned(),
+        |ago_ms| format!("heard {ago_ms} ms ago"),
+    );
+    let refused = peer.refused_ago_ms.filter(|ago_ms| *ago_ms < RECENT_MS);
+    let why = || shown(&peer.refused_reason);
+    let sent = match (peer.sent_ago_ms, refused) {
+        (_, Some(ago_ms)) if peer.is_refused() => {
+            format!(", could not be sent to {ago_ms} ms ago: {}", why())
+        }
+        (Some(sent_ms), Some(ago_ms)) => format!(
+            ", sent to {sent_ms} ms ago, could not be {ago_ms} ms ago: {}",
+            why()
+        ),
+        (Some(sent_ms), None) => format!(", sent to {sent_ms} ms ago"),
+        (None, _) => String::new(),
+    };
+    format!("peer {}: {heard}{sent}", peer.address)
+}
+
 fn vhost_text(vhost: &VhostStatus, page: &mut Page) {
     let VhostStatus {
         name,
@@ -248,6 +269,9 @@ fn vhost_text(vhost: &VhostStatus, page: &mut Page) {
     if !vhost.unicast.is_empty() {
         let peers: Vec<String> = vhost.unicast.iter().map(ToString::to_string).collect();
         writeln!(page, "  unicast to {}", peers.join(" "));
+    }
+    for peer in &vhost.peers {
+        writeln!(page, "    {}", about_peer(peer));
     }
     for conflict in &vhost.conflicts {
         let ConflictStatus {

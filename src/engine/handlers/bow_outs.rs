@@ -39,7 +39,19 @@ impl<E: Environment> Engine<E> {
         if let Some(before) = self.bow_outs.0.remove(&key) {
             self.follow(index, &before, now);
         }
+        self.take_in(index, received, now);
+    }
+
+    fn take_in(&mut self, index: VhostId, received: Received<'_>, now: Timestamp) {
+        let from = received.src;
         self.handle(index, Input::Packet(received), now);
+        if let Some(node) = self.nodes.get_mut(index)
+            && node.spec.unicast.contains(&from)
+            && let Some(heard) = node.machine.heard()
+            && (heard.from, heard.at) == (from, now)
+        {
+            node.peers.heard(from, now);
+        }
     }
 
     /// Follows some of the waiting bow-outs.
@@ -70,7 +82,7 @@ impl<E: Environment> Engine<E> {
     fn follow(&mut self, index: VhostId, waiting: &Waiting, now: Timestamp) {
         for frame in &waiting.frames {
             if let Ok(received) = parse_frame(frame) {
-                self.handle(index, Input::Packet(received), now);
+                self.take_in(index, received, now);
             }
         }
     }

@@ -216,7 +216,9 @@ impl<E: Environment> Engine<E> {
             // A peer would take over at once.
             return warn!(vhost = %node.spec.name, "Not bowing out while an address is still up");
         }
-        let (sent, problem) = match interface.send(&node.spec, transmit) {
+        let peers = &mut node.peers;
+        let note = |to, sent: &_| peers.sent(to, sent, clock::now());
+        let (sent, problem) = match interface.send(&node.spec, transmit, note) {
             Ok(problem) => (Ok(()), problem.map(|error| error.to_string())),
             Err(error) => (Err(error), None),
         };

@@ -1,12 +1,15 @@
 //! The engine's status report.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use crate::config::{Kind, Reload};
 use crate::engine::effects::foreign_addresses;
 use crate::engine::environment::Environment;
 use crate::engine::report::millis;
-use crate::engine::report::{ConflictStatus, HeardStatus, HookStatus, Status, VhostStatus};
+use crate::engine::report::{
+    ConflictStatus, HeardStatus, HookStatus, PeerStatus, Status, VhostStatus,
+};
 use crate::engine::state::Engine;
 use crate::engine::vhost::conflicts::Conflict;
 use crate::engine::vhost::interface::Absence;
@@ -14,7 +17,7 @@ use crate::engine::vhost::node::{Gate, Node};
 use crate::engine::vhost::tracks::Burden;
 use crate::host::clock;
 use crate::proto::{self, Cause};
-use crate::types::{Name, State, Timestamp};
+use crate::types::{Family, Name, State, Timestamp};
 
 impl<E: Environment> Engine<E> {
     pub(in crate::engine) fn status(&self) -> Status {
@@ -25,7 +28,10 @@ impl<E: Environment> Engine<E> {
             vhosts: self
                 .nodes
                 .values()
-                .map(|node| vhost(node, self.are_up(node), self.obstacle(node), now))
+                .map(|node| VhostStatus {
+                    peers: self.peer_status(node, now),
+                    ..vhost(node, self.are_up(node), self.obstacle(node), now)
+                })
                 .collect(),
             groups: self.group_status(now),
             hooks: self
@@ -74,6 +80,16 @@ impl<E: Environment> Engine<E> {
                 .all(|address| self.present(&spec.interface, address.ip))
         };
         node.holding || (!spec.manage_addresses && all())
+    }
+
+    /// The unicast peers of a virtual host, but for the node itself.
+    fn peer_status(&self, node: &Node<E::Host>, now: Timestamp) -> Vec<PeerStatus> {
+        let interface = self.interfaces.get(node.interface);
+        let is_self = |ip: IpAddr| {
+            interface.is_some_and(|i| i.source_of(&node.spec, Family::of(ip)) == Some(ip))
+        };
+        let others = node.spec.unicast.iter().filter(|ip| !is_self(**ip));
+        others.map(|ip| node.peers.status(*ip, now)).collect()
     }
 
     /// How changes to a hook's file are noticed, as a text.
@@ -166,6 +182,7 @@ fn vhost<H>(
         seq: last.map_or(0, |last| last.seq),
         holding,
         unicast: spec.unicast.clone(),
+        peers: Vec::new(),
         overlap_ends_in_ms: overlap_left(machine, now),
         conflicts: conflicts(node, now),
         link_penalty: machine.link_penalty(now),

@@ -487,8 +487,18 @@ impl<W: Wire> Interface<W> {
         self.membership = self.wire.join(index, &self.groups);
     }
 
+    /// The address that a virtual host sends from in a family, if the interface has one.
+    pub(in crate::engine) fn source_of(
+        &self,
+        spec: &config::Vhost,
+        family: Family,
+    ) -> Option<IpAddr> {
+        self.sources.unwrap_or_default().of_vhost(spec, family)
+    }
+
     /// Sends an advertisement of one of the virtual hosts. It succeeds if the packet has gone to a
     /// group, or to at least one of the peers; then it returns why it could not be sent to another.
+    /// What became of each peer's is told.
     ///
     /// # Errors
     /// What the kernel said, or that there is no such interface now.
@@ -496,12 +506,17 @@ impl<W: Wire> Interface<W> {
         &mut self,
         spec: &config::Vhost,
         transmit: &Transmit,
+        mut on_peer: impl FnMut(IpAddr, &io::Result<()>),
     ) -> io::Result<Option<io::Error>> {
         let outgoing = self.outgoing(spec, transmit)?;
         let socket = self.socket.as_ref().ok_or(io::ErrorKind::NotConnected)?;
         let (mut is_sent, mut problem) = (outgoing.is_empty(), None);
         for outgoing in &outgoing {
-            match W::send(socket, outgoing) {
+            let sent = W::send(socket, outgoing);
+            if let Outgoing::Packet { to, .. } = outgoing {
+                on_peer(*to, &sent);
+            }
+            match sent {
                 Ok(()) => is_sent = true,
                 Err(error) => problem = problem.or(Some(to_whom(outgoing, error))),
             }
@@ -523,8 +538,7 @@ impl<W: Wire> Interface<W> {
     ) -> io::Result<Vec<Outgoing>> {
         let link = self.link.as_ref().ok_or(io::ErrorKind::NotConnected)?;
         let mac = link.mac;
-        let own = self.sources.unwrap_or_default();
-        let own = own.of_vhost(spec, transmit.family);
+        let own = self.source_of(spec, transmit.family);
         if spec.unicast.is_empty() {
             let frame = self.group_frame(spec, transmit, own, mac)?;
             return Ok(vec![Outgoing::Frame(frame)]);

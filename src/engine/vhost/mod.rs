@@ -13,6 +13,7 @@ pub(super) mod interface;
 pub(super) mod lease;
 pub(super) mod new;
 pub(super) mod node;
+pub(super) mod peers;
 pub(super) mod published;
 pub(super) mod refused_addresses;
 pub(super) mod reject_log;

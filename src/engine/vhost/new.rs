@@ -13,6 +13,7 @@ use crate::engine::vhost::health::Checks;
 use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::interface::{Interfaces, Wire};
 use crate::engine::vhost::node::{self, Node, PutBack};
+use crate::engine::vhost::peers::Peers;
 use crate::engine::vhost::published::Published;
 use crate::engine::vhost::reject_log::{LogPace, RejectLog};
 use crate::engine::vhost::sending::Sending;
@@ -129,6 +130,7 @@ pub(in crate::engine) fn node_with_seed<H: Host + 'static, W: Wire>(
         put_back: PutBack::default(),
         refusals: RejectLog::default(),
         conflicts: Conflicts::default(),
+        peers: Peers::default(),
         sending: Sending::default(),
         unsent: LogPace::default(),
         published: Published::default(),

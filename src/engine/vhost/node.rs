@@ -14,6 +14,7 @@ use crate::engine::vhost::degraded::Degraded;
 use crate::engine::vhost::handover::Handover;
 use crate::engine::vhost::health::Checks;
 use crate::engine::vhost::lease::Lease;
+use crate::engine::vhost::peers::Peers;
 use crate::engine::vhost::published::Published;
 use crate::engine::vhost::refused_addresses::RefusedAddresses;
 use crate::engine::vhost::sending::Sending;
@@ -79,6 +80,8 @@ pub(in crate::engine) struct Node<H> {
     pub(in crate::engine) refusals: RejectLog,
     /// Who else has its addresses.
     pub(in crate::engine) conflicts: Conflicts,
+    /// What became of what was sent to its unicast peers, and when each was heard.
+    pub(in crate::engine) peers: Peers,
     /// Whether its advertisements go out.
     pub(in crate::engine) sending: Sending,
     /// Packets that could not be sent.

@@ -140,6 +140,7 @@ impl Engine {
         ));
         let old = std::mem::replace(&mut node.spec, spec.clone());
         node.published.outdate();
+        node.peers.retain(&spec.unicast);
         let present = node.machine.settings();
         let settings = proto::Settings {
             gate: present.gate,

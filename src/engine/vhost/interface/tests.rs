@@ -56,7 +56,7 @@ fn unicast_goes_to_each_other_node_and_succeeds_if_one_can_be_reached() {
         payload: [7; wire::LEN],
     };
     assert!(
-        interface.send(&spec, &transmit).is_err(),
+        interface.send(&spec, &transmit, |_, _| {}).is_err(),
         "no address to send from"
     );
     interface.set_sources(Sources::choose(
@@ -79,12 +79,20 @@ fn unicast_goes_to_each_other_node_and_succeeds_if_one_can_be_reached() {
         .map(to)
         .collect();
     assert_eq!(sent, [ip("10.0.0.1"), ip("10.0.0.3")]);
-    assert!(interface.send(&spec, &transmit).unwrap().is_none());
+    let mut told = Vec::new();
+    let all = interface.send(&spec, &transmit, |to, sent| told.push((to, sent.is_ok())));
+    assert!(all.unwrap().is_none());
     wire.0.borrow_mut().unreachable.push(ip("10.0.0.1"));
-    let partly = interface.send(&spec, &transmit).unwrap().unwrap();
+    let partly = interface.send(&spec, &transmit, |to, sent| told.push((to, sent.is_ok())));
+    let partly = partly.unwrap().unwrap();
     assert!(partly.to_string().starts_with("to 10.0.0.1: "), "{partly}");
+    let (first, other) = (ip("10.0.0.1"), ip("10.0.0.3"));
+    assert_eq!(
+        told,
+        [(first, true), (other, true), (first, false), (other, true)]
+    );
     wire.0.borrow_mut().unreachable.push(ip("10.0.0.3"));
-    assert!(interface.send(&spec, &transmit).is_err());
+    assert!(interface.send(&spec, &transmit, |_, _| {}).is_err());
 }
 
 /// A wire that works or does not, and knows what was listened to.
