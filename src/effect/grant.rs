@@ -233,6 +233,9 @@ pub struct CommandGrant {
 pub enum Hole {
     /// Letters, digits, `_`, `.`, `-`, `:`, `@`, `/`, not beginning with `-`; 1 to 255 bytes.
     Word,
+    /// Any text that does not begin with `-`, or none at all: up to 4096 bytes without control
+    /// characters but tabs and ends of lines.
+    Text,
     /// A decimal integer within these bounds. Nothing below zero, which a program would take for an
     /// option or a process group, unless the grant says so.
     Int {
@@ -266,6 +269,7 @@ impl Hole {
             .ok_or_else(|| format!("{argument} needs a type, as in {{{inner}:word}}"))?;
         let hole = match kind {
             "word" => Self::Word,
+            "text" => Self::Text,
             "int" => Self::Int { min: 0, max: i64::MAX },
             "ip" => Self::Ip,
             "cidr" => Self::Cidr,
@@ -274,7 +278,7 @@ impl Hole {
                 Some(range) => Self::range(range).ok_or_else(|| {
                     format!("{range:?} is not a range of integers, which is written {{{name}:int:0..100}}, the least and the most")
                 })?,
-                None => return Err(format!("{kind:?} is not a type of hole: word, int, ip, cidr or dev")),
+                None => return Err(format!("{kind:?} is not a type of hole: word, text, int, ip, cidr or dev")),
             },
         };
         if name.is_empty() {
@@ -303,6 +307,11 @@ impl Hole {
                     && text
                         .bytes()
                         .all(|b| b.is_ascii_alphanumeric() || b"_.-:@/".contains(&b))
+            }
+            Self::Text => {
+                text.len() <= 4096
+                    && !text.starts_with('-')
+                    && !text.contains(|c: char| c.is_control() && c != '\n' && c != '\t')
             }
             Self::Int { min, max } => {
                 integer(text).is_some_and(|number| (min..=max).contains(&number))

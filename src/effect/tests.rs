@@ -310,7 +310,13 @@ fn no_hole_yields_an_option_unless_the_grant_says_so() {
     ] {
         assert!(Hole::parse(hole).is_err(), "{hole}");
     }
-    for hole in ["word", "int", "int:0..100", "ip", "cidr", "dev"] {
+    for text in ["", "two words", "a\nb", "ä", "it's -x"] {
+        assert!(takes("text", text) && !takes("word", text), "{text:?}");
+    }
+    for text in ["a\0b", "\u{1b}[m", &"x".repeat(4097)] {
+        assert!(!takes("text", text), "{text:?}");
+    }
+    for hole in ["word", "text", "int", "int:0..100", "ip", "cidr", "dev"] {
         for text in [
             "-",
             "-1",

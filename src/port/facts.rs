@@ -119,6 +119,10 @@ impl Facts {
     /// All of them, in the order of their lines.
     pub(crate) fn into_all(mut self) -> Vec<Fact> {
         self.all.sort_by_key(Fact::line);
+        for fact in &mut self.all {
+            // About the script as a whole.
+            fact.lines.retain(|line| *line > 0);
+        }
         self.all
     }
 }

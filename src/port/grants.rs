@@ -2,18 +2,26 @@
 //! here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::facts::{FactKind, Facts};
 use super::ir::{Action, Cond, Expr, RouteVerb, Run, Step, Visit, What, walk};
 use super::lower::Scope;
 use super::{Half, Settings};
 use crate::effect::toml_string;
-use crate::types::is_treacherous;
+use crate::types::{is_treacherous, shown_within};
 
 /// The table `[hook.NAME]` with its grants. What is to be filled in there becomes facts of the
 /// scripts.
-pub(super) fn print(halves: &mut [(&'static str, &str, Half)], settings: &Settings) -> String {
-    let mut needs = Needs::default();
+pub(super) fn print(
+    halves: &mut [(&'static str, &str, Half)],
+    settings: &Settings,
+    timeout: Option<Duration>,
+) -> String {
+    let mut needs = Needs {
+        timeout,
+        ..Needs::default()
+    };
     for (_, script, half) in halves.iter_mut() {
         half.facts.turn_to(script);
         collect(
@@ -73,6 +81,8 @@ fn collect(
 
 #[derive(Default)]
 struct Needs {
+    /// What the hook may take, if not the usual.
+    timeout: Option<Duration>,
     addr: BTreeSet<Entry>,
     route: BTreeSet<Entry>,
     rule: BTreeSet<Entry>,
@@ -205,31 +215,55 @@ impl Collect<'_> {
                 .find(|(k, _)| *k == key)
                 .map(|(_, value)| value)
         };
-        if let Some(value) = option("table")
-            && self.constant(Some(value)).is_none()
-        {
+        if let Some(value) = option("table") {
             self.texts(line, value, "a routing table");
         }
-        let (via, dev, number) = (
-            self.constant(option("via")),
-            self.constant(option("dev")),
-            self.constant(option("table")),
-        );
+        let (via, dev) = (self.constant(option("via")), self.constant(option("dev")));
+        let tables: Vec<Option<String>> = match option("table") {
+            None => vec![None],
+            Some(value) => {
+                let known = self.scope.values(value, self.settings).known;
+                let numbers = known.into_iter().filter(|text| !text.is_empty());
+                numbers.map(Some).collect()
+            }
+        };
         for dst in self.texts(line, dst, "a route") {
-            let entry = table(&[
-                ("dst", Some(string(&dst.replace("0.0.0.0/0", "default")))),
-                ("via", via.as_deref().map(string)),
-                ("dev", dev.as_deref().map(string)),
-                ("table", number.clone()),
-            ]);
-            self.needs.route.insert((dst, entry));
+            for number in &tables {
+                let entry = table(&[
+                    ("dst", Some(string(&dst.replace("0.0.0.0/0", "default")))),
+                    ("via", via.as_deref().map(string)),
+                    ("dev", dev.as_deref().map(string)),
+                    ("table", number.clone()),
+                ]);
+                self.needs.route.insert((dst.clone(), entry));
+            }
         }
     }
 
     fn file(&mut self, line: usize, path: &Expr, verbs: &[&'static str]) {
         for path in self.texts(line, path, "a file") {
+            if let Some(odd) = here(&path, verbs) {
+                self.facts.record(FactKind::Open, line, odd);
+            }
             self.needs.file.entry(path).or_default().extend(verbs);
         }
+    }
+
+    /// What a hook does not get all of.
+    fn written(&mut self, line: usize, content: &Expr, append: bool) {
+        let text = match content {
+            _ if append => {
+                "a file of more than 1 MiB is left as it is, with a warning in the log: a hook reads what it adds to"
+            }
+            Expr::Raw(..) => {
+                "where the program writes 64 KiB or more, the hook fails and the file stays: a hook is given no more"
+            }
+            Expr::Content(_) => {
+                "a file of more than 1 MiB is not copied, with a warning in the log: a hook is given no more"
+            }
+            _ => return,
+        };
+        self.facts.record(FactKind::Different, line, text);
     }
 
     /// A variable that came from outside.
@@ -292,10 +326,18 @@ impl Visit for Collect<'_> {
                             .map(|(_, value)| value),
                     )
                 };
-                let (number, priority) = (option("table"), option("priority"));
-                let entry = table(&[("table", number), ("priority", priority)]);
-                self.place(line, &entry);
-                self.needs.rule.insert((entry.clone(), entry));
+                let priority = option("priority");
+                let numbers = options.iter().find(|(key, _)| *key == "table");
+                let numbers = numbers.map(|(_, value)| self.texts(line, value, "a routing table"));
+                for number in numbers
+                    .into_iter()
+                    .flatten()
+                    .filter(|text| !text.is_empty())
+                {
+                    let entry = table(&[("table", Some(number)), ("priority", priority.clone())]);
+                    self.place(line, &entry);
+                    self.needs.rule.insert((entry.clone(), entry));
+                }
             }
             Action::LinkUp { dev, .. } => {
                 for dev in self.texts(line, dev, "a device") {
@@ -325,15 +367,19 @@ impl Visit for Collect<'_> {
                     }
                 }
             }
-            Action::Write { path, append, .. } => self.file(
-                line,
+            Action::Write {
                 path,
-                if *append {
+                append,
+                content,
+            } => {
+                let verbs: &[_] = if *append {
                     &["read", "write"]
                 } else {
                     &["write"]
-                },
-            ),
+                };
+                self.file(line, path, verbs);
+                self.written(line, content, *append);
+            }
             Action::Remove(path) => self.file(line, path, &["remove"]),
             Action::Touch(path) => self.file(line, path, &["read", "write"]),
             Action::Run(run) => self.command(line, run),
@@ -384,7 +430,7 @@ impl Visit for Collect<'_> {
             }
             Expr::Call("hostname.get", _) => self.needs.read = true,
             Expr::Call("read", args) => {
-                for path in args {
+                if let Some(path) = args.first() {
                     self.file(line, path, &["read"]);
                 }
             }
@@ -401,6 +447,9 @@ impl Needs {
     fn toml(&self, settings: &Settings) -> (String, Vec<Entry>) {
         let name = &settings.name;
         let mut out = format!("[hook.{name}]\nsource = \"hooks/{name}.lua\"\n");
+        if let Some(timeout) = self.timeout {
+            out += &format!("timeout = \"{}s\"\n", timeout.as_secs());
+        }
         out += &self.outside(settings);
         out += &format!(
             "\n# All that the hook may do. Anything else is refused.\n[hook.{name}.grant]\n"
@@ -524,6 +573,33 @@ impl Needs {
         ]
     }
 }
+
+/// What is odd about a file that is on this machine: a hook reads and writes plain ones.
+fn here(path: &str, verbs: &[&str]) -> Option<String> {
+    let found = std::fs::symlink_metadata(path).ok()?;
+    let kind = found.file_type();
+    let reads = verbs.contains(&"read");
+    let writes = verbs.contains(&"write") || verbs.contains(&"remove");
+    if kind.is_symlink() {
+        let leads = std::fs::canonicalize(path).map_or_else(
+            |_| "nothing".to_owned(),
+            |target| shown_within(target.to_string_lossy(), 100),
+        );
+        return Some(format!(
+            "{path} is a symbolic link on this machine, to {leads}: a hook follows none, so the grant is refused"
+        ));
+    }
+    if writes && !kind.is_file() && !kind.is_dir() {
+        return Some(format!(
+            "{path} is no plain file on this machine, but a pipe, a socket or a device: a hook cannot write it"
+        ));
+    }
+    (reads && kind.is_file() && found.len() > READ_MAX)
+        .then(|| format!("{path} is larger than 1 MiB on this machine: a hook cannot read it"))
+}
+
+/// What a hook reads of a file at most, in bytes.
+const READ_MAX: u64 = 1 << 20;
 
 /// Is this line one of `[hook.NAME.grant]`?
 fn loads(line: &str) -> bool {

@@ -38,12 +38,36 @@ pub(crate) enum Expr {
     Join(Vec<Expr>),
     /// A call of a Lua function that gives text.
     Call(&'static str, Vec<Expr>),
-    /// The first, or the second where the first is nil.
-    Or(Box<Expr>, Box<Expr>),
+    /// A value without its begin or its end, and all of it where there is none such.
+    Trim(Box<Trim>),
     /// Lua as it stands, made of fixed text and variables.
     Lua(Vec<LuaPart>),
     /// What a granted command line writes.
     Output(Run),
+    /// What another host answers to a request.
+    Answer(Box<Action>, Answer),
+}
+
+/// A part of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Its content, without the end of its last line.
+    Body,
+    /// Its status, as three digits.
+    Status,
+}
+
+/// `${X%word}` and its like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trim {
+    /// What is taken from.
+    pub(crate) value: Expr,
+    /// `%`, `%%`, `#` or `##`.
+    pub(crate) op: &'static str,
+    /// What is taken away, as the shell has it.
+    pub(crate) word: String,
+    /// The Lua pattern that captures the rest.
+    pub(crate) pattern: String,
 }
 
 /// A part of an expression that is written as Lua.
@@ -274,6 +298,25 @@ pub(crate) enum What {
     Comment(String),
 }
 
+impl What {
+    /// The lists of steps in it.
+    pub(crate) fn bodies_mut(&mut self) -> Vec<&mut Vec<Step>> {
+        match self {
+            Self::If(arms, otherwise) => arms
+                .iter_mut()
+                .map(|(_, body)| body)
+                .chain(std::iter::once(otherwise))
+                .collect(),
+            Self::For(_, _, body)
+            | Self::While(_, body)
+            | Self::Block(body)
+            | Self::Script(_, body)
+            | Self::Function(_, _, body) => vec![body],
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// A look at every part of the steps.
 pub(crate) trait Visit {
     /// An action, with its line.
@@ -383,10 +426,8 @@ fn walk_expr(line: usize, expr: &Expr, visit: &mut impl Visit) {
                 walk_expr(line, part, visit);
             }
         }
-        Expr::Or(a, b) => {
-            walk_expr(line, a, visit);
-            walk_expr(line, b, visit);
-        }
+        Expr::Trim(trim) => walk_expr(line, &trim.value, visit),
+        Expr::Answer(action, _) => walk_action(line, action, visit),
         Expr::Number(inner) | Expr::Content(inner) => walk_expr(line, inner, visit),
         Expr::If(cond, value, other) => {
             walk_cond(line, cond, visit);

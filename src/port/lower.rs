@@ -70,6 +70,10 @@ pub(crate) struct Lower<'a> {
     shifted: usize,
     /// After `set -e`.
     errexit: bool,
+    /// After `set -o pipefail`.
+    pipefail: bool,
+    /// Does `set -e` look at the status of the command substitution at hand?
+    must: bool,
     /// After `set -u`.
     nounset: bool,
     /// How deep in compound commands: a `shift` there would count differently each time.
@@ -84,6 +88,8 @@ pub(crate) struct Lower<'a> {
     tail: bool,
     /// What `${X:=...}` sets before the command at hand; `None` where that cannot be.
     before: Option<Vec<Step>>,
+    /// Values of the command at hand that stand without quotes and are not empty.
+    bare: Vec<Expr>,
     /// Does the command at hand only say something for the log?
     logging: bool,
     /// Does it put its arguments together?
@@ -149,6 +155,8 @@ impl<'a> Lower<'a> {
             asked: status::asked(&script.items),
             shifted: 0,
             errexit: first.starts_with("#!") && flags.contains('e'),
+            pipefail: false,
+            must: false,
             nounset: first.starts_with("#!") && flags.contains('u'),
             nesting: 0,
             loops: 0,
@@ -156,6 +164,7 @@ impl<'a> Lower<'a> {
             remembered: None,
             tail: false,
             before: None,
+            bare: Vec::new(),
             logging: false,
             joins: false,
             counts: true,
@@ -201,6 +210,11 @@ impl<'a> Lower<'a> {
     /// The line that is being translated behaves otherwise in the hook; nothing is to be done.
     pub(crate) fn differs(&mut self, text: impl Into<String>) {
         self.facts.record(FactKind::Different, self.line, text);
+    }
+
+    /// Something is to be filled in for the line that is being translated.
+    pub(crate) fn open(&mut self, text: impl Into<String>) {
+        self.facts.record(FactKind::Open, self.line, text);
     }
 
     /// The line that is being translated was translated on an assumption.
@@ -323,6 +337,9 @@ impl<'a> Lower<'a> {
         let Some(((and, last), before)) = item.rest.split_last() else {
             return self.pipeline(&item.first);
         };
+        if let Some(steps) = self.either(item)? {
+            return Ok(steps);
+        }
         let read = |pipeline: &Pipeline| matches!(pipeline.commands.as_slice(), [command] if matches!(command.kind, Kind::Sourced(_)));
         // `. FILE || exit`: it could be read.
         if read(&item.first) && before.is_empty() && !and {
@@ -348,6 +365,37 @@ impl<'a> Lower<'a> {
         }
         let cond = if *and { cond } else { cond.not() };
         Ok(vec![self.step(What::If(vec![(cond, body)], Vec::new()))])
+    }
+
+    /// `A && X=1 || X=0`: what stands between cannot fail, so that it is one or the other.
+    fn either(&mut self, item: &Item) -> Lowered<Option<Vec<Step>>> {
+        let Some(((false, last), before)) = item.rest.split_last() else {
+            return Ok(None);
+        };
+        let Some(((true, then), before)) = before.split_last() else {
+            return Ok(None);
+        };
+        let sets = |pipeline: &Pipeline| match pipeline.commands.as_slice() {
+            [command] => {
+                matches!(&command.kind, Kind::Simple { words, .. } if words.is_empty())
+            }
+            _ => false,
+        };
+        if before.iter().any(|(_, one)| sets(one)) || !sets(then) || self.errexit {
+            return Ok(None);
+        }
+        let body = self.pipeline(then)?;
+        let sure =
+            |step: &Step| matches!(&step.what, What::Assign(_, value) if super::is_pure(value));
+        if !body.iter().all(sure) {
+            return Ok(None);
+        }
+        self.before = None;
+        let cond = self.chain(&item.first, before)?;
+        let otherwise = self.pipeline(last)?;
+        Ok(Some(vec![
+            self.step(What::If(vec![(cond, body)], otherwise)),
+        ]))
     }
 
     /// `A || rc=$?`: its status is kept, and looked at.
@@ -517,6 +565,12 @@ impl<'a> Lower<'a> {
             return Err("what is run is not known here".into());
         }
         let first = args.remove(0);
+        if let (None, Some(service)) = (&first.text, of_init(&first.value)) {
+            // /etc/init.d/$X start
+            let service = self.arg(service);
+            args.insert(0, service);
+            return Ok(("service".into(), args));
+        }
         let name = first.text.ok_or("what is run is not known here")?;
         if self.unread.contains(&name) {
             return Err("its function could not be read".into());
@@ -704,4 +758,19 @@ fn name_of(command: &Command) -> Option<String> {
 
 fn is_no_op(pipeline: &Pipeline) -> bool {
     matches!(pipeline.commands.as_slice(), [command] if command.redirects.is_empty() && name_of(command).is_some_and(|n| matches!(n.as_str(), "true" | ":" | "/bin/true")))
+}
+
+/// The service of an init script whose name is known only when it runs.
+fn of_init(name: &Expr) -> Option<Expr> {
+    let Expr::Join(parts) = name else {
+        return None;
+    };
+    match parts.as_slice() {
+        [Expr::Text(place), service]
+            if matches!(place.as_str(), "/etc/init.d/" | "/etc/rc.d/init.d/") =>
+        {
+            Some(service.clone())
+        }
+        _ => None,
+    }
 }

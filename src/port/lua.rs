@@ -274,7 +274,7 @@ impl Printer<'_> {
                 let name = self.names.of(name);
                 let text = match value {
                     Expr::Outside(_) => text.trim_start_matches('(').trim_end_matches(')'),
-                    Expr::Or(..) => text
+                    Expr::Trim(_) => text
                         .strip_prefix('(')
                         .and_then(|text| text.strip_suffix(')'))
                         .unwrap_or(&text),
@@ -346,6 +346,8 @@ impl Printer<'_> {
                 let args = runs.map(|run| self.command(run)).unwrap_or_default();
                 format!("status = {}({})", self.helper("status_of"), args.join(", "))
             }
+            // What init scripts and systemctl say of a service that does not run.
+            (Cond::Active(_), true) => format!("status = if {} then 0 else 3", self.cond(cond)),
             (cond, true) => format!("status = if {} then 0 else 1", self.cond(cond)),
             (cond, false) => format!("ok = {}", self.cond(cond)),
         };

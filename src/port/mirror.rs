@@ -99,17 +99,8 @@ fn is_inverse(up: &Action, down: &Action) -> bool {
                 options: y,
             },
         ) => x == y,
+        // A service that ran before is not the hook's, and would go on running.
         (Action::LinkUp { dev: a, up: true }, Action::LinkUp { dev: b, up: false })
-        | (
-            Action::Service {
-                verb: "start",
-                unit: a,
-            },
-            Action::Service {
-                verb: "stop",
-                unit: b,
-            },
-        )
         | (
             Action::Touch(a)
             | Action::Write {

@@ -11,9 +11,12 @@
 //! way, is a fact of the summary. What fails in the shell and is gone past is gone past in the hook.
 
 pub mod api;
+mod asked;
 mod commands;
+mod duration;
 mod facts;
 mod fold;
+mod grant_name;
 mod grants;
 mod ir;
 mod lower;
@@ -187,6 +190,13 @@ pub fn port(up: &Source, down: Option<&Source>, settings: &Settings) -> Result<P
     } else {
         backup(&others, settings, &mut shared)?
     };
+    let nothing = |half: &Half| !half.lines.is_empty() && !does_something(&half.steps);
+    if settings.keepalived().is_some()
+        && nothing(&up_half)
+        && down_half.as_ref().is_none_or(nothing)
+    {
+        up_half.facts.record(FactKind::Guessed, 0, EMPTY);
+    }
     let down_name = others
         .first()
         .map_or("", |(_, role)| role.script.name.as_str());
@@ -203,6 +213,7 @@ pub fn port(up: &Source, down: Option<&Source>, settings: &Settings) -> Result<P
     if let Some(down) = &down_half {
         keeps = mirror::kept(&up_half.steps, &down.steps);
     }
+    drop_own_deletes(&mut up_half, settings);
     drop_unused(&mut up_half.steps);
     let mut halves = vec![("on_master", up.name.as_str(), up_half)];
     if let Some(mut half) = down_half {
@@ -210,7 +221,8 @@ pub fn port(up: &Source, down: Option<&Source>, settings: &Settings) -> Result<P
         halves.push(("on_backup", down_name, half));
     }
     let lua = lua::print(&halves, settings, mirrored.then_some(down_name), &keeps);
-    let toml = grants::print(&mut halves, settings);
+    let timeout = duration::needed(&mut halves, settings);
+    let toml = grants::print(&mut halves, settings, timeout);
     let sheet = sheet::of(&halves, settings, mirrored);
     let mut facts: Vec<Fact> = Vec::new();
     for (_, _, mut half) in halves {
@@ -228,6 +240,52 @@ pub fn port(up: &Source, down: Option<&Source>, settings: &Settings) -> Result<P
         lines,
         mirrored,
     })
+}
+
+/// Leaves out what takes the virtual host's own address down on becoming master: scripts do so
+/// before they put it up. carpd has it up by then.
+fn drop_own_deletes(half: &mut Half, settings: &Settings) {
+    let Half {
+        steps,
+        scope,
+        facts,
+        ..
+    } = half;
+    let own = |step: &Step| match &step.what {
+        What::Do(Action::Addr {
+            add: false,
+            cidr,
+            dev,
+        }) => {
+            let is = |value: &Expr, what: &Option<String>| {
+                let text = scope.constant(value, settings);
+                text.is_some()
+                    && text.as_deref().and_then(|text| text.split('/').next()) == what.as_deref()
+            };
+            let begins = match cidr {
+                Expr::Join(parts) => parts.first() == Some(&Expr::Vip),
+                value => matches!(value, Expr::Vip | Expr::Cidr),
+            };
+            let here = dev
+                .as_ref()
+                .is_none_or(|dev| *dev == Expr::Dev || is(dev, &settings.interface));
+            here && (begins || is(cidr, &settings.address))
+        }
+        _ => false,
+    };
+    let lines: Vec<usize> = steps
+        .iter()
+        .filter(|step| own(step))
+        .map(|step| step.line)
+        .collect();
+    steps.retain(|step| !own(step));
+    for line in lines {
+        facts.record(
+            FactKind::Different,
+            line,
+            "taking the virtual host's own address down is left out: carpd has put it up by then",
+        );
+    }
 }
 
 /// Who runs when: the one on becoming master, and those for the states that are not.
@@ -378,15 +436,38 @@ fn half(role: &Role<'_>, settings: &Settings, shared: &mut Shared) -> Result<Hal
     if role.assumed {
         guess_arguments(&steps, &mut facts);
     }
+    asked::join(&mut steps);
     if settings.keepalived().is_some() {
         facts.forget(&fold::fold(&mut steps));
     }
     facts.forget(&uncalled::remove(&mut steps));
+    uncalled::mark_missing(&mut steps);
     Ok(Half {
         steps,
         scope,
         facts,
         lines,
+    })
+}
+
+/// What is said of a script that does nothing with its arguments.
+const EMPTY: &str = "with these arguments the script does nothing at all: where its line in keepalived.conf gives it a word, as in 'SCRIPT master', port it with that word";
+
+/// Does any of it have an effect, or may it?
+fn does_something(steps: &[Step]) -> bool {
+    steps.iter().any(|step| match &step.what {
+        What::Assign(..)
+        | What::Comment(_)
+        | What::Local(_)
+        | What::Function(..)
+        | What::Return(None)
+        | What::Break
+        | What::Continue => false,
+        What::If(arms, otherwise) => {
+            arms.iter().any(|(_, body)| does_something(body)) || does_something(otherwise)
+        }
+        What::For(_, _, body) | What::Block(body) | What::Script(_, body) => does_something(body),
+        _ => true,
     })
 }
 
@@ -486,7 +567,10 @@ fn is_pure(value: &ir::Expr) -> bool {
         fn expr(&mut self, _: usize, expr: &ir::Expr) {
             self.0 |= matches!(
                 expr,
-                ir::Expr::Output(_) | ir::Expr::Raw(..) | ir::Expr::Call("assert_set", _)
+                ir::Expr::Output(_)
+                    | ir::Expr::Raw(..)
+                    | ir::Expr::Answer(..)
+                    | ir::Expr::Call("assert_set", _)
             );
         }
     }
@@ -506,20 +590,7 @@ fn remove_unread(steps: &mut Vec<Step>, reads: &[String]) -> bool {
     );
     let mut changed = steps.len() < before;
     for step in steps {
-        let bodies: Vec<&mut Vec<Step>> = match &mut step.what {
-            What::If(arms, otherwise) => arms
-                .iter_mut()
-                .map(|(_, body)| body)
-                .chain(std::iter::once(otherwise))
-                .collect(),
-            What::For(_, _, body)
-            | What::While(_, body)
-            | What::Block(body)
-            | What::Script(_, body)
-            | What::Function(_, _, body) => vec![body],
-            _ => Vec::new(),
-        };
-        for body in bodies {
+        for body in step.what.bodies_mut() {
             changed |= remove_unread(body, reads);
         }
     }

@@ -95,7 +95,10 @@ fn by_content(text: &str) -> Option<(usize, String)> {
 fn template(text: &str) -> Option<(usize, String)> {
     for (number, line) in (1..).zip(text.lines()) {
         let code = line.trim_start();
-        if code.starts_with('#') && !code.starts_with("#}") || line.contains("sed ") {
+        let fills = ["sed ", "awk ", "perl ", "envsubst", "s/@", "s|@", "s#@"];
+        if code.starts_with('#') && !code.starts_with("#}")
+            || fills.iter().any(|program| line.contains(program))
+        {
             continue;
         }
         let of = if is_jinja(line) {

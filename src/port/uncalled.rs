@@ -24,6 +24,72 @@ pub(super) fn remove(steps: &mut Vec<Step>) -> BTreeSet<usize> {
     gone
 }
 
+/// Makes a TODO of each step that calls a function which could not be translated.
+pub(super) fn mark_missing(steps: &mut [Step]) {
+    let mut defined = Defined(BTreeSet::new());
+    walk(steps, &mut defined);
+    mark(steps, &defined.0);
+}
+
+/// The functions of the script.
+struct Defined(BTreeSet<String>);
+
+impl Visit for Defined {
+    fn step(&mut self, step: &Step) {
+        if let What::Function(name, ..) = &step.what {
+            self.0.insert(name.clone());
+        }
+    }
+}
+
+fn mark(steps: &mut [Step], defined: &BTreeSet<String>) {
+    for step in steps {
+        for body in step.what.bodies_mut() {
+            mark(body, defined);
+        }
+        let own = own_call(step);
+        if let Some(name) = own.into_iter().find(|name| !defined.contains(name)) {
+            let why = format!("{name} was not translated");
+            step.what = What::Todo {
+                original: name,
+                why,
+            };
+        }
+    }
+}
+
+/// The functions that a step calls itself, not those of the steps in it.
+fn own_call(step: &Step) -> Vec<String> {
+    struct Called(Vec<String>);
+    impl Visit for Called {
+        fn cond(&mut self, _: usize, cond: &Cond) {
+            if let Cond::Function(name, _) = cond {
+                self.0.push(name.clone());
+            }
+        }
+        fn step(&mut self, step: &Step) {
+            if let What::Call(name, _) = &step.what {
+                self.0.push(name.clone());
+            }
+        }
+    }
+    let what = match &step.what {
+        What::If(arms, _) => {
+            let arms = arms.iter().map(|(cond, _)| (cond.clone(), Vec::new()));
+            What::If(arms.collect(), Vec::new())
+        }
+        What::While(cond, _) => What::While(cond.clone(), Vec::new()),
+        What::For(..) | What::Block(_) | What::Script(..) | What::Function(..) => {
+            return Vec::new();
+        }
+        what => what.clone(),
+    };
+    let line = step.line;
+    let mut called = Called(Vec::new());
+    walk(&[Step { line, what }], &mut called);
+    called.0
+}
+
 /// The functions that are called in the end.
 fn reached(called: &BTreeSet<(String, String)>) -> BTreeSet<String> {
     let mut reached = BTreeSet::from([String::new()]);

@@ -442,7 +442,11 @@ fn porting_replaces_no_files_and_names_what_it_cannot_read() {
 fn a_port_that_fails_in_memory_says_so() {
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();
-    fs::write(at.join("up.sh"), "#!/bin/sh\nsleep 14\nservice x start\n").unwrap();
+    fs::write(
+        at.join("up.sh"),
+        "#!/bin/sh\nuntil [ -f /run/ready ]; do sleep 2; done\nservice x start\n",
+    )
+    .unwrap();
     let ran = carpd(at, &["port", "up.sh", "--interface", "eth0", "-o", "h.lua"]);
     assert_eq!(ran.code, 6, "{}", ran.stdout);
     assert!(

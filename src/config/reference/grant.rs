@@ -387,7 +387,7 @@ pub(in crate::config) mod command {
         "argv",
         ListOf::new("strings"),
         "[\"/sbin/drbdadm\", \"primary\", \"{resource:word}\"]",
-        "The program by its absolute path, and its arguments. An argument `{NAME:TYPE}` is a hole that the hook fills in. TYPE is `word`, `int`, `ip`, `cidr` or `dev`; values that do not fit are refused. An `int` must not be negative unless a range is given, as in `{nice:int:-20..19}`; no other value may begin with `-`.",
+        "The program by its absolute path, and its arguments. An argument `{NAME:TYPE}` is a hole that the hook fills in. TYPE is `word` (letters, digits and `_.-:@/`), `text` (any text, also none, up to 4096 bytes), `int`, `ip`, `cidr` or `dev`; values that do not fit are refused. An `int` must not be negative unless a range is given, as in `{nice:int:-20..19}`; no other value may begin with `-`.",
     );
 
     /// One entry of `command`.

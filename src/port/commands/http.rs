@@ -1,7 +1,10 @@
 //! `curl` and `wget`: requests of the hook's own.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::{Arg, Done, Untranslated};
-use crate::port::ir::{Action, Expr};
+use crate::port::ir::{Action, Answer, Expr};
 use crate::port::lower::Lower;
 
 /// What a command line asks for.
@@ -14,16 +17,50 @@ struct Asked {
     timeout: Option<u64>,
     /// A status of 400 and above is a failure.
     strict: bool,
+    /// What is answered is thrown away.
+    quiet: bool,
+    /// The status is written.
+    status: bool,
 }
 
+/// As a command whose output nobody reads.
 pub(super) fn translate(
     lower: &mut Lower<'_>,
     name: &str,
     args: &[Arg],
 ) -> Result<Done, Untranslated> {
+    let (action, _) = request(lower, name, args)?;
+    Ok(Done::Actions(vec![action]))
+}
+
+/// What it writes.
+///
+/// # Errors
+/// Why it cannot be translated.
+pub(crate) fn answer(
+    lower: &mut Lower<'_>,
+    name: &str,
+    args: &[Arg],
+) -> Result<Expr, Untranslated> {
+    let (action, asked) = request(lower, name, args)?;
+    match (asked.quiet, asked.status) {
+        (true, true) => Ok(Expr::Answer(Box::new(action), Answer::Status)),
+        (false, false) => Ok(Expr::Answer(Box::new(action), Answer::Body)),
+        (false, true) => Err("the answer and its status in one text".into()),
+        (true, false) => Err("the output of a request that writes none".into()),
+    }
+}
+
+/// The request, and what of the answer is written.
+fn request(
+    lower: &mut Lower<'_>,
+    name: &str,
+    args: &[Arg],
+) -> Result<(Action, Asked), Untranslated> {
     let curl = name.rsplit('/').next() == Some("curl");
     let mut asked = Asked {
         strict: !curl,
+        quiet: !curl,
         ..Asked::default()
     };
     let mut rest = args.iter();
@@ -53,7 +90,7 @@ pub(super) fn translate(
             of_wget(&mut asked, option, &mut value)?;
         }
     }
-    let url = asked.url.ok_or("no URL")?;
+    let url = asked.url.take().ok_or("no URL")?;
     let known = match &url {
         Expr::Join(parts) => parts.first().cloned(),
         url => Some(url.clone()),
@@ -68,6 +105,7 @@ pub(super) fn translate(
     let post = asked.body.is_some();
     let method = asked
         .method
+        .take()
         .unwrap_or_else(|| if post { "POST" } else { "GET" }.to_owned());
     let verb = match method.as_str() {
         "GET" if !post => "get",
@@ -85,15 +123,24 @@ pub(super) fn translate(
         ));
     }
     let body = matches!(verb, "post" | "put" | "patch")
-        .then(|| asked.body.unwrap_or(Expr::Text(String::new())));
-    Ok(Done::Actions(vec![Action::Http {
+        .then(|| asked.body.take().unwrap_or(Expr::Text(String::new())));
+    let action = Action::Http {
         verb,
         url,
         body,
-        headers: asked.headers,
+        headers: std::mem::take(&mut asked.headers),
         timeout: asked.timeout,
         strict: asked.strict,
-    }]))
+    };
+    Ok((action, asked))
+}
+
+/// `%{http_code}`.
+fn is_status(format: &str) -> bool {
+    matches!(
+        format.trim_end_matches("\\n"),
+        "%{http_code}" | "%{response_code}"
+    )
 }
 
 type Value<'a> = &'a mut dyn FnMut() -> Result<Arg, Untranslated>;
@@ -118,7 +165,19 @@ fn of_curl(asked: &mut Asked, option: &str, value: Value<'_>) -> Result<(), Untr
             let given = seconds(&value()?)?;
             asked.timeout.get_or_insert(given);
         }
-        "-o" | "--output" if value()?.word() == "/dev/null" => {}
+        "-o" | "--output" if value()?.word() == "/dev/null" => asked.quiet = true,
+        "-w" | "--write-out" if is_status(value()?.word()) => asked.status = true,
+        "-u" | "--user" => {
+            let login = value()?;
+            let login = login
+                .text
+                .as_deref()
+                .ok_or("a login that is known only when it runs")?;
+            let header = format!("Basic {}", STANDARD.encode(login));
+            asked
+                .headers
+                .push(("authorization".into(), Expr::Text(header)));
+        }
         flags if flags.starts_with('-') && !flags.starts_with("--") => {
             for flag in flags.chars().skip(1) {
                 match flag {
@@ -135,8 +194,13 @@ fn of_curl(asked: &mut Asked, option: &str, value: Value<'_>) -> Result<(), Untr
 
 fn of_wget(asked: &mut Asked, option: &str, value: Value<'_>) -> Result<(), Untranslated> {
     match option {
-        "-q" | "--quiet" | "-nv" | "-qO-" | "-qO/dev/null" | "-O-" => {}
-        "-O" | "--output-document" | "-qO" if matches!(value()?.word(), "-" | "/dev/null") => {}
+        "-q" | "--quiet" | "-nv" | "-qO/dev/null" => {}
+        "-qO-" | "-O-" => asked.quiet = false,
+        "-O" | "--output-document" | "-qO" => match value()?.word() {
+            "-" => asked.quiet = false,
+            "/dev/null" => {}
+            _ => return Err("what is downloaded into a file".into()),
+        },
         "-T" | "--timeout" => asked.timeout = Some(seconds(&value()?)?),
         "--post-data" => asked.body = Some(value()?.value),
         "--header" => header(asked, &value()?)?,

@@ -12,8 +12,9 @@ mod service;
 mod system;
 mod test;
 
+pub(crate) use http::answer;
 pub(crate) use program::{KILL, program};
-pub(crate) use system::{Echo, echo, logger, parameter, printf};
+pub(crate) use system::{Echo, echo, logger, parameter, printf, swapped};
 pub(crate) use test::condition;
 
 use super::ir::{Action, Cond, Expr};

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{Arg, Untranslated};
+use crate::effect::Hole;
 use crate::port::ir::{Expr, Run};
 use crate::port::lower::Lower;
 
@@ -14,6 +15,12 @@ const PATH: &[&str] = &[
     "/usr/bin",
     "/sbin",
     "/bin",
+];
+
+/// Programs that do something to files whose names they are given.
+const OF_FILES: [&str; 16] = [
+    "rm", "mv", "cp", "ln", "mkdir", "rmdir", "chmod", "chown", "chgrp", "install", "cat", "tee",
+    "dd", "truncate", "unlink", "test",
 ];
 
 /// What signals processes by their numbers.
@@ -62,15 +69,29 @@ pub(crate) fn program(
     let mut line = environment(lower);
     line.push(located(lower, name));
     let program = name;
+    let mut shape = line.clone();
     let mut holes: Vec<(String, Expr)> = Vec::new();
+    let of_files = OF_FILES.contains(&base_of(name));
     for arg in args {
         match &arg.text {
             Some(text) if !(text.starts_with('{') && text.ends_with('}')) => {
                 line.push(text.clone());
+                shape.push(text.clone());
             }
             Some(text) => return Err(format!("{text:?} would be taken for a hole")),
+            // One file, and no hole that any would fit.
+            None if of_files && let Some(path) = lower.path_here(&arg.value) => {
+                line.push(path);
+                shape.push("{}".to_owned());
+            }
             None => {
-                let (mut base, mut kind) = hole(lower, &arg.value, holes.len())?;
+                if of_files && base_of(name) != "test" && lower.may_be_path(&arg.value) {
+                    lower.open(format!(
+                        "its grant lets the hook name any file to {}: write the file out there",
+                        base_of(name)
+                    ));
+                }
+                let (mut base, mut kind) = hole(lower, arg, holes.len())?;
                 if program == KILL {
                     // No group of processes, and nothing but the number of one.
                     kind = "int:2..4194304";
@@ -89,19 +110,25 @@ pub(crate) fn program(
                     .find(fits)
                     .unwrap_or_default();
                 line.push(format!("{{{name}:{kind}}}"));
+                shape.push("{}".to_owned());
                 if !holes.iter().any(|(known, _)| *known == name) {
                     holes.push((name, arg.value.clone()));
                 }
             }
         }
     }
-    let name = lower.command_name(&line);
+    let name = lower.command_name(&line, &shape);
     Ok(Run {
         name,
         argv: line,
         holes,
-        must: lower.is_strict(),
+        must: lower.must_work(),
     })
+}
+
+/// The name of a program without its directory.
+fn base_of(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
 }
 
 /// `env NAME=VALUE` before the program, for what the script exports.
@@ -151,16 +178,17 @@ fn located(lower: &mut Lower<'_>, name: &str) -> String {
 
 /// A hole's name and type.
 fn hole(
-    lower: &Lower<'_>,
-    value: &Expr,
+    lower: &mut Lower<'_>,
+    arg: &Arg,
     number: usize,
 ) -> Result<(String, &'static str), Untranslated> {
+    let value = &arg.value;
     Ok(match value {
         Expr::Dev => ("interface".into(), "dev"),
         Expr::Vip => ("address".into(), "ip"),
         Expr::Cidr => ("cidr".into(), "cidr"),
-        Expr::Xparam => ("xparam".into(), "word"),
-        Expr::Var(name) | Expr::Outside(name) => (name.to_lowercase(), kind(lower, value)?),
+        Expr::Xparam => ("xparam".into(), kind(lower, arg)?),
+        Expr::Var(name) | Expr::Outside(name) => (name.to_lowercase(), kind(lower, arg)?),
         Expr::Join(parts) => match parts.as_slice() {
             [Expr::Vip, Expr::Text(prefix)] if prefix.starts_with('/') => ("cidr".into(), "cidr"),
             [Expr::Text(text), ..] if text.starts_with('-') => {
@@ -169,30 +197,48 @@ fn hole(
                         .into(),
                 );
             }
-            parts => {
-                // A part that no hole takes would only fail when it runs.
-                let fits = |part: &Expr| match part {
-                    Expr::Text(text) => crate::effect::Hole::Word.takes(&format!("x{text}")),
-                    _ => true,
-                };
-                if !parts.iter().all(fits) {
-                    return Err("an argument with blanks or other signs fits no hole".into());
-                }
-                (format!("arg{}", number + 1), kind(lower, value)?)
-            }
+            _ => (format!("arg{}", number + 1), kind(lower, arg)?),
         },
-        _ => (format!("arg{}", number + 1), kind(lower, value)?),
+        _ => (format!("arg{}", number + 1), kind(lower, arg)?),
     })
 }
 
-fn kind(lower: &Lower<'_>, value: &Expr) -> Result<&'static str, Untranslated> {
-    let Some(values) = lower.values(value) else {
+/// What a hole must take: a word, or any text where the value may be another one.
+fn kind(lower: &mut Lower<'_>, arg: &Arg) -> Result<&'static str, Untranslated> {
+    let value = &arg.value;
+    if let Some(values) = lower.values(value) {
+        let fits = |hole: Hole| values.iter().all(|text| hole.takes(text));
+        return if fits(Hole::Word) {
+            Ok("word")
+        } else if fits(Hole::Text) {
+            Ok("text")
+        } else {
+            Err("an argument that may begin with a dash fits no hole".into())
+        };
+    }
+    // A part that no word has.
+    let odd =
+        |part: &Expr| matches!(part, Expr::Text(text) if !Hole::Word.takes(&format!("x{text}")));
+    let odd = odd(value) || matches!(value, Expr::Join(parts) if parts.iter().any(odd));
+    if lower.is_one_word(value) && !odd {
         return Ok("word");
-    };
-    let fits = |hole: crate::effect::Hole| values.iter().all(|text| hole.takes(text));
-    if fits(crate::effect::Hole::Word) {
-        Ok("word")
-    } else {
-        Err("an argument with blanks or other signs fits no hole".into())
+    }
+    if lower.is_bare(arg) {
+        lower.guess(format!(
+            "{} may be empty or several words, and is taken to be one: where it is not, the command is left out",
+            shown(value)
+        ));
+        return Ok("word");
+    }
+    Ok("text")
+}
+
+/// An argument, as a person knows it.
+fn shown(value: &Expr) -> String {
+    match value {
+        Expr::Var(name) | Expr::Outside(name) => format!("${name}"),
+        Expr::Arg(_, number) => format!("${number}"),
+        Expr::Xparam => "$3".to_owned(),
+        _ => "an argument".to_owned(),
     }
 }

@@ -60,12 +60,13 @@ pub(super) fn systemctl(
     args: &[Arg],
 ) -> Result<Done, Untranslated> {
     let (flags, rest) = options(args);
+    let quiet = |word: &str| matches!(word, "--quiet" | "-q" | "--no-pager");
+    // It may stand behind the verb as well.
+    let rest: Vec<&Arg> = rest.iter().filter(|arg| !quiet(arg.word())).collect();
     if let Some((verb, units)) = rest.split_first()
         && !units.is_empty()
         && units.iter().all(|unit| !unit.word().starts_with('-'))
-        && flags
-            .iter()
-            .all(|f| matches!(*f, "--quiet" | "-q" | "--no-pager"))
+        && flags.iter().all(|flag| quiet(flag))
     {
         let mut actions = Vec::new();
         for unit in units {

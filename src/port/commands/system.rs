@@ -149,20 +149,8 @@ fn split_assignment(value: &Expr) -> Option<(Expr, Expr)> {
 
 /// The parameter that a path below /proc/sys stands for: a dot in a name is written as a slash, as
 /// by sysctl(8).
-pub(crate) fn parameter(path: &Expr) -> Option<Expr> {
-    let swap = |text: &str| {
-        text.chars()
-            .map(|c| {
-                if c == '/' {
-                    '.'
-                } else if c == '.' {
-                    '/'
-                } else {
-                    c
-                }
-            })
-            .collect::<String>()
-    };
+pub(crate) fn parameter(lower: &Lower<'_>, path: &Expr) -> Option<Expr> {
+    let swap = swapped;
     match path {
         Expr::Text(text) => text
             .strip_prefix("/proc/sys/")
@@ -174,6 +162,13 @@ pub(crate) fn parameter(path: &Expr) -> Option<Expr> {
             let first = Expr::Text(swap(first.strip_prefix("/proc/sys/")?));
             let rest = rest.iter().map(|part| match part {
                 Expr::Text(text) => Expr::Text(swap(text)),
+                other
+                    if lower
+                        .values(other)
+                        .is_some_and(|all| all.iter().all(|text| swap(text) == *text)) =>
+                {
+                    other.clone()
+                }
                 other => Expr::Call(
                     "string.gsub",
                     vec![
@@ -189,6 +184,16 @@ pub(crate) fn parameter(path: &Expr) -> Option<Expr> {
         }
         _ => None,
     }
+}
+
+/// A path's slashes are dots in the name of a kernel parameter, and its dots slashes.
+pub(crate) fn swapped(text: &str) -> String {
+    let swap = |c| match c {
+        '/' => '.',
+        '.' => '/',
+        c => c,
+    };
+    text.chars().map(swap).collect()
 }
 
 /// `logger -t TAG -p FACILITY.LEVEL MESSAGE`: the level, and the message if it has one.

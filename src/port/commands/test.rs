@@ -140,7 +140,7 @@ pub(super) fn is_small(lower: &Lower<'_>, path: &Expr) -> bool {
     let fits = |path: &str| {
         places.iter().any(|place| path.starts_with(place)) && !path.starts_with("/etc/init.d/")
     };
-    match (lower.values(path), path) {
+    match (lower.examples(path), path) {
         (Some(all), _) => all.iter().all(|path| fits(path)),
         (None, Expr::Join(parts)) => {
             matches!(parts.first(), Some(Expr::Text(text)) if fits(text))

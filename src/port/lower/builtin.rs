@@ -90,8 +90,8 @@ impl Lower<'_> {
                     'o' => match args.next().map(Arg::word) {
                         Some("errexit") => self.errexit = on,
                         Some("nounset") => self.nounset = on,
-                        // Where the status of a pipe matters, its last command decides in a hook.
-                        Some("pipefail" | "xtrace" | "verbose" | "monitor") => {}
+                        Some("pipefail") => self.pipefail = on,
+                        Some("xtrace" | "verbose" | "monitor") => {}
                         _ => return Err("this option of the shell".into()),
                     },
                     _ => return Err(format!("the option {flag} of the shell")),

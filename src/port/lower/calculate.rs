@@ -53,6 +53,24 @@ impl Lower<'_> {
                 c if c.is_ascii_digit() => {
                     let len = digits(rest);
                     let token = rest.get(..len).unwrap_or_default();
+                    let hex = rest.strip_prefix("0x").or_else(|| rest.strip_prefix("0X"));
+                    if let Some(hex) = hex {
+                        let end = hex
+                            .find(|c: char| !c.is_ascii_alphanumeric())
+                            .unwrap_or(hex.len());
+                        let value = hex
+                            .get(..end)
+                            .and_then(|hex| i64::from_str_radix(hex, 16).ok());
+                        let value = value.ok_or("a number of base sixteen")?;
+                        parts.push(LuaPart::Code(value.to_string()));
+                        before = c;
+                        rest = hex.get(end..).unwrap_or_default();
+                        continue;
+                    }
+                    let next = rest.get(len..).and_then(|rest| rest.chars().next());
+                    if next.is_some_and(|c| c == '#' || c.is_ascii_alphanumeric()) {
+                        return Err("a number of another base".into());
+                    }
                     if len > 1 && token.starts_with('0') {
                         return Err("a number of base eight".into());
                     }

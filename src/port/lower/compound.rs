@@ -394,8 +394,18 @@ impl Lower<'_> {
                 self.search_path(word);
                 continue;
             }
-            let value = self.word(word)?;
+            let asked = self.errexit && matches!(word.0.as_slice(), [Piece::Command { .. }]);
+            self.must = asked;
+            let value = self.word(word);
+            self.must = false;
+            let value = value?;
+            // A grep at the end that finds nothing has failed.
+            let found = asked && matches!(value, Expr::Call("grep", _));
             steps.extend(self.assigned(name.clone(), value));
+            if found {
+                let empty = Cond::Empty(Expr::Var(name.clone()));
+                steps.push(self.step(What::Must(empty.not())));
+            }
         }
         Ok(steps)
     }

@@ -1,7 +1,8 @@
 //! What the translation of commands asks of the translation around it: names, values, what was seen
 //! before.
 
-use super::super::commands::KILL;
+use super::super::commands::Arg;
+use super::super::grant_name;
 use super::super::ir::Expr;
 use super::{Lower, Lowered, Settings};
 
@@ -9,47 +10,15 @@ use super::{Lower, Lowered, Settings};
 const OWN: &str = "/";
 
 impl Lower<'_> {
-    /// The name under which this command line is granted; the same one for the same line.
-    pub(crate) fn command_name(&mut self, argv: &[String]) -> String {
-        if let Some((_, name)) = self.shared.commands.iter().find(|(line, _)| line == argv) {
+    /// The name under which this command line is granted; the same one for the same line. What is
+    /// another one for each virtual host is a hole in `shape`.
+    pub(crate) fn command_name(&mut self, argv: &[String], shape: &[String]) -> String {
+        let known = &mut self.shared.commands;
+        if let Some((_, name)) = known.iter().find(|(line, _)| line == argv) {
             return name.clone();
         }
-        // Of kill(1), the signal is what counts.
-        let signals = argv.first().is_some_and(|program| program == KILL);
-        let words = argv
-            .iter()
-            .filter(|word| !word.starts_with('{') && (!word.starts_with('-') || signals))
-            .take(3);
-        let words = words.map(|word| word.trim_start_matches('-'));
-        let words = words.map(|word| word.rsplit('/').next().unwrap_or_default());
-        let plain = |c: char| {
-            if c.is_ascii_alphanumeric() {
-                c.to_ascii_lowercase()
-            } else {
-                '-'
-            }
-        };
-        let base: String = words
-            .collect::<Vec<_>>()
-            .join("-")
-            .chars()
-            .map(plain)
-            .take(40)
-            .collect();
-        let base = base.trim_matches('-').to_owned();
-        let taken = |name: &str| self.shared.commands.iter().any(|(_, n)| n == name);
-        let numbered = |n: usize| {
-            if n == 1 {
-                base.clone()
-            } else {
-                format!("{base}-{n}")
-            }
-        };
-        let name = (1..=self.shared.commands.len() + 1)
-            .map(numbered)
-            .find(|name| !taken(name))
-            .unwrap_or_default();
-        self.shared.commands.push((argv.to_vec(), name.clone()));
+        let name = grant_name::of(shape, |name| known.iter().any(|(_, n)| n == name));
+        known.push((argv.to_vec(), name.clone()));
         name
     }
 
@@ -142,6 +111,11 @@ impl Lower<'_> {
         self.scope.is_one_word(value, self.settings)
     }
 
+    /// Does the argument stand without quotes in the script?
+    pub(crate) fn is_bare(&self, arg: &Arg) -> bool {
+        arg.split || self.bare.contains(&arg.value)
+    }
+
     /// Where programs are looked for besides the usual places.
     pub(crate) fn path(&self) -> &[String] {
         &self.path
@@ -162,6 +136,37 @@ impl Lower<'_> {
     /// The number of a routing table that has a name.
     pub(crate) fn table_named(&self, name: &str) -> Option<u32> {
         self.settings.tables.get(name).copied()
+    }
+
+    /// Does the value begin so, whatever the virtual host?
+    pub(crate) fn begins(&self, value: &Expr, with: &str) -> bool {
+        self.examples(value)
+            .is_some_and(|all| all.iter().all(|text| text.starts_with(with)))
+    }
+
+    /// What the value is on some virtual host, if nothing but that is open.
+    pub(crate) fn examples(&self, value: &Expr) -> Option<Vec<String>> {
+        let some = Settings {
+            interface: Some("eth0".into()),
+            address: Some("192.0.2.22".into()),
+            xparam: Some("x".into()),
+            stand_in: Some(|_| "x".into()),
+            ..self.plain.clone()
+        };
+        let values = self.scope.values(value, &some);
+        values.complete.then_some(values.known)
+    }
+
+    /// The one path that this is on the virtual host that is ported for.
+    pub(crate) fn path_here(&self, value: &Expr) -> Option<String> {
+        let path = self.scope.constant(value, self.settings)?;
+        (path.starts_with('/') && !path.contains("/../")).then_some(path)
+    }
+
+    /// May it be the path of a file?
+    pub(crate) fn may_be_path(&self, value: &Expr) -> bool {
+        self.examples(value)
+            .is_none_or(|all| all.iter().any(|text| text.contains('/')))
     }
 
     /// Is this the virtual host's own interface?
@@ -193,9 +198,9 @@ impl Lower<'_> {
         self.remembered == Some(true)
     }
 
-    /// Must everything work, after `set -e`?
-    pub(crate) const fn is_strict(&self) -> bool {
-        self.errexit
+    /// Must what is being run work, since `set -e` looks at its status?
+    pub(crate) const fn must_work(&self) -> bool {
+        self.must
     }
 
     /// The address that an alias of /etc/network/interfaces stands for.

@@ -18,6 +18,14 @@ struct Pattern {
     word: bool,
 }
 
+/// What the first command of a pipe gives the others.
+enum Taken {
+    /// This.
+    Text(Expr),
+    /// What is in a file, through a filter.
+    File(Expr, Vec<Word>),
+}
+
 impl Lower<'_> {
     /// A pipe whose end nobody asks about.
     pub(super) fn piped(&mut self, commands: &[Command]) -> Lowered<Vec<Step>> {
@@ -31,8 +39,14 @@ impl Lower<'_> {
         match name.rsplit('/').next().unwrap_or_default() {
             "logger" => self.logged(last, before),
             "grep" | "egrep" | "fgrep" => {
-                let cond = self.pipe_condition(commands)?;
-                Ok(vec![self.step(What::Try(cond))])
+                if !self.errexit {
+                    let cond = self.pipe_condition(commands)?;
+                    return Ok(vec![self.step(What::Try(cond))]);
+                }
+                self.must = self.pipefail;
+                let cond = self.pipe_condition(commands);
+                self.must = false;
+                Ok(vec![self.step(What::Must(cond?))])
             }
             "" => Err("a pipe into a block".into()),
             base => Err(format!(
@@ -98,6 +112,22 @@ impl Lower<'_> {
         let Some((first, filters)) = commands.split_first() else {
             return Err("a pipe".into());
         };
+        // Without pipefail only the last one's status counts.
+        let must = self.must;
+        self.must &= filters.is_empty() || self.pipefail;
+        let text = self.first_text(first);
+        self.must = must;
+        match text? {
+            Taken::Text(text) => self.through(text, filters),
+            Taken::File(text, words) => {
+                let text = self.filter(text, &words)?;
+                self.through(text, filters)
+            }
+        }
+    }
+
+    /// What the first command of a pipe gives the others.
+    fn first_text(&mut self, first: &Command) -> Lowered<Taken> {
         let words = simple(first).ok_or("the output of a block")?;
         let read = self.input(first)?;
         let text = if words.is_empty() {
@@ -106,8 +136,7 @@ impl Lower<'_> {
             if let (None, Some((words, path))) = (&read, file_of(&words)) {
                 let path = self.word(path)?;
                 let text = self.file_text(path)?;
-                let text = self.filter(text, words)?;
-                return self.through(text, filters);
+                return Ok(Taken::File(text, words.to_vec()));
             }
             let (name, args) = self.call(&words)?;
             match (read, name.as_str(), args.as_slice()) {
@@ -118,7 +147,7 @@ impl Lower<'_> {
                     .map_err(|_| "input from a file".to_owned())?,
             }
         };
-        self.through(text, filters)
+        Ok(Taken::Text(text))
     }
 
     fn through(&mut self, text: Expr, filters: &[Command]) -> Lowered<Expr> {

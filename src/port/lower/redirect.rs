@@ -269,7 +269,7 @@ impl Lower<'_> {
     fn write(&mut self, output: Output, content: Expr) -> Lowered<Done> {
         let Output { path, append } = output;
         let one = |action| Ok(Done::Actions(vec![action]));
-        if let Some(key) = commands::parameter(&path) {
+        if let Some(key) = commands::parameter(self, &path) {
             let value = without_newline(content);
             if key == Expr::Text("kernel.hostname".into()) {
                 return one(Action::Hostname(value));
@@ -316,9 +316,7 @@ impl Lower<'_> {
         };
         first.is_some_and(|first| match first {
             Expr::Text(text) => text.starts_with('/'),
-            first => self
-                .values(first)
-                .is_some_and(|all| all.iter().all(|text| text.starts_with('/'))),
+            first => self.begins(first, "/"),
         })
     }
 }
@@ -345,7 +343,7 @@ fn is_log(path: &str) -> bool {
     path.contains("/log/") || path.contains(".log.") || path.strip_suffix(".log").is_some()
 }
 
-fn without_newline(content: Expr) -> Expr {
+pub(super) fn without_newline(content: Expr) -> Expr {
     match content {
         Expr::Text(text) => Expr::Text(text.trim_end_matches('\n').to_owned()),
         Expr::Join(mut parts) => {

@@ -42,6 +42,8 @@ pub(crate) struct Scope {
     functions: HashMap<String, Function>,
     /// What each function reads.
     reads: HashMap<String, HashSet<String>>,
+    /// What each function calls.
+    calls: HashMap<String, HashSet<String>>,
     /// In which order they are set and read.
     pub(super) order: Order,
     /// The script's own path, its `$0`.
@@ -246,6 +248,10 @@ impl Scope {
                     .unwrap_or(1);
             }
             name if self.functions.contains_key(name) => {
+                if let Some(caller) = &place.function {
+                    let calls = self.calls.entry(caller.clone()).or_default();
+                    calls.insert(name.to_owned());
+                }
                 let given = self.given_on(words.get(1..).unwrap_or_default(), place);
                 for (index, word) in given.iter().enumerate() {
                     self.assign(&format!("{name}:{}", index + 1), word, place, false);
@@ -339,7 +345,14 @@ impl Scope {
                         }
                     }
                 }
-                Piece::Text { .. } | Piece::Arithmetic(_) => {}
+                Piece::Arithmetic(text) => {
+                    if let Some(function) = &place.function {
+                        let names = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+                        let reads = self.reads.entry(function.clone()).or_default();
+                        reads.extend(names.map(str::to_owned));
+                    }
+                }
+                Piece::Text { .. } => {}
             }
         }
     }
@@ -448,19 +461,41 @@ impl Scope {
             })
     }
 
-    /// Does a function declare variables as its own that another one reads? Shells show them to
-    /// whatever is called, Lua does not.
+    /// Does a function declare variables as its own that one which it calls reads or sets? Shells
+    /// show them to whatever is called, Lua does not.
     pub(super) fn shares_locals(&self, function: &str) -> bool {
         let Some(own) = self.functions.get(function) else {
             return false;
         };
-        let mut others = self.functions.iter().filter(|(name, _)| *name != function);
-        others.any(|(name, other)| {
-            let reads = self.reads.get(name);
-            own.locals.iter().any(|local| {
-                reads.is_some_and(|reads| reads.contains(local)) && !other.locals.contains(local)
-            })
+        let uses = |name: &str, local: &String| {
+            let sets = |possible: &Possible| possible.function.as_deref() == Some(name);
+            self.reads.get(name).is_some_and(|all| all.contains(local))
+                || self
+                    .assigned
+                    .get(local)
+                    .is_some_and(|all| all.iter().any(sets))
+        };
+        self.called_by(function).iter().any(|name| {
+            let other = self.functions.get(name);
+            let declares = |local| other.is_some_and(|other| other.locals.contains(local));
+            own.locals
+                .iter()
+                .any(|local| uses(name, local) && !declares(local))
         })
+    }
+
+    /// The functions that this one calls in the end, without itself.
+    fn called_by(&self, function: &str) -> HashSet<String> {
+        let mut found = HashSet::new();
+        let mut left = vec![function.to_owned()];
+        while let Some(name) = left.pop() {
+            for callee in self.calls.get(&name).into_iter().flatten() {
+                if callee != function && found.insert(callee.clone()) {
+                    left.push(callee.clone());
+                }
+            }
+        }
+        found
     }
 }
 

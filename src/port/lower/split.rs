@@ -115,6 +115,9 @@ impl Lower<'_> {
         if JOINED.contains(&base) || is_assigning(base) {
             return Ok(None);
         }
+        if self.choices == 0 {
+            self.bare.clear();
+        }
         for (index, word) in words.iter().enumerate() {
             let Some(cases) = self.cases(word, index == 0)? else {
                 continue;
@@ -209,6 +212,7 @@ impl Lower<'_> {
                 *quoted = true;
             }
         }
+        self.bare.push(value.clone());
         let there = Cond::Empty(value).not();
         Ok(Some(vec![(Some(there), vec![whole]), (None, Vec::new())]))
     }

@@ -1,10 +1,10 @@
 //! Words as values: parameters, substitutions, arithmetic.
 
 use super::super::commands::{Arg, join};
-use super::super::ir::{Cond, Expr, LuaPart};
-use super::super::shell::{Item, Piece, Word};
+use super::super::ir::{Cond, Expr, LuaPart, Trim};
+use super::super::shell::{Command, Item, Kind, Piece, Word};
 use super::compound::escaped;
-use super::{Lower, Lowered, commands, source};
+use super::{Lower, Lowered, commands, redirect, source};
 
 impl Lower<'_> {
     /// The value of a word that is not split.
@@ -33,6 +33,9 @@ impl Lower<'_> {
 
     fn piece(&mut self, piece: &Piece) -> Lowered<Expr> {
         match piece {
+            Piece::Text { text, .. } if text.contains("$[") => {
+                Err("$[...] as arithmetic, or text: shells differ".into())
+            }
             Piece::Text { text, .. } => Ok(Expr::Text(text.clone())),
             Piece::Param { name, op: None, .. } => self.parameter(name),
             Piece::Param {
@@ -69,8 +72,10 @@ impl Lower<'_> {
                 Expr::Text(String::new())
             }
             "$" | "!" | "-" | "_" | "PPID" | "RANDOM" | "SECONDS" | "LINENO" | "PWD" | "OLDPWD"
-            | "IFS" | "PATH" | "BASH_REMATCH" | "BASH_SOURCE" | "FUNCNAME" | "PIPESTATUS"
-            | "REPLY" => {
+            | "IFS" | "PATH" | "BASH_REMATCH" | "BASH_SOURCE" | "FUNCNAME" | "PIPESTATUS" => {
+                return Err(format!("${name} has no meaning in a hook"));
+            }
+            "REPLY" if !self.set.contains(name) => {
                 return Err(format!("${name} has no meaning in a hook"));
             }
             "" => return Err("a text with $ before its quote".into()),
@@ -221,9 +226,18 @@ impl Lower<'_> {
             ]),
             "%" | "%%" | "#" | "##" => {
                 let value = self.parameter(name)?;
-                let pattern = cut(op, &text("a pattern")?)?;
-                let found = Expr::Call("string.match", vec![value.clone(), Expr::Text(pattern)]);
-                Expr::Or(Box::new(found), Box::new(value))
+                let word = text("a pattern")?;
+                let pattern = cut(op, &word)?;
+                let op = ["%%", "%", "##", "#"]
+                    .into_iter()
+                    .find(|known| *known == op);
+                let op = op.unwrap_or_default();
+                Expr::Trim(Box::new(Trim {
+                    value,
+                    op,
+                    word,
+                    pattern,
+                }))
             }
             "//" | "/" => {
                 self.of_bash("${X/Y/Z}");
@@ -304,12 +318,46 @@ impl Lower<'_> {
         let [item] = items else {
             return Err("the output of several commands".into());
         };
+        if let Some(text) = self.content_or(item)? {
+            return Ok(text);
+        }
         // Whether it works is not asked.
         let ignored = matches!(item.rest.as_slice(), [(false, other)] if super::is_no_op(other));
         if !(item.rest.is_empty() || ignored) || item.background || item.first.negated {
             return Err("the output of several commands".into());
         }
         self.piped_text(&item.first.commands)
+    }
+
+    /// `cat FILE || echo TEXT`: another text where there is no such file.
+    fn content_or(&mut self, item: &Item) -> Lowered<Option<Expr>> {
+        let [(false, other)] = item.rest.as_slice() else {
+            return Ok(None);
+        };
+        let ([cat], [echo]) = (item.first.commands.as_slice(), other.commands.as_slice()) else {
+            return Ok(None);
+        };
+        let (Some(read), Some(said)) = (simple(cat), simple(echo)) else {
+            return Ok(None);
+        };
+        let plain = !item.background && !item.first.negated && !other.negated;
+        let ([cat_name, path], Some((echo_name, text))) = (read, said.split_first()) else {
+            return Ok(None);
+        };
+        let quiet = self.all_harmless(cat) && self.all_harmless(echo);
+        if !(plain && quiet && cat_name.is("cat") && echo_name.is("echo")) {
+            return Ok(None);
+        }
+        let path = self.word(path)?;
+        let Expr::Call("read", mut args) = self.file_text(path)? else {
+            return Ok(None);
+        };
+        let (_, said) = self.call(said)?;
+        if said.len() != text.len() {
+            return Ok(None);
+        }
+        args.push(self.echo(&said, true)?.text);
+        Ok(Some(Expr::Call("read", args)))
     }
 
     /// What a command says.
@@ -350,17 +398,17 @@ impl Lower<'_> {
                 self.differs("the date is left out: carpd's log has its own");
                 Expr::Text(String::new())
             }
-            ("basename", 1) => {
-                let found = Expr::Call(
-                    "string.match",
-                    vec![first(), Expr::Text("([^/]+)/*$".into())],
-                );
-                Expr::Or(Box::new(found), Box::new(first()))
-            }
+            ("basename", 1) => Expr::Trim(Box::new(Trim {
+                value: first(),
+                op: "basename",
+                word: String::new(),
+                pattern: "([^/]+)/*$".into(),
+            })),
             ("seq", 1..=3) => self.sequence(name, args)?,
             ("expr", 3) if ["+", "-", "*", "/", "%"].contains(&word(1)) => calculated(args),
             ("echo", _) => self.echo(args, true)?.text,
-            ("printf", _) => commands::printf(args)?,
+            ("printf", _) => redirect::without_newline(commands::printf(args)?),
+            ("curl" | "wget", _) => commands::answer(self, name, args)?,
             ("sysctl", 2) if word(0) == "-n" => Expr::Call(
                 "sysctl.get",
                 vec![args.get(1).map(|arg| arg.value.clone()).ok_or("sysctl")?],
@@ -470,4 +518,12 @@ fn cut(op: &str, pattern: &str) -> Lowered<String> {
             _ => return Err("this pattern".into()),
         },
     )
+}
+
+/// The words of a simple command without assignments.
+fn simple(command: &Command) -> Option<&[Word]> {
+    match &command.kind {
+        Kind::Simple { assigns, words } if assigns.is_empty() => Some(words),
+        _ => None,
+    }
 }

@@ -3,6 +3,7 @@
 use super::scope::{Possible, Scope};
 use super::source;
 use crate::port::Settings;
+use crate::port::commands;
 use crate::port::ir::Expr;
 use crate::port::shell::{Item, Kind, Piece, Word};
 
@@ -93,6 +94,7 @@ impl Scope {
             Expr::Call("default", parts) => parts
                 .last()
                 .is_some_and(|other| self.is_one_word(other, settings)),
+            Expr::Output(run) => says_one_word(&run.argv),
             Expr::Dev
             | Expr::Vip
             | Expr::Cidr
@@ -158,7 +160,17 @@ impl Scope {
             Expr::Join(parts) => parts.iter().fold(Values::one(""), |all, part| {
                 all.product(&self.values(part, settings))
             }),
-            Expr::Or(a, b) => self.values(a, settings).union(self.values(b, settings)),
+            Expr::Trim(trim) => {
+                let values = self.values(&trim.value, settings);
+                each(&values, |text| changed(trim.op, text, &trim.word)).unwrap_or_default()
+            }
+            Expr::Call("string.gsub", args) if is_key(args) => {
+                let values = args.first().map(|value| self.values(value, settings));
+                let swapped = |text: &str| Some(commands::swapped(text));
+                values
+                    .and_then(|values| each(&values, swapped))
+                    .unwrap_or_default()
+            }
             Expr::Call("default", parts) => {
                 let values = parts.iter().map(|part| self.values(part, settings));
                 let mut values = values.reduce(Values::union).unwrap_or_default();
@@ -174,7 +186,8 @@ impl Scope {
             | Expr::Content(_)
             | Expr::Raw(..)
             | Expr::Lua(_)
-            | Expr::Output(_) => Values::unknown(),
+            | Expr::Output(_)
+            | Expr::Answer(..) => Values::unknown(),
         }
     }
 
@@ -330,6 +343,13 @@ fn each(values: &Values, change: impl Fn(&str) -> Option<String>) -> Option<Valu
 fn changed(op: &str, text: &str, word: &str) -> Option<String> {
     let plain = |word: &str| !word.contains(['*', '?', '[', '\\']);
     let kept = match (op, word.strip_suffix('*'), word.strip_prefix('*')) {
+        ("basename", ..) => {
+            return text
+                .trim_end_matches('/')
+                .rsplit('/')
+                .next()
+                .map(str::to_owned);
+        }
         ("^^", ..) if word.is_empty() => return Some(text.to_uppercase()),
         (",,", ..) if word.is_empty() => return Some(text.to_lowercase()),
         ("%", Some(end), _) if plain(end) => text.rfind(end).and_then(|at| text.get(..at)),
@@ -341,6 +361,24 @@ fn changed(op: &str, text: &str, word: &str) -> Option<String> {
         _ => return None,
     };
     Some(kept.unwrap_or(text).to_owned())
+}
+
+/// A part of a kernel parameter's name, made of a path's.
+fn is_key(args: &[Expr]) -> bool {
+    matches!(args.get(1), Some(Expr::Text(pattern)) if pattern == "[./]")
+}
+
+/// Programs that always write exactly one word.
+fn says_one_word(argv: &[String]) -> bool {
+    let words: Vec<&str> = argv.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["/usr/bin/date", format] => format.starts_with('+') && is_word(format),
+        ["/usr/bin/id", "-u" | "-g" | "-un" | "-gn"]
+        | ["/usr/bin/uname", "-s" | "-n" | "-r" | "-m"]
+        | ["/usr/bin/nproc"] => true,
+        ["/usr/bin/hostname", option] => matches!(*option, "-f" | "-s"),
+        _ => false,
+    }
 }
 
 /// Neither empty nor split, and no pattern.

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 const HELPERS: &[(&str, &str)] = &[
     (
         "refuse",
-        "-- What the hook may not do ends it.\nlocal function refuse(problem)\n  \
-           if string.find(tostring(problem), \"not granted\", 1, true) then\n    error(problem, 0)\n  end\nend\n",
+        "-- What the hook may not do ends it; a value that a command line has no place for does not.\nlocal function refuse(problem)\n  \
+           if string.find(tostring(problem), \"not granted\", 1, true) and not string.find(tostring(problem), \"does not fit\", 1, true) then\n    error(problem, 0)\n  end\nend\n",
     ),
     (
         "status_of",
@@ -80,6 +80,29 @@ const HELPERS: &[(&str, &str)] = &[
            return worked and answer.status < 400\nend\n",
     ),
     (
+        "fetch",
+        "-- Asks another host; an empty answer if it cannot be asked.\nlocal function fetch(call, ...)\n  \
+           local worked, answer = pcall(call, ...)\n  \
+           if not worked then\n    refuse(answer)\n    log.warn(\"Went on after a failure\", { problem = tostring(answer) })\n  end\n  \
+           return if worked then answer else { status = 0, body = \"\" }\nend\n",
+    ),
+    (
+        "body",
+        "-- What another host answers, without the end of its last line.\nlocal function body(call, ...)\n  \
+           return (string.gsub(fetch(call, ...).body, \"\\n+$\", \"\"))\nend\n",
+    ),
+    (
+        "good_body",
+        "-- What another host answers, if that is no failure.\nlocal function good_body(call, ...)\n  \
+           local answer = fetch(call, ...)\n  \
+           return if answer.status < 400 then (string.gsub(answer.body, \"\\n+$\", \"\")) else \"\"\nend\n",
+    ),
+    (
+        "http_status",
+        "-- The status with which another host answers; 000 if it cannot be asked.\nlocal function http_status(call, ...)\n  \
+           return string.format(\"%03d\", fetch(call, ...).status)\nend\n",
+    ),
+    (
         "number",
         "-- The number that a text is; what is none compares with nothing.\nlocal function number(text)\n  \
            return tonumber(text) or 0 / 0\nend\n",
@@ -134,15 +157,46 @@ const HELPERS: &[(&str, &str)] = &[
            return table.concat(found, \"\\n\")\nend\n",
     ),
     (
+        "whole",
+        "-- What a program wrote, unless there is more of it than a hook is given.\nlocal function whole(name, text)\n  \
+           if #text >= 65536 then\n    error(name .. \" wrote more than the 64 KiB that a hook is given\", 0)\n  end\n  return text\nend\n",
+    ),
+    (
+        "raw_output",
+        "-- What a granted command line writes; nothing if it cannot be run.\nlocal function raw_output(name, holes)\n  \
+           local worked, result = pcall(command.run, name, holes)\n  \
+           if not worked then\n    refuse(result)\n    log.warn(\"A command could not be run\", { command = name, problem = tostring(result) })\n    \
+           return \"\"\n  end\n  return whole(name, result.stdout)\nend\n",
+    ),
+    (
+        "is_file",
+        "-- Is there a plain file of this name?\nlocal function is_file(path)\n  \
+           local worked, content = pcall(file.read, path)\n  \
+           if not worked then\n    refuse(content)\n    return string.find(tostring(content), \"it is larger than\", 1, true) ~= nil\n  end\n  \
+           return content ~= nil\nend\n",
+    ),
+    (
+        "runs",
+        "-- Does a service run?\nlocal function runs(unit)\n  \
+           local worked, state = pcall(service.status, unit)\n  \
+           if not worked then\n    refuse(state)\n    log.warn(\"Went on after a failure\", { problem = tostring(state) })\n  end\n  \
+           return worked and state == \"active\"\nend\n",
+    ),
+    (
+        "copy",
+        "-- Writes to one file what is in another.\nlocal function copy(from, to, options)\n  \
+           file.write(to, file.read(from) or \"\", options)\nend\n",
+    ),
+    (
         "must_output",
         "-- What a granted command line writes; it must work.\nlocal function must_output(name, holes)\n  \
-           local result = command.run(name, holes)\n  assert(result.status == 0, name .. \" failed\")\n  \
-           return (string.gsub(result.stdout, \"\\n+$\", \"\"))\nend\n",
+           local result = command.run(name, holes)\n  assert(result.status == 0, name .. \": failed\")\n  \
+           return (string.gsub(whole(name, result.stdout), \"\\n+$\", \"\"))\nend\n",
     ),
     (
         "all_output",
         "-- All that a granted command line says.\nlocal function all_output(name, holes)\n  \
-           local result = command.run(name, holes)\n  return result.stdout .. result.stderr\nend\n",
+           local result = command.run(name, holes)\n  return whole(name, result.stdout) .. whole(name, result.stderr)\nend\n",
     ),
     (
         "append",
@@ -176,12 +230,12 @@ const HELPERS: &[(&str, &str)] = &[
     (
         "output",
         "-- What a granted command line writes, without the end of its last line.\nlocal function output(name, holes)\n  \
-           return (string.gsub(command.run(name, holes).stdout, \"\\n+$\", \"\"))\nend\n",
+           return (string.gsub(raw_output(name, holes), \"\\n+$\", \"\"))\nend\n",
     ),
     (
         "read",
-        "-- The content of a file without the end of its last line; empty if there is none.\nlocal function read(path)\n  \
-           return (string.gsub(file.read(path) or \"\", \"\\n+$\", \"\"))\nend\n",
+        "-- The content of a file without the end of its last line; if there is none, empty or another text.\nlocal function read(path, other)\n  \
+           return (string.gsub(file.read(path) or other or \"\", \"\\n+$\", \"\"))\nend\n",
     ),
     (
         "run",
@@ -204,10 +258,20 @@ const HELPERS: &[(&str, &str)] = &[
 /// Helpers that call others, each before those that it calls.
 const NEEDS: &[(&str, &[&str])] = &[
     ("run", &["status_of"]),
+    ("output", &["raw_output", "whole", "refuse"]),
+    ("raw_output", &["whole", "refuse"]),
+    ("must_output", &["whole"]),
+    ("all_output", &["whole"]),
+    ("is_file", &["refuse"]),
+    ("runs", &["refuse"]),
     ("status_of", &["refuse"]),
     ("try", &["refuse"]),
     ("changed", &["refuse"]),
     ("answered", &["refuse"]),
+    ("fetch", &["refuse"]),
+    ("body", &["fetch", "refuse"]),
+    ("good_body", &["fetch", "refuse"]),
+    ("http_status", &["fetch", "refuse"]),
     ("add_route", &["has_route"]),
     ("insert_route", &["has_route"]),
     ("squeeze", &["words"]),

@@ -3,7 +3,7 @@
 use super::Printer;
 use super::text::{self, quoted};
 use crate::port::commands::join;
-use crate::port::ir::{Action, Cond, Expr, LuaPart, RouteVerb, Run};
+use crate::port::ir::{Action, Answer, Cond, Expr, LuaPart, RouteVerb, Run};
 use crate::port::mirror;
 
 impl Printer<'_> {
@@ -60,6 +60,11 @@ impl Printer<'_> {
             Action::Hostname(name) => ("hostname.set", vec![self.expr(name)]),
             Action::Service { verb, unit } => (text::service(verb), vec![self.expr(unit)]),
             Action::Sysctl { key, value } => ("sysctl.set", vec![self.expr(key), self.expr(value)]),
+            Action::Write {
+                path,
+                content: Expr::Content(from),
+                append: false,
+            } => (self.helper("copy"), vec![self.expr(from), self.expr(path)]),
             Action::Write {
                 path,
                 content,
@@ -224,13 +229,13 @@ impl Printer<'_> {
             Cond::Match(a, pattern) => {
                 format!("string.match({}, {}) ~= nil", self.expr(a), quoted(pattern))
             }
-            Cond::File(path) => format!("file.read({}) ~= nil", self.expr(path)),
+            Cond::File(path) => format!("{}({})", self.helper("is_file"), self.expr(path)),
             Cond::HasAddress(dev, text) => {
                 let mut args = vec![self.expr(text)];
                 args.extend(dev.as_ref().map(|dev| self.expr(dev)));
                 format!("{}({})", self.helper("has_address"), args.join(", "))
             }
-            Cond::Active(unit) => format!("service.status({}) == \"active\"", self.expr(unit)),
+            Cond::Active(unit) => format!("{}({})", self.helper("runs"), self.expr(unit)),
             Cond::Status if self.numbered => "status == 0".to_owned(),
             Cond::Status => "ok".to_owned(),
             Cond::Not(inner) => match &**inner {
@@ -245,6 +250,8 @@ impl Printer<'_> {
                 Cond::Const(_)
                 | Cond::Function(..)
                 | Cond::HasAddress(..)
+                | Cond::File(_)
+                | Cond::Active(_)
                 | Cond::Status
                 | Cond::Changed(_)
                 | Cond::Call(..) => {
@@ -332,7 +339,7 @@ impl Printer<'_> {
                 if *both {
                     format!("{}({args})", self.helper("all_output"))
                 } else {
-                    format!("command.run({args}).stdout")
+                    format!("{}({args})", self.helper("raw_output"))
                 }
             }
             Expr::Arg(_, number) => format!("a{number}"),
@@ -374,7 +381,13 @@ impl Printer<'_> {
                 }
                 text
             }
-            Expr::Or(a, b) => format!("({} or {})", self.expr(a), self.expr(b)),
+            Expr::Trim(trim) => {
+                let value = self.expr(&trim.value);
+                format!(
+                    "(string.match({value}, {}) or {value})",
+                    quoted(&trim.pattern)
+                )
+            }
             Expr::Lua(parts) => parts
                 .iter()
                 .map(|part| match part {
@@ -382,6 +395,17 @@ impl Printer<'_> {
                     LuaPart::Value(value) => self.expr(value),
                 })
                 .collect(),
+            Expr::Answer(action, part) => {
+                let (function, mut args) = self.action(action);
+                args.insert(0, function);
+                let strict = matches!(**action, Action::Http { strict: true, .. });
+                let helper = match part {
+                    Answer::Status => "http_status",
+                    Answer::Body if strict => "good_body",
+                    Answer::Body => "body",
+                };
+                format!("{}({})", self.helper(helper), args.join(", "))
+            }
             Expr::Output(run) => format!(
                 "{}({})",
                 self.helper(if run.must { "must_output" } else { "output" }),

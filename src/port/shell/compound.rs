@@ -172,11 +172,15 @@ impl Parser<'_> {
             .word()?
             .ok_or_else(|| self.error("case needs a word"))?;
         self.expect("in")?;
-        let mut arms = Vec::new();
+        let (mut arms, mut goes_on) = (Vec::new(), false);
         loop {
             self.lines()?;
             if self.keyword("esac") {
-                return Ok(Kind::Case { word, arms });
+                return Ok(if goes_on {
+                    Kind::Unread("a case that goes on to the next one".into())
+                } else {
+                    Kind::Case { word, arms }
+                });
             }
             self.eat("(");
             let mut patterns = Vec::new();
@@ -192,7 +196,8 @@ impl Parser<'_> {
                 }
             }
             self.expect(")")?;
-            arms.push((patterns, self.list(&[";;", "esac"])?));
+            arms.push((patterns, self.list(&[";;", ";&", "esac"])?));
+            goes_on |= self.eat(";;&") || self.eat(";&");
             self.eat(";;");
         }
     }

@@ -7,7 +7,7 @@ const DEPTH: usize = 60;
 
 /// Where a list ends that is not the whole script.
 const RESERVED: &[&str] = &[
-    "then", "elif", "else", "fi", "do", "done", "esac", "}", ")", ";;",
+    "then", "elif", "else", "fi", "do", "done", "esac", "}", ")", ";;", ";&",
 ];
 
 /// A position in a script.
@@ -183,7 +183,7 @@ impl<'a> Parser<'a> {
         RESERVED.iter().copied().find(|word| {
             let after = rest.strip_prefix(word).map(|rest| rest.chars().next());
             match (*word, after) {
-                (")" | ";;", Some(_)) => true,
+                (")" | ";;" | ";&", Some(_)) => true,
                 (_, Some(next)) => next.is_none_or(|c| c.is_whitespace() || ";&|)".contains(c)),
                 (_, None) => false,
             }
@@ -301,7 +301,8 @@ impl<'a> Parser<'a> {
         }
         let end = self.at;
         let background = !self.rest().starts_with("&&") && self.eat("&");
-        let ended = background || (!self.rest().starts_with(";;") && self.eat(";"));
+        let arm_ends = self.rest().starts_with(";;") || self.rest().starts_with(";&");
+        let ended = background || (!arm_ends && self.eat(";"));
         let after = self.rest();
         if !ended && !after.is_empty() && !after.starts_with('\n') && self.at_reserved().is_none() {
             return Err(self.error("this does not belong here"));

@@ -25,10 +25,6 @@ pub(super) fn told(ported: &Ported, down: Option<&str>, page: &mut Page) {
             page,
             "{name} undoes what the first script does. carpd does that by itself, so there is no on_backup (see --explicit)."
         );
-        writeln!(
-            page,
-            "A service that must not run on a backup should not be started at boot."
-        );
     }
     let missing = untranslated(ported);
     let all = ported.lines;

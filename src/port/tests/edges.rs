@@ -1,0 +1,276 @@
+//! What scripts do at the edges of what a hook can: long waits, odd values, files of other kinds,
+//! names of grants.
+
+use super::{body, ported};
+use crate::port::{FactKind, Ported};
+
+fn says(ported: &Ported, kind: FactKind, part: &str) -> bool {
+    ported.of(kind).any(|fact| fact.text.contains(part))
+}
+
+#[test]
+fn a_hook_that_waits_gets_the_time() {
+    for (script, timeout) in [
+        ("sleep 14\n", "24s"),
+        ("sleep 4\n", ""),
+        ("for i in 1 2 3 4 5; do sleep 3; done\n", "25s"),
+        (
+            "for i in $(seq 1 30); do\n  ping -c 1 10.0.0.1 && break\n  sleep 1\ndone\n",
+            "70s",
+        ),
+        (
+            "i=0\nwhile [ $i -lt 20 ]; do sleep 2; i=$((i+1)); done\n",
+            "50s",
+        ),
+        ("DELAY=12\nsleep $DELAY\n", "22s"),
+        ("w() { sleep 5; }\nw\nw\n", "20s"),
+        ("curl -m 30 http://10.0.0.1/\n", "40s"),
+        ("timeout 60 /usr/bin/x\n", "70s"),
+        (
+            "if [ \"$2\" = 10.0.0.1 ]; then sleep 6; else sleep 9; fi\n",
+            "19s",
+        ),
+    ] {
+        let ported = ported(script);
+        let line = format!("timeout = \"{timeout}\"\n");
+        let has = if timeout.is_empty() {
+            !ported.toml.contains("timeout = ")
+        } else {
+            ported.toml.contains(&line)
+        };
+        assert!(has, "{script}: {}", ported.toml);
+        assert!(ported.is_complete(), "{script}: {:?}", ported.facts);
+    }
+}
+
+#[test]
+fn a_wait_without_an_end_is_a_guess() {
+    for script in [
+        "until curl -sf http://10.0.0.1/; do sleep 2; done\n",
+        "while ! ping -c1 10.0.0.1; do sleep 1; done\n",
+    ] {
+        let ported = ported(script);
+        assert!(
+            says(&ported, FactKind::Guessed, "how long it waits"),
+            "{script}: {:?}",
+            ported.facts
+        );
+    }
+}
+
+#[test]
+fn an_argument_is_a_word_only_where_it_must_be_one() {
+    for (script, argv) in [
+        ("X=$(cat /run/x)\n/usr/bin/t \"$X\"\n", "{x:text}"),
+        ("/usr/bin/t \"$3\"\n", "{xparam:text}"),
+        ("/usr/bin/t \"now on $1\"\n", "{arg1:text}"),
+        ("/usr/bin/t $1\n", "{interface:dev}"),
+        ("/usr/bin/t `date +%u`\n", "{arg1:word}"),
+        ("N=3\nN=$((N+1))\n/usr/bin/t $N\n", "{n:word}"),
+    ] {
+        let ported = ported(script);
+        assert!(ported.toml.contains(argv), "{script}: {}", ported.toml);
+        assert!(ported.is_complete(), "{script}: {:?}", ported.facts);
+    }
+    let bare = ported("X=$(cat /run/x)\n/usr/bin/t $X\n");
+    assert!(bare.toml.contains("{x:word}"), "{}", bare.toml);
+    assert!(
+        says(&bare, FactKind::Guessed, "$X may be empty or several words"),
+        "{:?}",
+        bare.facts
+    );
+    let option = ported("case $1 in eth0) X=-a;; *) X=b;; esac\n/usr/bin/t \"$X\"\n");
+    assert_eq!(option.todos().len(), 1, "{}", option.lua);
+}
+
+#[test]
+fn a_path_is_granted_as_it_is_here() {
+    for script in [
+        "P=/var/run/vip-$1.lock\nmkdir $P\n",
+        "mkdir /var/run/vip-$1.lock\n",
+    ] {
+        let ported = ported(script);
+        let line = "command.mkdir = { argv = [\"/usr/bin/mkdir\", \"/var/run/vip-eth0.lock\"] }";
+        assert!(ported.toml.contains(line), "{}", ported.toml);
+        assert!(!ported.lua.contains("eth0"), "{}", ported.lua);
+    }
+    let wide = ported("X=$(cat /run/x)\nrm -rf \"$X\"\n");
+    assert!(
+        says(&wide, FactKind::Open, "any file to rm"),
+        "{:?}",
+        wide.facts
+    );
+}
+
+#[test]
+fn a_grants_name_says_what_it_runs_and_nothing_secret() {
+    for (script, names) in [
+        (
+            "redis-cli -a s3cret INFO\nredis-cli -a s3cret SLAVEOF NO ONE\n",
+            &["redis-cli-info", "redis-cli-slaveof-no"][..],
+        ),
+        (
+            "conntrackd -C /etc/conntrackd/conntrackd.conf -c\nconntrackd -C /etc/conntrackd/conntrackd.conf -B\n",
+            &["conntrackd", "conntrackd-b"],
+        ),
+        (
+            "mysql -uroot -ps3cret -e 'START SLAVE'\n",
+            &["mysql-start-slave"],
+        ),
+        ("scp ha:s3cret@10.0.0.1:/x /y\n", &["scp-y"]),
+        ("rm -f /var/cache/x.last\n", &["rm-x-last"]),
+    ] {
+        let ported = ported(script);
+        for name in names {
+            let line = format!("command.{name} = ");
+            assert!(ported.toml.contains(&line), "{name}: {}", ported.toml);
+        }
+        assert!(!ported.lua.contains("s3cret"), "{}", ported.lua);
+    }
+}
+
+#[test]
+fn what_a_script_says_in_one_breath_is_translated() {
+    assert_eq!(
+        body("ping -c1 $2 && UP=yes || UP=no\nlogger $UP\n"),
+        [
+            "local UP = \"\"",
+            "if run(\"ping\", { address = vip }) then",
+            "UP = \"yes\"",
+            "else",
+            "UP = \"no\"",
+            "end",
+            "log.info(UP)",
+        ]
+    );
+    assert_eq!(
+        body("X=$(cat /run/x 2>/dev/null || echo none)\nlogger $X\n"),
+        ["local X = read(\"/run/x\", \"none\")", "log.info(X)"]
+    );
+    assert_eq!(
+        body("X=$(curl -s http://10.0.0.1/a)\nlogger \"$X\"\n"),
+        [
+            "local X = body(http.get, \"http://10.0.0.1/a\")",
+            "log.info(X)"
+        ]
+    );
+    assert_eq!(
+        body("X=$(curl -s -o /dev/null -w '%{http_code}' http://10.0.0.1/a)\nlogger \"$X\"\n"),
+        [
+            "local X = http_status(http.get, \"http://10.0.0.1/a\")",
+            "log.info(X)"
+        ]
+    );
+    assert_eq!(
+        body("/usr/bin/x\nif [ $? -ne 0 ]; then logger bad; fi\n"),
+        ["if not run(\"x\") then", "log.info(\"bad\")", "end"]
+    );
+    assert_eq!(
+        body("for d in a b; do /etc/init.d/$d stop; done\n"),
+        [
+            "for _, d in { \"a\", \"b\" } do",
+            "try(service.stop, d)",
+            "end"
+        ]
+    );
+    assert_eq!(
+        body("service a status; R=$?\n[ $R -eq 3 ] && logger down\n"),
+        [
+            "local status = 0",
+            "status = if runs(\"a\") then 0 else 3",
+            "local R = status",
+            "if R == 3 then",
+            "log.info(\"down\")",
+            "end",
+        ]
+    );
+}
+
+#[test]
+fn errexit_looks_at_the_last_of_a_pipe() {
+    let strict = |script: &str| {
+        let ported = ported(&format!("set -e\n{script}"));
+        assert!(ported.todos().is_empty(), "{script}: {}", ported.lua);
+        ported.lua
+    };
+    let lua = strict("/usr/bin/x | grep -q y\n");
+    assert!(
+        lua.contains("assert(has_line(output(\"x\"), \"y\""),
+        "{lua}"
+    );
+    let lua = strict("set -o pipefail\n/usr/bin/x | grep -q y\n");
+    assert!(
+        lua.contains("assert(has_line(must_output(\"x\"), \"y\""),
+        "{lua}"
+    );
+    let lua = strict("X=$(/usr/bin/x | head -1)\nlogger $X\n");
+    assert!(lua.contains("head(output(\"x\"), 1)"), "{lua}");
+    let lua = strict("X=$(/usr/bin/x | grep y)\nlogger $X\n");
+    assert!(lua.contains("assert(X ~= \"\""), "{lua}");
+    let lua = strict("if [ \"$(/usr/bin/x)\" = y ]; then logger z; fi\n");
+    assert!(lua.contains("if output(\"x\") == \"y\""), "{lua}");
+}
+
+#[test]
+fn the_own_address_is_not_taken_down_on_becoming_master() {
+    assert_eq!(
+        body("ip addr del $2/24 dev $1\nip addr add $2/24 dev $1\n"),
+        ["try(addr.add, vip .. \"/24\")"]
+    );
+    assert_eq!(
+        body("ip addr del 10.0.0.9/24 dev $1\n"),
+        ["try(addr.delete, \"10.0.0.9/24\")"]
+    );
+}
+
+#[test]
+fn what_shells_read_in_other_ways_is_not_guessed() {
+    for line in [
+        "echo $[1+2]",
+        "case $2 in 10.*) logger a ;;& *) logger b ;; esac",
+        "case $2 in 10.*) logger a ;& *) logger b ;; esac",
+        "echo $((2#101))",
+    ] {
+        let ported = ported(&format!("#!/bin/bash\n{line}\n"));
+        assert_eq!(ported.todos().len(), 1, "{line}: {}", ported.lua);
+    }
+    assert_eq!(
+        body("X=$((0x10 + 1))\nlogger $X\n"),
+        ["local X = 16 + 1", "log.info(tostring(X))"]
+    );
+}
+
+#[test]
+fn a_call_goes_with_its_function() {
+    let script =
+        "say() { echo \"$prefix $1\" >> /run/w; }\nmain() { local prefix=x; say a; }\nmain\n";
+    let ported = ported(script);
+    assert_eq!(ported.todos().len(), 2, "{}", ported.lua);
+    assert!(!ported.lua.contains("\n  main()"), "{}", ported.lua);
+}
+
+#[test]
+fn files_of_another_kind_are_told() {
+    for (path, told) in [("/etc/mtab", "symbolic link"), ("/dev/null-or-so", "")] {
+        let ported = ported(&format!("echo x > {path}\n"));
+        let open = says(&ported, FactKind::Open, "symbolic link");
+        assert_eq!(
+            open,
+            told == "symbolic link" && std::fs::symlink_metadata(path).is_ok(),
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn what_a_hook_is_not_given_all_of_is_told() {
+    let ported = ported("/usr/bin/x > /srv/a\ncat /srv/a > /srv/b\necho y >> /srv/c\n");
+    assert!(ported.is_complete(), "{:?}", ported.facts);
+    for part in ["64 KiB", "is not copied", "left as it is"] {
+        assert!(
+            says(&ported, FactKind::Different, part),
+            "{part}: {:?}",
+            ported.facts
+        );
+    }
+}

@@ -1,0 +1,2 @@
+#!/bin/sh
+ip addr del $2/24 dev $1

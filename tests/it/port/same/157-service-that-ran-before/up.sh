@@ -1,0 +1,3 @@
+#!/bin/sh
+ip addr add $2/24 dev $1
+service named start
