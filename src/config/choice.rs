@@ -45,7 +45,7 @@ words! {
     OnFailure { Resign = "resign", Keep = "keep", Ignore = "ignore" }
     OnConflict { Report = "report", Defend = "defend", Resign = "resign" }
     OnUnhealthy { Resign = "resign", Demote = "demote" }
-    TrackKind { Link = "link", Tcp = "tcp", File = "file", Command = "command" }
+    TrackKind { Link = "link", Tcp = "tcp", Http = "http", Icmp = "icmp", File = "file", Command = "command" }
     HookKind { Module = "module", Script = "script" }
     PreferredLifetime { Zero = "0s", Forever = "forever" }
     Leases { Kernel = "kernel", Off = "off" }
@@ -90,6 +90,10 @@ pub(super) enum TrackKind {
     Link,
     /// A server.
     Tcp,
+    /// What a web server answers.
+    Http,
+    /// A host.
+    Icmp,
     /// The number in a file.
     File,
     /// What a program says.

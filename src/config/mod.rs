@@ -53,8 +53,9 @@ pub use diff::{differences, needs_restart};
 #[cfg(feature = "daemon")]
 pub use load::{Disk, load_trust, only_warns_of_owners};
 pub use model::{
-    Announce, AtStop, Config, Daemon, Demote, Destination, Group, Health, Hook, Kind, Language,
-    Limits, Loaded, Local, Log, Looked, Place, Poll, Program, Script, Track, Tracked, Vhost,
+    Announce, Asked, AtStop, Config, Daemon, Demote, Destination, Group, Health, Hook, Kind,
+    Language, Limits, Loaded, Local, Log, Looked, Place, Poll, Program, Remote, Script,
+    StatusRange, Track, Tracked, Vhost,
 };
 pub use problem::{Excerpt, Problem, Report, Severity};
 #[cfg(feature = "daemon")]

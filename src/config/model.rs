@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::Report;
@@ -14,7 +15,8 @@ use super::choice::{
     SourceMac, TieBreak,
 };
 use super::secret::Secret;
-use crate::effect::{Endpoint, Grants, Reach};
+use crate::effect::outgoing::ParseUrlError;
+use crate::effect::{Endpoint, Grants, Reach, Url};
 use crate::proto::Damping;
 use crate::trust::{Digest, Trust};
 use crate::types::{AdvBase, AdvSkew, Family, IfName, MacAddr, Name, Vhid, VirtualAddress};
@@ -297,10 +299,85 @@ pub struct Track {
 pub enum Tracked {
     /// `link`: this interface.
     Link(IfName),
-    /// `tcp`: whether somebody takes connections there, asked again and again.
-    Tcp(Endpoint, Poll),
     /// Something on this host that a process looks at again and again.
     Local(Box<Local>),
+    /// Another host, or a server, that is asked again and again.
+    Remote(Box<Remote>),
+}
+
+/// What is asked over the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remote {
+    /// What it is.
+    pub asked: Asked,
+    /// How often.
+    pub poll: Poll,
+}
+
+/// What is asked, and what is a good answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// `tcp`: whether somebody takes connections there.
+    Tcp(Endpoint),
+    /// `http`: the status of the answer to GET.
+    Http {
+        /// `url`.
+        url: Url,
+        /// `status`: those that are good; not empty.
+        good: Vec<StatusRange>,
+    },
+    /// `icmp`: whether this host answers an echo request.
+    Icmp(Host),
+}
+
+/// A name in small letters, or an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host(pub String);
+
+impl FromStr for Host {
+    type Err = ParseUrlError;
+
+    fn from_str(text: &str) -> Result<Self, ParseUrlError> {
+        if text.parse::<IpAddr>().is_ok() {
+            return Ok(Self(text.to_owned()));
+        }
+        // A name is one that an endpoint may have.
+        let endpoint: Endpoint = format!("{text}:1").parse()?;
+        Ok(Self(endpoint.host().to_owned()))
+    }
+}
+
+/// Some statuses of HTTP: `200`, `200-299`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatusRange {
+    /// The first of them.
+    pub first: u16,
+    /// The last of them.
+    pub last: u16,
+}
+
+impl FromStr for StatusRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let number = |text: &str| {
+            let status = text.parse().ok()?;
+            (100..=599).contains(&status).then_some(status)
+        };
+        match (number(first), number(last)) {
+            (Some(first), Some(last)) if first <= last => Ok(Self { first, last }),
+            _ => Err(format!(
+                "{text:?} is no status of HTTP (100 to 599), and no range of them as in \"200-299\""
+            )),
+        }
+    }
+}
+
+impl std::fmt::Display for StatusRange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
 }
 
 /// What a process of this host looks at, as this user.
@@ -350,7 +427,7 @@ impl Tracked {
     #[must_use]
     pub fn is_same_thing(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Tcp(one, _), Self::Tcp(other, _)) => one == other,
+            (Self::Remote(one), Self::Remote(other)) => one.asked == other.asked,
             (Self::Local(one), Self::Local(other)) => {
                 one.what == other.what && one.user == other.user
             }
@@ -363,8 +440,8 @@ impl Tracked {
     pub const fn poll(&self) -> Option<&Poll> {
         match self {
             Self::Link(_) => None,
-            Self::Tcp(_, poll) => Some(poll),
             Self::Local(local) => Some(&local.poll),
+            Self::Remote(remote) => Some(&remote.poll),
         }
     }
 }
@@ -373,7 +450,12 @@ impl std::fmt::Display for Tracked {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Link(interface) => write!(f, "link {interface}"),
-            Self::Tcp(endpoint, _) => write!(f, "tcp {endpoint}"),
+            Self::Remote(remote) => match &remote.asked {
+                Asked::Tcp(endpoint) => write!(f, "tcp {endpoint}"),
+                // A query may hold a secret.
+                Asked::Http { url, .. } => write!(f, "http {}", url.without_query()),
+                Asked::Icmp(host) => write!(f, "icmp {}", host.0),
+            },
             Self::Local(local) => match &local.what {
                 Looked::File(path) => write!(f, "file {}", path.display()),
                 Looked::Command(program) => write!(f, "command {}", program.argv.join(" ")),

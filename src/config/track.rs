@@ -6,11 +6,13 @@ use std::path::PathBuf;
 
 use super::choice::{Choice as _, TrackKind};
 use super::grant::is_plain_path;
-use super::model::{Local, Looked, Place, Poll, Program, Track, Tracked};
+use super::model::{
+    Asked, Host, Local, Looked, Place, Poll, Program, Remote, StatusRange, Track, Tracked,
+};
 use super::problem::Findings;
 use super::read::{At, Table, parse};
 use super::reference::{self, Entry, track as key};
-use crate::effect::Endpoint;
+use crate::effect::{Endpoint, Url};
 use crate::types::{IfName, Name};
 
 /// A track as far as it could be read.
@@ -51,6 +53,9 @@ pub(super) fn read_all(root: &Table<'_>, out: &mut Findings) -> BTreeMap<Name, D
 static OF_KINDS: &[&dyn Entry] = &[
     &key::INTERFACE,
     &key::CONNECT,
+    &key::URL,
+    &key::STATUS,
+    &key::HOST,
     &key::PATH,
     &key::ARGV,
     &key::USER,
@@ -76,6 +81,20 @@ static TCP: Keys = Keys {
     needs: &[&key::CONNECT],
     may_have: OF_POLLS,
 };
+static HTTP: Keys = Keys {
+    needs: &[&key::URL],
+    may_have: &[
+        &key::STATUS,
+        &key::INTERVAL,
+        &key::TIMEOUT,
+        &key::RISE,
+        &key::FALL,
+    ],
+};
+static ICMP: Keys = Keys {
+    needs: &[&key::HOST],
+    may_have: OF_POLLS,
+};
 static FILE: Keys = Keys {
     needs: &[&key::PATH],
     may_have: &[&key::USER, &key::INTERVAL, &key::TIMEOUT],
@@ -97,6 +116,8 @@ impl Keys {
         match kind {
             TrackKind::Link => &LINK,
             TrackKind::Tcp => &TCP,
+            TrackKind::Http => &HTTP,
+            TrackKind::Icmp => &ICMP,
             TrackKind::File => &FILE,
             TrackKind::Command => &COMMAND,
         }
@@ -132,6 +153,9 @@ fn read(table: &Table<'_>, span: Range<usize>, out: &mut Findings) -> Draft {
 struct Given {
     interface: Option<IfName>,
     connect: Option<Endpoint>,
+    url: Option<Url>,
+    good: Vec<StatusRange>,
+    host: Option<Host>,
     path: Option<PathBuf>,
     program: Option<Program>,
     user: String,
@@ -147,6 +171,9 @@ impl Given {
         Self {
             interface: table.read(&key::INTERFACE, out).map(|given| given.value),
             connect: table.read(&key::CONNECT, out).map(|given| given.value),
+            url: table.read(&key::URL, out).map(|given| given.value),
+            good: good(table, out),
+            host: table.read(&key::HOST, out).map(|given| given.value),
             path: path(table, out),
             program: argv.map(|argv| Program { argv, environment }),
             user: user(table, out),
@@ -162,9 +189,15 @@ impl Given {
     fn tracked(self, kind: TrackKind) -> Option<Tracked> {
         let poll = self.poll;
         let local = |what, user, poll| Tracked::Local(Box::new(Local { what, user, poll }));
+        let remote = |asked| Tracked::Remote(Box::new(Remote { asked, poll }));
         match kind {
             TrackKind::Link => self.interface.map(Tracked::Link),
-            TrackKind::Tcp => self.connect.map(|connect| Tracked::Tcp(connect, poll)),
+            TrackKind::Tcp => self.connect.map(|connect| remote(Asked::Tcp(connect))),
+            TrackKind::Http => {
+                let good = self.good;
+                self.url.map(|url| remote(Asked::Http { url, good }))
+            }
+            TrackKind::Icmp => self.host.map(|host| remote(Asked::Icmp(host))),
             TrackKind::File => {
                 // Each reading counts.
                 let poll = Poll {
@@ -181,6 +214,16 @@ impl Given {
             }
         }
     }
+}
+
+fn good(table: &Table<'_>, out: &mut Findings) -> Vec<StatusRange> {
+    let given = table.read(&key::STATUS, out);
+    if let Some(none) = given.as_ref().filter(|given| given.value.is_empty()) {
+        let text = "`status` is empty: the track would never be up";
+        out.error(none.span.clone(), text);
+    }
+    let all = given.map_or_else(|| key::STATUS.default(), |given| given.value);
+    all.into_iter().map(|status| status.value).collect()
 }
 
 fn path(table: &Table<'_>, out: &mut Findings) -> Option<PathBuf> {

@@ -183,7 +183,7 @@ impl Engine {
             Command::ForceReload(reply) => self.reload(Scope::Anyway, Some(reply)),
             Command::FilesChanged(held) => self.reload_changed(held),
             Command::Tracked(name, number, finding) => {
-                if self.is_probed_by(&name, number) {
+                if self.ties.probers.are(number) {
                     self.probed(&name, finding, clock::now());
                 }
             }

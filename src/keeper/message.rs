@@ -54,6 +54,8 @@ pub enum Role {
         /// Which of the users that the configuration in use names for it.
         part: u16,
     },
+    /// Asks over the network what tracks follow.
+    NetProber,
 }
 
 impl Role {
@@ -68,15 +70,18 @@ impl Role {
             Self::Reader | Self::NewReader => "carpd-reader",
             Self::HttpWorker => "carpd-http",
             Self::Prober { .. } => "carpd-prober",
+            Self::NetProber => "carpd-netprober",
         }
     }
 
     /// Which program plays it.
     pub(super) const fn program(self) -> Program {
         match self {
-            Self::Runner { .. } | Self::WasmRunner { .. } | Self::Compiler | Self::HttpWorker => {
-                Program::Worker
-            }
+            Self::Runner { .. }
+            | Self::WasmRunner { .. }
+            | Self::Compiler
+            | Self::HttpWorker
+            | Self::NetProber => Program::Worker,
             Self::Tester => Program::Carpd,
             Self::Helper
             | Self::NewHelper
@@ -95,7 +100,8 @@ impl Role {
             | Self::Compiler
             | Self::Tester
             | Self::HttpWorker
-            | Self::Prober { .. } => false,
+            | Self::Prober { .. }
+            | Self::NetProber => false,
         }
     }
 
@@ -109,6 +115,7 @@ impl Role {
             Self::Reader | Self::NewReader => READER,
             Self::HttpWorker => http_worker::ROLE,
             Self::Prober { .. } => prober::ROLE,
+            Self::NetProber => prober::remote::ROLE,
         }
     }
 
@@ -126,7 +133,8 @@ impl Role {
             | Self::NewHelper
             | Self::Reader
             | Self::NewReader
-            | Self::HttpWorker => Vec::new(),
+            | Self::HttpWorker
+            | Self::NetProber => Vec::new(),
         }
     }
 }

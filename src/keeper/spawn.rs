@@ -61,7 +61,7 @@ pub(super) struct ChildArguments<'a> {
     pub(super) of_helpers: &'a [OsString],
     /// A descriptor that the engine, helpers and readers inherit.
     pub(super) inherited: Option<BorrowedFd<'a>>,
-    /// Arguments of HTTP workers, after the role.
+    /// Arguments of HTTP workers and net probers, after the role.
     pub(super) of_http_workers: Vec<OsString>,
 }
 
@@ -73,7 +73,7 @@ impl ChildArguments<'_> {
             | Role::Reader
             | Role::NewReader
             | Role::Prober { .. } => (self.of_helpers, self.inherited),
-            Role::HttpWorker => (&self.of_http_workers, None),
+            Role::HttpWorker | Role::NetProber => (&self.of_http_workers, None),
             Role::Runner { .. } | Role::WasmRunner { .. } | Role::Compiler | Role::Tester => {
                 (&[], None)
             }
@@ -126,7 +126,8 @@ pub(super) fn child(
         | Role::Compiler
         | Role::Tester
         | Role::HttpWorker
-        | Role::Prober { .. } => None,
+        | Role::Prober { .. }
+        | Role::NetProber => None,
     };
     command.envs(variable.and_then(|name| Some((name, std::env::var_os(name)?))));
     let all: Vec<_> = by_number.into_iter().chain(inherited).collect();

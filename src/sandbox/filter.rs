@@ -34,7 +34,7 @@ pub(super) const ALLOWED: [libc::c_long; 19] = [
 ];
 
 /// Installs the filter for this kind of process, for all of its threads.
-pub(super) fn apply(kind: Kind) -> Result<(), String> {
+pub(super) fn apply(kind: Kind<'_>) -> Result<(), String> {
     install(&filter(kind).map_err(|err| err.to_string())?)
 }
 
@@ -142,7 +142,7 @@ pub(super) fn without(bit: libc::c_int) -> Result<SeccompCondition, seccompiler:
     )
 }
 
-fn filter(kind: Kind) -> Result<BpfProgram, seccompiler::BackendError> {
+fn filter(kind: Kind<'_>) -> Result<BpfProgram, seccompiler::BackendError> {
     // Memory, but none that is executable.
     let not_executable = without(libc::PROT_EXEC)?;
     let mut rules: BTreeMap<_, _> = ALLOWED.iter().map(|call| (*call, vec![])).collect();
@@ -163,7 +163,7 @@ fn filter(kind: Kind) -> Result<BpfProgram, seccompiler::BackendError> {
     }
     match kind {
         Kind::Lua => {}
-        Kind::HttpWorker { .. } => return naming(),
+        Kind::HttpWorker { .. } | Kind::NetProber { .. } => return naming(),
         // The C library's heaps grow this way.
         #[cfg(feature = "wasm")]
         Kind::Compiler => {

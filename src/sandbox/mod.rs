@@ -79,7 +79,7 @@ const SPARE_BYTES_WASM: u64 = 128 << 20;
 
 /// What a confined process is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum Kind<'a> {
     /// Runs Luau.
     Lua,
     /// Runs WebAssembly: may make memory executable, but never writable at the same time.
@@ -93,9 +93,15 @@ pub enum Kind {
         /// 1..=65535.
         port: u16,
     },
+    /// Talks to servers at these ports for as long as the daemon runs; its threads are started
+    /// while it warms up. Its address space also has room for their stacks.
+    NetProber {
+        /// Each 1..=65535.
+        ports: &'a [u16],
+    },
 }
 
-impl Kind {
+impl Kind<'_> {
     const fn spare_bytes(self) -> u64 {
         match self {
             Self::Lua => SPARE_BYTES,
@@ -103,7 +109,18 @@ impl Kind {
             Self::Wasm => SPARE_BYTES_WASM,
             #[cfg(feature = "wasm")]
             Self::Compiler => SPARE_BYTES,
-            Self::HttpWorker { .. } => SPARE_BYTES,
+            Self::HttpWorker { .. } | Self::NetProber { .. } => SPARE_BYTES,
+        }
+    }
+
+    /// The ports that it may connect to, if it may use the network.
+    fn ports(self) -> Option<Vec<u16>> {
+        match self {
+            Self::HttpWorker { port } => Some(vec![port]),
+            Self::NetProber { ports } => Some(ports.to_vec()),
+            Self::Lua => None,
+            #[cfg(feature = "wasm")]
+            Self::Wasm | Self::Compiler => None,
         }
     }
 }
@@ -135,16 +152,12 @@ impl Notes {
 /// Confines the calling process, which must have only one thread. `warm_up` runs after the limits
 /// and before the system call filter: for whatever a library does on first use, including starting
 /// threads.
-pub fn confine(kind: Kind, memory_bytes: u64, warm_up: impl FnOnce()) -> Confinement {
+pub fn confine(kind: Kind<'_>, memory_bytes: u64, warm_up: impl FnOnce()) -> Confinement {
     let mut notes = Notes::default();
     // With another uid it could no longer set this for itself.
     notes.note(measure::FIRST_TO_GO, first_to_go());
-    let http_worker = if let Kind::HttpWorker { port } = kind {
-        Some(port)
-    } else {
-        None
-    };
-    if http_worker.is_none() {
+    let ports = kind.ports();
+    if ports.is_none() {
         notes.note(measure::NETWORK, empty_network());
     }
     let bounding = caps::clear(None, CapSet::Bounding);
@@ -161,9 +174,18 @@ pub fn confine(kind: Kind, memory_bytes: u64, warm_up: impl FnOnce()) -> Confine
     );
     notes.note(
         measure::LANDLOCK,
-        http_worker.map_or_else(no_files, only_names_and),
+        ports.map_or_else(no_files, |ports| only_names_and(&ports)),
     );
-    notes.note(measure::CPU_LIMIT, limit(Resource::RLIMIT_CPU, CPU_SECONDS));
+    // No code of others runs in it, and it lasts: what it takes is not to be added up.
+    let is_lasting = matches!(kind, Kind::NetProber { .. });
+    notes.note(
+        measure::CPU_LIMIT,
+        if is_lasting {
+            Ok(())
+        } else {
+            limit(Resource::RLIMIT_CPU, CPU_SECONDS)
+        },
+    );
     notes.note(measure::LIMITS, limits(kind, memory_bytes));
     warm_up();
     notes.note(measure::PROCESSES, limit(Resource::RLIMIT_NPROC, 0));
@@ -348,8 +370,8 @@ const FOR_NAMES: &[&str] = &[
 /// The port of DNS, for answers that are too long for a datagram.
 const DNS: u16 = 53;
 
-/// What resolving a name needs, and connections to one port.
-fn only_names_and(port: u16) -> Result<(), String> {
+/// What resolving a name needs, and connections to these ports.
+fn only_names_and(ports: &[u16]) -> Result<(), String> {
     let abi = ABI::V6;
     let read = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute;
     let status = Ruleset::default()
@@ -358,8 +380,12 @@ fn only_names_and(port: u16) -> Result<(), String> {
         .and_then(|rules| rules.scope(Scope::from_all(abi)))
         .and_then(Ruleset::create)
         .and_then(|rules| rules.add_rules(path_beneath_rules(FOR_NAMES, read)))
-        .and_then(|rules| rules.add_rule(NetPort::new(port, AccessNet::ConnectTcp)))
-        .and_then(|rules| rules.add_rule(NetPort::new(DNS, AccessNet::ConnectTcp)))
+        .and_then(|rules| {
+            let ports = ports.iter().chain([&DNS]);
+            rules.add_rules(ports.map(|port| {
+                Ok::<_, landlock::RulesetError>(NetPort::new(*port, AccessNet::ConnectTcp))
+            }))
+        })
         .and_then(landlock::RulesetCreated::restrict_self)
         .map_err(|err| err.to_string())?;
     enforced(&status.ruleset)
@@ -377,7 +403,7 @@ fn limit(resource: Resource, value: u64) -> Result<(), String> {
     setrlimit(resource, value, value).map_err(|err| format!("{resource:?}: {err}"))
 }
 
-fn limits(kind: Kind, memory_bytes: u64) -> Result<(), String> {
+fn limits(kind: Kind<'_>, memory_bytes: u64) -> Result<(), String> {
     let space = mapped_bytes()?
         .saturating_add(kind.spare_bytes())
         .saturating_add(memory_bytes.saturating_mul(2));
@@ -387,10 +413,13 @@ fn limits(kind: Kind, memory_bytes: u64) -> Result<(), String> {
     // Resolving a name opens files and sockets.
     limit(
         Resource::RLIMIT_NOFILE,
-        if matches!(kind, Kind::HttpWorker { .. }) {
-            64
-        } else {
-            4
+        match kind {
+            Kind::HttpWorker { .. } => 64,
+            // For each a socket, and the files of looking up its name.
+            Kind::NetProber { .. } => 4096,
+            Kind::Lua => 4,
+            #[cfg(feature = "wasm")]
+            Kind::Wasm | Kind::Compiler => 4,
         },
     )?;
     limit(Resource::RLIMIT_AS, space)

@@ -155,6 +155,7 @@ fn main() -> ExitCode {
         Some(parents::CARRIER) => parents::carry(args.get(1).map_or("", String::as_str)),
         Some(steady::SERVER) => steady::run_server(),
         Some(steady::CLIENT) => steady::run_client(),
+        Some(tracks::WEB) => tracks::run_web(),
         Some("--sniff") => ucarp_stage::sniff(),
         _ => run_all(&cases, &Options::parse(&args)),
     }

@@ -1,12 +1,15 @@
 //! What virtual hosts depend on beside their own interface.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use carpd::lab::{Lab, LabError};
+use carpd::lab::{Lab, LabError, PROGRAM};
 
-use crate::rig::{CARPD, Carpd, Failed, SOON, TAKEOVER, holds, lan, sh};
+use crate::rig::{CARPD, Carpd, Failed, SOON, TAKEOVER, dual_lan, holds, lan, sh};
 use crate::{Case, Outcome, steady};
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -15,6 +18,14 @@ pub(crate) fn cases() -> Vec<Case> {
         Case {
             limit: Duration::from_mins(1),
             ..Case::new("tracks::a_server_that_takes_no_connections_hands_over", tcp)
+        },
+        Case {
+            limit: Duration::from_mins(1),
+            ..Case::new("tracks::a_bad_answer_of_a_web_server_hands_over", http)
+        },
+        Case {
+            limit: Duration::from_mins(1),
+            ..Case::new("tracks::a_host_that_sends_no_echo_hands_over", icmp)
         },
         Case {
             limit: Duration::from_mins(1),
@@ -340,5 +351,103 @@ fn prober() -> Outcome {
     })?;
     a.stop()?;
     assert_eq!(sleeping()?, Vec::<String>::new());
+    Ok(())
+}
+
+/// The argument that makes this program a web server.
+pub(crate) const WEB: &str = "--web";
+
+/// Where it finds the status that it answers with.
+const STATUS: &str = "/run/lab/status";
+
+/// A web server with one page.
+pub(crate) fn run_web() -> ExitCode {
+    let Ok(listener) = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 8080)) else {
+        return ExitCode::FAILURE;
+    };
+    println!("listens");
+    for stream in listener.incoming() {
+        let Ok(mut stream) = stream else { continue };
+        let lines = BufReader::new(&stream).lines();
+        let request: Vec<String> = lines
+            .map_while(Result::ok)
+            .take_while(|line| !line.is_empty())
+            .collect();
+        if request
+            .first()
+            .is_none_or(|line| line != "GET /health HTTP/1.1")
+        {
+            continue;
+        }
+        let status = std::fs::read_to_string(STATUS).unwrap_or_default();
+        let answer = format!(
+            "HTTP/1.1 {} x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+            status.trim()
+        );
+        _ = stream.write_all(answer.as_bytes());
+    }
+    ExitCode::SUCCESS
+}
+
+/// Three times there and back: each time the master lets go, and takes over again.
+fn to_and_fro(
+    track: &str,
+    says: &str,
+    (lab, broken, mended): (&Lab, &dyn Fn() -> Outcome, &dyn Fn() -> Outcome),
+) -> Outcome {
+    let mut a = Carpd::new("a").preempts().more(track).start(lab)?;
+    a.wait_state("master", TAKEOVER)?;
+    let mut b = Carpd::new("b").advskew(50).start(lab)?;
+    b.wait_state("backup", SOON)?;
+    for _ in 0..2 {
+        broken()?;
+        let left = a.wait_state("init", SOON)?;
+        assert_eq!(left.text("cause"), "track");
+        let took = b.wait_state("master", SOON)?;
+        assert_eq!(took.text("cause"), "master-leaving");
+        until_said(lab, "a", "status", &format!("not taking part: {says}"))?;
+        mended()?;
+        a.wait_state("master", TAKEOVER + SOON)?;
+        b.wait_state("backup", SOON)?;
+    }
+    // All of it is one process, however often it asks.
+    let probers = sh(lab, "a", "pgrep -xc carpd-netprober")?;
+    assert_eq!(probers, ["1"]);
+    a.stop()?;
+    b.stop()
+}
+
+fn http() -> Outcome {
+    let lab = lan(&["a", "b"])?;
+    let answers = |status: u16| sh(&lab, "client", &format!("echo {status} > {STATUS}")).map(drop);
+    answers(204)?;
+    let mut server = lab.host("client").spawn(&[PROGRAM, WEB])?;
+    server.wait_line("its start", SOON, |line| line == "listens")?;
+    let track = "[track.web]\nkind = \"http\"\nurl = \"http://192.168.32.50:8080/health\"\n\
+                 interval = \"100ms\"\nfall = 2\nall-vhosts = true\n";
+    to_and_fro(
+        track,
+        "track web: status 503",
+        (&lab, &|| answers(503), &|| answers(204)),
+    )
+}
+
+fn icmp() -> Outcome {
+    let lab = dual_lan(&["a", "b"])?;
+    let ignored = |value: u8| {
+        let set = format!(
+            "echo {value} > /proc/sys/net/ipv4/icmp_echo_ignore_all; \
+             echo {value} > /proc/sys/net/ipv6/icmp/echo_ignore_all"
+        );
+        sh(&lab, "client", &set).map(drop)
+    };
+    for host in ["192.168.32.50", "2001:db8::50"] {
+        let track = format!(
+            "[track.gw]\nkind = \"icmp\"\nhost = \"{host}\"\ninterval = \"100ms\"\ntimeout = \"200ms\"\n\
+             fall = 2\nall-vhosts = true\n"
+        );
+        let says = format!("track gw: no echo from {host}: no answer after 0.2 s");
+        to_and_fro(&track, &says, (&lab, &|| ignored(1), &|| ignored(0)))?;
+    }
     Ok(())
 }

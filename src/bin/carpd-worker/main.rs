@@ -11,6 +11,7 @@ mod limit;
 mod limits;
 #[cfg(feature = "lua")]
 mod lua;
+mod net_prober;
 mod runner;
 #[cfg(feature = "wasm")]
 mod wasm;
@@ -40,6 +41,12 @@ const ROLES: &[Role] = &[
         c"carpd-http",
         Log::Keeper,
         http_worker::main,
+    ),
+    Role::new(
+        carpd::host::children::prober::remote::ROLE,
+        c"carpd-netprober",
+        Log::Keeper,
+        net_prober::main,
     ),
 ];
 

@@ -5,15 +5,16 @@ use std::time::Duration;
 use super::{Defaulted, Key, Section, defaulted, optional, required};
 use crate::config::choice::TrackKind;
 use crate::config::form::{Boolean, Demote, Integer, ListOf, OneOf, Parsed, Period, Text};
-use crate::config::model;
-use crate::effect::Endpoint;
+use crate::config::model::{self, Host, StatusRange};
+use crate::config::read::At;
+use crate::effect::{Endpoint, Url};
 use crate::types::IfName;
 
 pub(in crate::config) static KIND: Key<OneOf<TrackKind>> = required(
     "kind",
     OneOf::new(),
     "\"link\"",
-    "What is tracked. `link`: an interface, which is up while it exists, is set up and has a carrier; the kernel reports every change. `tcp`: a server, which is up while it takes connections; each attempt is made by an HTTP worker, a confined process of its own, and never two at one time. `file`: the number in a file, which is up while that is 0. `command`: a program, which is up while it ends with status 0; never two at one time.",
+    "What is tracked. `link`: an interface, which is up while it exists, is set up and has a carrier; the kernel reports every change. `tcp`: a server, which is up while it takes connections. `http`: a web server, which is up while it answers a GET with a good status. `icmp`: a host, which is up while it answers echo requests (ping). `file`: the number in a file, which is up while that is 0. `command`: a program, which is up while it ends with status 0; never two at one time.",
 );
 
 pub(in crate::config) static INTERFACE: Key<Parsed<IfName>> = optional(
@@ -30,6 +31,37 @@ pub(in crate::config) static CONNECT: Key<Parsed<Endpoint>> = optional(
     "required for `tcp`",
     "\"192.0.2.10:5432\"",
     "The server of a `tcp`. A name is looked up each time.",
+);
+
+pub(in crate::config) static URL: Key<Parsed<Url>> = optional(
+    "url",
+    Parsed::new("URL, `http` or `https`"),
+    "required for `http`",
+    "\"http://192.0.2.10:8080/health\"",
+    "What an `http` gets. Redirects are not followed. A certificate must be one that the system or `ca-file` trusts.",
+);
+
+pub(in crate::config) static STATUS: Defaulted<ListOf<StatusRange>> = defaulted(
+    "status",
+    ListOf::new("statuses and ranges of them, as strings"),
+    || {
+        vec![At {
+            value: StatusRange {
+                first: 200,
+                last: 299,
+            },
+            span: 0..0,
+        }]
+    },
+    "The statuses of an `http` that are good.",
+);
+
+pub(in crate::config) static HOST: Key<Parsed<Host>> = optional(
+    "host",
+    Parsed::new("name or address of a host"),
+    "required for `icmp`",
+    "\"192.0.2.1\"",
+    "The host of an `icmp`. A name is looked up each time.",
 );
 
 pub(in crate::config) static PATH: Key<Text> = optional(
@@ -124,6 +156,9 @@ pub(in crate::config) static SECTION: Section = Section {
         &KIND,
         &INTERFACE,
         &CONNECT,
+        &URL,
+        &STATUS,
+        &HOST,
         &PATH,
         &ARGV,
         &USER,

@@ -1,6 +1,8 @@
 //! Probers: what they look at, and keeping one running for each user that the configuration names.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -12,7 +14,10 @@ use tokio::time::timeout;
 use tracing::{error, warn};
 
 use crate::backoff::Backoff;
-use crate::config::{self, Config, Looked, Tracked};
+use crate::config::{self, Asked, Config, Looked, Tracked};
+use crate::engine::runs::pool::sandbox_policy;
+use crate::hooks::process::session::SandboxPolicy;
+use crate::host::children::prober::remote::{Ask, Order, RemoteJob};
 use crate::host::children::prober::{Finding, Job, ProberClient, What};
 use crate::host::clock;
 use crate::keeper::{Client, Role};
@@ -54,6 +59,31 @@ pub fn looks(config: &Config) -> BTreeMap<String, Vec<Job>> {
     parts
 }
 
+/// What is asked over the network.
+fn asks(config: &Config) -> Vec<RemoteJob> {
+    let jobs = config.tracks.iter().filter_map(|(name, track)| {
+        let Tracked::Remote(remote) = &track.tracked else {
+            return None;
+        };
+        let poll = remote.poll;
+        Some(RemoteJob {
+            track: name.clone(),
+            ask: match &remote.asked {
+                Asked::Tcp(endpoint) => Ask::Connect(endpoint.clone()),
+                Asked::Http { url, good } => Ask::Get {
+                    url: url.clone(),
+                    good: good.iter().map(|good| (good.first, good.last)).collect(),
+                },
+                Asked::Icmp(host) => Ask::Echo(host.0.clone()),
+            },
+            interval: poll.interval,
+            timeout: poll.timeout,
+            counts: poll.rise.max(poll.fall),
+        })
+    });
+    jobs.collect()
+}
+
 /// Programs that would run as root although others could change them, by their tracks.
 #[must_use]
 pub fn unsafe_programs(config: &Config) -> BTreeMap<Name, Refusal> {
@@ -92,9 +122,12 @@ pub(in crate::engine) type Tell =
 /// One of them.
 struct Prober {
     keeper: Client,
-    part: u16,
+    role: Role,
+    /// For the log.
     user: String,
     tracks: Vec<Name>,
+    /// What a net prober asks.
+    order: Option<Order>,
     number: u64,
     tell: Tell,
 }
@@ -104,17 +137,30 @@ impl Probers {
     /// nothing runs twice at one time.
     pub(in crate::engine) fn replace(&mut self, config: &Config, keeper: &Client, tell: &Tell) {
         self.number += 1;
-        let probers: Vec<Prober> = (0..)
-            .zip(looks(config))
-            .map(|(part, (user, jobs))| Prober {
-                keeper: keeper.clone(),
-                part,
-                user,
-                tracks: jobs.into_iter().map(|job| job.track).collect(),
-                number: self.number,
-                tell: Rc::clone(tell),
+        let prober = |role, user: String, tracks: Vec<Name>, order| Prober {
+            keeper: keeper.clone(),
+            role,
+            user,
+            tracks,
+            order,
+            number: self.number,
+            tell: Rc::clone(tell),
+        };
+        let parts = (0..).zip(looks(config));
+        let mut probers: Vec<Prober> = parts
+            .map(|(part, (user, jobs))| {
+                let tracks = jobs.into_iter().map(|job| job.track).collect();
+                prober(Role::Prober { part }, user, tracks, None)
             })
             .collect();
+        let jobs = asks(config);
+        if !jobs.is_empty() {
+            let tracks = jobs.iter().map(|job| job.track.clone()).collect();
+            let confined = sandbox_policy(config) == SandboxPolicy::Required;
+            let order = Order { confined, jobs };
+            let user = "its own".to_owned();
+            probers.push(prober(Role::NetProber, user, tracks, Some(order)));
+        }
         self.stop = None;
         let before = self.running.take();
         if probers.is_empty() && before.is_none() {
@@ -189,12 +235,11 @@ impl Prober {
 
     /// Runs one until it dies: why. `None` if it is no longer wanted.
     async fn once(&self, stop: &mut oneshot::Receiver<()>, found: &mut bool) -> Option<String> {
-        let role = Role::Prober { part: self.part };
-        let (id, stream, mut end) = match self.keeper.spawn_watched(role).await {
+        let (id, stream, mut end) = match self.keeper.spawn_watched(self.role).await {
             Ok(started) => started,
             Err(error) => return Some(format!("it cannot be started: {error}")),
         };
-        let why = match ProberClient::new(stream) {
+        let why = match self.instruct(stream).await {
             Ok(mut client) => loop {
                 let told = tokio::select! {
                     _ = &mut *stop => break None,
@@ -220,6 +265,14 @@ impl Prober {
             drop(end.await);
         }
         why
+    }
+
+    async fn instruct(&self, stream: UnixStream) -> io::Result<ProberClient> {
+        let mut client = ProberClient::new(stream)?;
+        if let Some(order) = &self.order {
+            client.order(order).await?;
+        }
+        Ok(client)
     }
 
     async fn tell(&self, track: Name, finding: Finding) -> Result<(), ()> {

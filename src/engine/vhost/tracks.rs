@@ -2,18 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use tokio::task::AbortHandle;
-
-use crate::config::{self, Demote, Looked, Poll, Tracked};
-use crate::effect::Endpoint;
+use crate::config::{self, Demote, Looked, Tracked};
 use crate::engine::report::{TrackState, TrackStatus};
 use crate::host::children::prober::Finding;
 use crate::host::clock;
 use crate::types::{Demotion, IfName, Name, shown_within};
 
-/// All tracks of this node, and the number of the last task that asks about one.
+/// All tracks of this node.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct Tracks(BTreeMap<Name, Track>, u64);
+pub(in crate::engine) struct Tracks(BTreeMap<Name, Track>);
 
 /// One of them.
 #[derive(Debug)]
@@ -26,30 +23,8 @@ pub(in crate::engine) struct Track {
     pub(in crate::engine) falls: u64,
     /// How many attempts in a row contradict it.
     against: u32,
-    /// What asks about it, if somebody has to.
-    pub(in crate::engine) probe: Option<Probe>,
     /// The number of the link that it follows, while there is one.
     pub(in crate::engine) link: Option<u32>,
-}
-
-/// A task that asks about a track; dropping this ends it.
-#[derive(Debug)]
-pub(in crate::engine) struct Probe {
-    task: AbortHandle,
-    /// Results of another one do not count.
-    pub(in crate::engine) number: u64,
-}
-
-impl Probe {
-    pub(in crate::engine) const fn new(number: u64, task: AbortHandle) -> Self {
-        Self { task, number }
-    }
-}
-
-impl Drop for Probe {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }
 
 /// Its current state.
@@ -120,7 +95,6 @@ impl Track {
             since_ms: clock::wall_ms(),
             falls: 0,
             against: 0,
-            probe: None,
             link: None,
         }
     }
@@ -210,7 +184,7 @@ impl Tracks {
     pub(in crate::engine) fn of(specs: &BTreeMap<Name, config::Track>) -> Self {
         let tracks = specs.iter();
         let tracks = tracks.map(|(name, spec)| (name.clone(), Track::new(spec.clone())));
-        Self(tracks.collect(), 0)
+        Self(tracks.collect())
     }
 
     /// These are the tracks from now on: one that follows the same thing as before keeps its state.
@@ -237,8 +211,7 @@ impl Tracks {
                     changes.push(format!("track {name}: changed"));
                     if track.spec.tracked.is_same_thing(&spec.tracked) {
                         track.spec = spec.clone();
-                        // The next one asks as it is to be done now.
-                        (track.probe, track.against) = (None, 0);
+                        track.against = 0;
                     } else {
                         *track = Track::new(spec.clone());
                     }
@@ -252,22 +225,6 @@ impl Tracks {
         self.0.get_mut(name)
     }
 
-    /// Begins to ask about those that are to be asked about and are not yet, by tasks that `begin`
-    /// starts; each gets a number.
-    pub(in crate::engine) fn probe(
-        &mut self,
-        mut begin: impl FnMut(&Name, &Endpoint, Poll, u64) -> AbortHandle,
-    ) {
-        for (name, track) in self.0.iter_mut().filter(|(_, track)| track.probe.is_none()) {
-            let Tracked::Tcp(endpoint, poll) = &track.spec.tracked else {
-                continue;
-            };
-            self.1 += 1;
-            let task = begin(name, endpoint, *poll, self.1);
-            track.probe = Some(Probe::new(self.1, task));
-        }
-    }
-
     pub(in crate::engine) fn iter(&self) -> impl Iterator<Item = (&Name, &Track)> {
         self.0.iter()
     }
@@ -278,7 +235,7 @@ impl Tracks {
             .iter_mut()
             .filter_map(|(name, track)| match track.spec.tracked.clone() {
                 Tracked::Link(interface) => Some((name, interface, track)),
-                Tracked::Tcp(..) | Tracked::Local(_) => None,
+                Tracked::Local(_) | Tracked::Remote(_) => None,
             })
     }
 
@@ -377,7 +334,10 @@ mod tests {
             fall,
         };
         Track::new(config::Track {
-            tracked: Tracked::Tcp("192.0.2.1:80".parse().unwrap(), poll),
+            tracked: Tracked::Remote(Box::new(config::Remote {
+                asked: config::Asked::Tcp("192.0.2.1:80".parse().unwrap()),
+                poll,
+            })),
             demote: Demote::Fault,
             place: config::Place::default(),
         })

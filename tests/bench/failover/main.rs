@@ -17,6 +17,7 @@ mod fast;
 mod idle;
 mod report;
 mod round;
+mod tracks;
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -39,6 +40,8 @@ struct Options {
     idle: bool,
     /// Only the fastest timers under load, for so long.
     fast: Option<Duration>,
+    /// Only what commands cost as tracks, each time for so long.
+    tracks: Option<Duration>,
     /// One daemon after the other.
     alone: bool,
     /// The file to write; else standard output.
@@ -54,6 +57,12 @@ fn main() -> ExitCode {
     if let Some(code) = carpd::lab::run_role() {
         return code;
     }
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let [role, seconds] = args.as_slice()
+        && role == tracks::LOOP
+    {
+        return tracks::run_loop(seconds.parse().unwrap_or(1));
+    }
     match options().and_then(|options| run(&options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
@@ -68,6 +77,7 @@ fn options() -> Result<Options, Failed> {
         count: 10,
         idle: false,
         fast: None,
+        tracks: None,
         alone: false,
         write: None,
         micro: None,
@@ -85,6 +95,12 @@ fn options() -> Result<Options, Failed> {
                     .map_err(|_| "--fast needs a number of seconds")?;
                 options.fast = Some(Duration::from_secs(seconds));
             }
+            "--tracks" => {
+                let seconds = value()?
+                    .parse()
+                    .map_err(|_| "--tracks needs a number of seconds")?;
+                options.tracks = Some(Duration::from_secs(seconds));
+            }
             "--alone" => options.alone = true,
             "--write" => options.write = Some(value()?),
             "--micro" => options.micro = Some(std::fs::read_to_string(value()?)?),
@@ -93,7 +109,7 @@ fn options() -> Result<Options, Failed> {
             "--bench" => {}
             _ => {
                 return Err(format!(
-                    "unknown argument {arg}: --count N, --idle, --fast SECONDS, --alone, --write FILE, --micro FILE, --more FILE"
+                    "unknown argument {arg}: --count N, --idle, --fast SECONDS, --tracks SECONDS, --alone, --write FILE, --micro FILE, --more FILE"
                 )
                 .into());
             }
@@ -105,6 +121,9 @@ fn options() -> Result<Options, Failed> {
         Ok(options)
     }
 }
+
+/// How long each measurement of tracks takes in a whole run.
+const TRACKS: Duration = Duration::from_secs(20);
 
 /// How often a round is played before the run is given up: on a busy machine a daemon may miss what
 /// a round waits for.
@@ -157,6 +176,10 @@ fn run(options: &Options) -> Result<(), Failed> {
         println!("{}", fast::table(&fast::measure(time)?, time));
         return Ok(());
     }
+    if let Some(time) = options.tracks {
+        println!("{}", tracks::measure(time)?);
+        return Ok(());
+    }
     let before = report::load();
     let mut figures: BTreeMap<Kind, Figures> = BTreeMap::new();
     for n in 0..if options.idle { 0 } else { options.count } {
@@ -186,7 +209,9 @@ fn run(options: &Options) -> Result<(), Failed> {
     let text = if options.idle {
         report::idle_table(&idle)
     } else {
+        let tracks = tracks::measure(TRACKS)?;
         let mut text = report::markdown(&figures, &idle, &before, options.alone);
+        text += &tracks;
         text += &options
             .more
             .as_deref()

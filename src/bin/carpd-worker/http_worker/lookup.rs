@@ -11,7 +11,7 @@ use carpd::host::children::http_worker::Trouble;
 const ADDRESSES_MAX: usize = 8;
 
 /// The addresses of an endpoint.
-pub(super) fn look_up(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, HostError> {
+pub(crate) fn look_up(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, HostError> {
     let found = (endpoint.host(), endpoint.port()).to_socket_addrs();
     let found: Vec<_> = found
         .map_err(|err| Trouble::Name.error(endpoint, &err.to_string()))?

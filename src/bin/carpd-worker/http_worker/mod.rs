@@ -1,8 +1,8 @@
 //! The HTTP worker's own process: takes its order, confines itself, sends the request, reports, and
 //! ends.
 
-mod lookup;
-mod talk;
+pub(crate) mod lookup;
+pub(crate) mod talk;
 #[cfg(test)]
 mod tests;
 
@@ -51,7 +51,7 @@ pub(crate) fn main() -> ExitCode {
 }
 
 /// What the keeper of a daemon specifies, whatever the engine does.
-struct Told {
+pub(crate) struct Told {
     /// Whether it was started by a daemon.
     daemon: bool,
     /// The file of certificates that its configuration names.
@@ -59,7 +59,7 @@ struct Told {
 }
 
 impl Told {
-    fn by_keeper() -> Self {
+    pub(crate) fn by_keeper() -> Self {
         let mut words = role::arguments();
         Self {
             daemon: words.next().is_some_and(|word| word == OF_DAEMON),
@@ -69,7 +69,7 @@ impl Told {
 
     /// The file to read, with root's rights. A daemon's worker reads only the one that the
     /// configuration names; for a command that the operator runs, it is the one in the order.
-    fn ca_file(&self, asked: Option<PathBuf>) -> Option<PathBuf> {
+    pub(crate) fn ca_file(&self, asked: Option<PathBuf>) -> Option<PathBuf> {
         if self.daemon {
             self.ca_file.clone()
         } else {

@@ -19,11 +19,11 @@ use carpd::host::children::http_worker::{Brought, Report, Trouble};
 
 /// Which certificates are trusted.
 #[derive(Debug)]
-pub(super) struct Trust(Vec<Certificate<'static>>);
+pub(crate) struct Trust(Vec<Certificate<'static>>);
 
 impl Trust {
     /// Those of the system: the package `ca-certificates`.
-    pub(super) fn of_the_system() -> Self {
+    pub(crate) fn of_the_system() -> Self {
         let found = rustls_native_certs::load_native_certs().certs;
         Self(
             found
@@ -34,7 +34,7 @@ impl Trust {
     }
 
     /// These in addition.
-    pub(super) fn and(mut self, certificates: &[CertificateDer<'_>]) -> Self {
+    pub(crate) fn and(mut self, certificates: &[CertificateDer<'_>]) -> Self {
         self.0.extend(
             certificates
                 .iter()
@@ -44,12 +44,12 @@ impl Trust {
     }
 
     /// None: for unencrypted connections.
-    pub(super) const fn nobody() -> Self {
+    pub(crate) const fn nobody() -> Self {
         Self(Vec::new())
     }
 
     #[cfg(test)]
-    pub(super) fn in_pem(pem: &[u8]) -> Self {
+    pub(crate) fn in_pem(pem: &[u8]) -> Self {
         Self(vec![Certificate::from_pem(pem).unwrap()])
     }
 }
@@ -72,7 +72,7 @@ impl Resolver for Known {
 }
 
 /// Sends one request and reads one answer, whatever its status.
-pub(super) fn ask(
+pub(crate) fn ask(
     request: &HttpRequest,
     addresses: &[SocketAddr],
     trust: &Trust,
@@ -182,7 +182,7 @@ fn of_io(err: &std::io::Error) -> Trouble {
 }
 
 /// Opens a connection and closes it.
-pub(super) fn connect(endpoint: &Endpoint, addresses: &[SocketAddr], limit: Duration) -> Report {
+pub(crate) fn connect(endpoint: &Endpoint, addresses: &[SocketAddr], limit: Duration) -> Report {
     let began = now();
     let mut last = Trouble::Name.error(endpoint, "it has no address");
     for (tried, address) in addresses.iter().enumerate() {

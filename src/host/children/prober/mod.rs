@@ -7,6 +7,7 @@
 mod command;
 mod file;
 mod process;
+pub mod remote;
 mod teller;
 
 use std::io;
@@ -15,10 +16,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 pub use process::main;
+pub use teller::Teller;
 
 use crate::frame::{self, FrameError, Inbox};
 use crate::types::Name;
@@ -30,7 +33,7 @@ pub const ROLE: &str = "__prober";
 const MESSAGE_MAX: usize = 16 << 10;
 
 /// How often a prober says that it is alive.
-const ALIVE_EVERY: Duration = Duration::from_secs(2);
+pub const ALIVE_EVERY: Duration = Duration::from_secs(2);
 
 /// One that says nothing for this long hangs.
 const SILENT_MAX: Duration = Duration::from_secs(10);
@@ -124,6 +127,15 @@ impl ProberClient {
             stream: UnixStream::from_std(stream)?,
             inbox: Inbox::default(),
         })
+    }
+
+    /// Tells a net prober what to ask.
+    ///
+    /// # Errors
+    /// It has gone, or there is too much to ask.
+    pub async fn order(&mut self, order: &remote::Order) -> io::Result<()> {
+        let bytes = remote::encoded(order)?;
+        self.stream.write_all(&bytes).await
     }
 
     /// The next finding. May be given up halfway.

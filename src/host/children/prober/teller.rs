@@ -10,7 +10,7 @@ const WORDS_EVERY: Duration = Duration::from_secs(1);
 
 /// What was told of one job.
 #[derive(Debug)]
-pub(super) struct Teller {
+pub struct Teller {
     /// The same finding counts so many times at most.
     counts: u32,
     last: Option<Finding>,
@@ -20,7 +20,9 @@ pub(super) struct Teller {
 }
 
 impl Teller {
-    pub(super) const fn new(counts: u32) -> Self {
+    /// Of a job whose same finding counts so many times at most.
+    #[must_use]
+    pub const fn new(counts: u32) -> Self {
         Self {
             counts,
             last: None,
@@ -30,7 +32,7 @@ impl Teller {
     }
 
     /// Is this to be told now?
-    pub(super) fn tells(&mut self, finding: &Finding, now: Timestamp) -> bool {
+    pub fn tells(&mut self, finding: &Finding, now: Timestamp) -> bool {
         let alike = self
             .last
             .as_ref()
