@@ -92,6 +92,8 @@ pub(crate) struct Lower<'a> {
     bare: Vec<Expr>,
     /// Does the command at hand only say something for the log?
     logging: bool,
+    /// Was a date left out of what the list's command says?
+    dated: bool,
     /// Does it put its arguments together?
     joins: bool,
     /// Does it matter how many arguments the command has?
@@ -166,6 +168,7 @@ impl<'a> Lower<'a> {
             before: None,
             bare: Vec::new(),
             logging: false,
+            dated: false,
             joins: false,
             counts: true,
             set: HashSet::new(),
@@ -267,7 +270,12 @@ impl<'a> Lower<'a> {
             }
             let before = std::mem::replace(&mut self.before, outer).unwrap_or_default();
             match result {
-                Ok(done) => steps.extend(before.into_iter().chain(done)),
+                Ok(mut done) => {
+                    if std::mem::take(&mut self.dated) {
+                        done.iter_mut().for_each(begin_without_blank);
+                    }
+                    steps.extend(before.into_iter().chain(done));
+                }
                 Err(why) => {
                     // Its own comments stand in the text that is left.
                     let end = item.line + self.text(item).matches('\n').count();
@@ -772,5 +780,22 @@ fn of_init(name: &Expr) -> Option<Expr> {
             Some(service.clone())
         }
         _ => None,
+    }
+}
+
+/// What stood between the date and the message.
+fn begin_without_blank(step: &mut Step) {
+    for body in step.what.bodies_mut() {
+        body.iter_mut().for_each(begin_without_blank);
+    }
+    let What::Do(Action::Log { message, .. }) = &mut step.what else {
+        return;
+    };
+    let first = match message {
+        Expr::Join(parts) => parts.first_mut(),
+        message => Some(message),
+    };
+    if let Some(Expr::Text(text)) = first {
+        *text = text.trim_start().to_owned();
     }
 }

@@ -2,6 +2,7 @@
 
 mod helpers;
 mod text;
+mod tolerant;
 mod used;
 mod values;
 
@@ -46,6 +47,8 @@ pub(super) fn print(
     mirror: Option<&str>,
     keeps: &Keeps,
 ) -> String {
+    let strict = tolerant::strict(halves);
+    let mut tolerant = BTreeSet::new();
     let mut bodies = String::new();
     let mut used = BTreeSet::new();
     for (index, (entry, script, half)) in halves.iter().enumerate() {
@@ -62,9 +65,12 @@ pub(super) fn print(
             functions: BTreeSet::new(),
             numbered: false,
             used: BTreeSet::new(),
+            strict: &strict,
+            tolerant: BTreeSet::new(),
         };
         printer.entry();
         used.extend(printer.used.iter().copied());
+        tolerant.extend(printer.tolerant.iter().cloned());
         let argument = if printer.used.contains("event") {
             "event"
         } else {
@@ -103,7 +109,7 @@ pub(super) fn print(
     if !keeps.is_empty() {
         head += "-- keep = true: the scripts never took this back. Without it, carpd does when mastership ends.\n";
     }
-    head + &helpers::text(&used) + &bodies
+    head + &helpers::text(&used) + &tolerant::text(&tolerant) + &bodies
 }
 
 /// Prints one entry point.
@@ -125,6 +131,10 @@ struct Printer<'a> {
     numbered: bool,
     /// Helpers, and `event`, that the text needs.
     used: BTreeSet<&'static str>,
+    /// What must not go past failures.
+    strict: &'a BTreeSet<&'static str>,
+    /// What does: groups of the API, and helpers.
+    tolerant: BTreeSet<String>,
 }
 
 impl Printer<'_> {

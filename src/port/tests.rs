@@ -44,7 +44,7 @@ fn one_thing_in_many_words_is_one_call() {
         "ifconfig $1:0 $2 netmask 255.255.255.0 up",
         "ifconfig $1 add $2/24",
     ] {
-        assert_eq!(body(same), ["try(addr.add, vip .. \"/24\")"], "{same}");
+        assert_eq!(body(same), ["addr.add(vip .. \"/24\")"], "{same}");
     }
     for (same, function) in [
         ("route add default gw 192.0.2.1", "insert_route"),
@@ -52,7 +52,7 @@ fn one_thing_in_many_words_is_one_call() {
         ("ip route replace default via 192.0.2.1", "route.replace"),
         ("/sbin/ip r r via 192.0.2.1 default", "route.replace"),
     ] {
-        let call = format!("try({function}, \"default\", {{ via = \"192.0.2.1\" }})");
+        let call = format!("{function}(\"default\", {{ via = \"192.0.2.1\" }})");
         assert_eq!(body(same), [call], "{same}");
     }
     for same in [
@@ -62,7 +62,7 @@ fn one_thing_in_many_words_is_one_call() {
         "invoke-rc.d httpd start",
         "initctl start httpd",
     ] {
-        assert_eq!(body(same), ["try(service.start, \"httpd\")"], "{same}");
+        assert_eq!(body(same), ["service.start(\"httpd\")"], "{same}");
     }
     for same in [
         "sysctl -w net.ipv4.ip_forward=1",
@@ -71,7 +71,7 @@ fn one_thing_in_many_words_is_one_call() {
     ] {
         assert_eq!(
             body(same),
-            ["try(sysctl.set, \"net.ipv4.ip_forward\", \"1\")"],
+            ["sysctl.set(\"net.ipv4.ip_forward\", \"1\")"],
             "{same}"
         );
     }
@@ -319,7 +319,7 @@ fn what_down_leaves_alone_on_one_of_its_ways_is_kept() {
         let ported = port(&up, Some(&source("down.sh", down)), &settings).unwrap();
         ported
             .lua
-            .contains("try(service.start, \"httpd\", { keep = true })")
+            .contains("service.start(\"httpd\", { keep = true })")
     };
     for down in [
         "hostname a\n",
@@ -454,7 +454,7 @@ fn arguments_that_are_set_to_known_words_are_those_words() {
         ),
         (
             "set -- httpd\nservice \"$@\" start",
-            "try(service.start, \"httpd\")",
+            "service.start(\"httpd\")",
         ),
         ("set -- a\nset -- \"$1\" b\nlogger $*", "log.info(\"a b\")"),
         ("f() { logger \"$1\"; }\nset -- a\nf b", "log.info(a1)"),
@@ -756,7 +756,7 @@ fn what_needs_no_default_has_none() {
     }
     assert_eq!(
         body("export PATH=$PATH:/opt/bin\nhostname x"),
-        ["try(hostname.set, \"x\")"]
+        ["hostname.set(\"x\")"]
     );
 }
 
@@ -786,14 +786,14 @@ fn netmasks_become_prefix_lengths() {
     ] {
         let lines = body(same);
         assert!(
-            lines.contains(&"try(addr.add, vip .. \"/24\")".to_owned()),
+            lines.contains(&"addr.add(vip .. \"/24\")".to_owned()),
             "{lines:?}"
         );
     }
     let route = "ip route add 10.50.0.0/255.255.0.0 via 192.0.2.1";
     assert_eq!(
         body(route),
-        ["try(add_route, \"10.50.0.0/16\", { via = \"192.0.2.1\" })"]
+        ["add_route(\"10.50.0.0/16\", { via = \"192.0.2.1\" })"]
     );
 }
 
@@ -902,7 +902,7 @@ fn a_function_is_given_all_arguments() {
     let lines = body(text);
     assert!(lines.contains(&"main(dev, vip)".to_owned()), "{lines:?}");
     assert!(
-        lines.contains(&"try(addr.add, a2 .. \"/24\", { dev = a1 })".to_owned()),
+        lines.contains(&"addr.add(a2 .. \"/24\", { dev = a1 })".to_owned()),
         "{lines:?}"
     );
     // One that counts them has to know how many there are.
@@ -921,7 +921,7 @@ fn a_variable_and_a_function_may_have_one_name() {
     assert_ne!(function, "note");
     assert!(lines.contains(&format!("{function}(\"up\")")), "{lines:?}");
     assert!(
-        lines.iter().any(|line| line.contains("file.write, note,")),
+        lines.iter().any(|line| line.contains("file.write(note,")),
         "{lines:?}"
     );
 }

@@ -396,6 +396,7 @@ impl Lower<'_> {
             )]),
             ("date", _) if self.logging => {
                 self.differs("the date is left out: carpd's log has its own");
+                self.dated = true;
                 Expr::Text(String::new())
             }
             ("basename", 1) => Expr::Trim(Box::new(Trim {

@@ -70,7 +70,7 @@ const HELPERS: &[(&str, &str)] = &[
         "-- Calls a function of the host; did it change anything?\nlocal function changed(call, ...)\n  \
            local worked, outcome = pcall(call, ...)\n  \
            if not worked then\n    refuse(outcome)\n    log.warn(\"Went on after a failure\", { problem = tostring(outcome) })\n  end\n  \
-           return worked and outcome ~= \"unchanged\"\nend\n",
+           return worked and outcome ~= false and outcome ~= \"unchanged\"\nend\n",
     ),
     (
         "answered",
@@ -176,6 +176,10 @@ const HELPERS: &[(&str, &str)] = &[
            return content ~= nil\nend\n",
     ),
     (
+        "content",
+        "-- All that is in a file; nothing if there is none.\nlocal function content(path)\n  return file.read(path) or \"\"\nend\n",
+    ),
+    (
         "runs",
         "-- Does a service run?\nlocal function runs(unit)\n  \
            local worked, state = pcall(service.status, unit)\n  \
@@ -253,6 +257,16 @@ const HELPERS: &[(&str, &str)] = &[
            if not worked then\n    refuse(problem)\n    log.warn(\"Went on after a failure\", { problem = tostring(problem) })\n  end\n  \
            return worked\nend\n",
     ),
+    (
+        "tolerant",
+        "-- A function of the host, or a group of them, that goes past a failure as a shell does: it is logged, and the hook goes on.\n\
+           local function tolerant(call)\n  local function guarded(...)\n    local worked, outcome = pcall(call, ...)\n    \
+           if not worked then\n      refuse(outcome)\n      log.warn(\"Went on after a failure\", { problem = tostring(outcome) })\n    end\n    \
+           return worked and (if outcome == nil then true else outcome)\n  end\n  \
+           if type(call) ~= \"table\" then\n    return guarded\n  end\n  \
+           return setmetatable({}, {\n    __index = function(_, name)\n      return tolerant(call[name])\n    end,\n    \
+           __call = function(_, ...)\n      return guarded(...)\n    end,\n  })\nend\n",
+    ),
 ];
 
 /// Helpers that call others, each before those that it calls.
@@ -266,6 +280,7 @@ const NEEDS: &[(&str, &[&str])] = &[
     ("runs", &["refuse"]),
     ("status_of", &["refuse"]),
     ("try", &["refuse"]),
+    ("tolerant", &["refuse"]),
     ("changed", &["refuse"]),
     ("answered", &["refuse"]),
     ("fetch", &["refuse"]),

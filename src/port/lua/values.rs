@@ -280,6 +280,12 @@ impl Printer<'_> {
         if matches!(action, Action::Run(_)) {
             return format!("{function}({})", args.join(", "));
         }
+        let owner = function.split('.').next().unwrap_or_default();
+        if !self.strict.contains(owner) {
+            self.helper("tolerant");
+            self.tolerant.insert(owner.to_owned());
+            return format!("{function}({})", args.join(", "));
+        }
         let helper = match action {
             Action::Http { strict: true, .. } => "answered",
             _ => "try",
@@ -333,7 +339,7 @@ impl Printer<'_> {
                 let (value, other) = (self.expr(value), self.expr(other));
                 format!("(if {cond} then {value} else {other})")
             }
-            Expr::Content(path) => format!("file.read({}) or \"\"", self.expr(path)),
+            Expr::Content(path) => format!("{}({})", self.helper("content"), self.expr(path)),
             Expr::Raw(run, both) => {
                 let args = self.command(run).join(", ");
                 if *both {
@@ -360,7 +366,6 @@ impl Printer<'_> {
                     .map(|part| match part {
                         Expr::Var(name) if self.half.scope.is_number(name) => self.names.of(name),
                         Expr::Status => "status".to_owned(),
-                        Expr::Content(_) => format!("({})", self.expr(part)),
                         part => self.expr(part),
                     })
                     .collect();

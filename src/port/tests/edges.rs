@@ -167,11 +167,7 @@ fn what_a_script_says_in_one_breath_is_translated() {
     );
     assert_eq!(
         body("for d in a b; do /etc/init.d/$d stop; done\n"),
-        [
-            "for _, d in { \"a\", \"b\" } do",
-            "try(service.stop, d)",
-            "end"
-        ]
+        ["for _, d in { \"a\", \"b\" } do", "service.stop(d)", "end"]
     );
     assert_eq!(
         body("service a status; R=$?\n[ $R -eq 3 ] && logger down\n"),
@@ -184,6 +180,23 @@ fn what_a_script_says_in_one_breath_is_translated() {
             "end",
         ]
     );
+}
+
+#[test]
+fn a_message_begins_after_its_date() {
+    for line in [
+        "echo \"$(date) up\" >> /var/log/x.log",
+        "echo \"`date +%c` up\"",
+        "log() { echo \"$(date '+%F %T') $*\" >> /var/log/x.log; }\nlog up",
+    ] {
+        let ported = ported(&format!("{line}\n"));
+        assert!(
+            ported.lua.contains("log.info(\"up\")")
+                || ported.lua.contains("log.info(table.concat("),
+            "{}",
+            ported.lua
+        );
+    }
 }
 
 #[test]
@@ -215,11 +228,11 @@ fn errexit_looks_at_the_last_of_a_pipe() {
 fn the_own_address_is_not_taken_down_on_becoming_master() {
     assert_eq!(
         body("ip addr del $2/24 dev $1\nip addr add $2/24 dev $1\n"),
-        ["try(addr.add, vip .. \"/24\")"]
+        ["addr.add(vip .. \"/24\")"]
     );
     assert_eq!(
         body("ip addr del 10.0.0.9/24 dev $1\n"),
-        ["try(addr.delete, \"10.0.0.9/24\")"]
+        ["addr.delete(\"10.0.0.9/24\")"]
     );
 }
 

@@ -312,8 +312,12 @@ impl<'a> Parser<'a> {
                 if let Some(forward) = forward.take().filter(|_| at == begin + 1) {
                     self.forwarded(&forward, &given, line);
                 }
+                let group = wrapped(&value, &given);
                 let given = given.into_iter().map(Value::argument).collect();
                 value = self.call(&value, given, line);
+                if let Some(group) = group {
+                    value = Value::Global(group);
+                }
             } else {
                 self.mention(&value, line);
                 return Some(value);
@@ -475,5 +479,14 @@ impl<'a> Parser<'a> {
             }
         }
         Some(Argument::Table { pairs, complete })
+    }
+}
+
+/// `tolerant(addr)`: what a function of the script makes of a group of the API is taken to be that
+/// group, with the same functions.
+fn wrapped(callee: &Value<'_>, given: &[Value<'_>]) -> Option<String> {
+    match (callee, given) {
+        (Value::Function(_) | Value::Unknown, [Value::Global(group)]) => Some(group.clone()),
+        _ => None,
     }
 }

@@ -20,6 +20,8 @@ impl<'a> Parser<'a> {
             )
         );
         let value = match value {
+            // A group of the API under its own name, with other manners.
+            Value::Global(group) if group == name => Value::Global(group),
             _ if self
                 .flow
                 .as_ref()
