@@ -13,7 +13,7 @@ use crate::engine::environment::Environment;
 use crate::engine::state::Engine;
 use crate::engine::vhost::id::{InterfaceId, VhostId};
 use crate::host::{FoundAddress, Host as _, Renewal, clock};
-use crate::types::Timestamp;
+use crate::types::{Family, Timestamp, VirtualAddress};
 
 /// How long until a virtual host is asked again that could not send just now.
 const AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
@@ -21,10 +21,14 @@ const AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 /// The addresses before the host's own first one; none where it has none of its own.
 fn before_own(there: &[FoundAddress], is_virtual: impl Fn(IpAddr) -> bool) -> Vec<IpAddr> {
     let ipv4 = || there.iter().filter(|found| found.address.ip.is_ipv4());
+    // Before Linux 5.18 the virtual addresses of other processes have no mark. Two processes that
+    // take each other's for the host's own would go on moving theirs behind them.
+    let has_marks = ipv4().any(|found| found.ours && is_virtual(found.address.ip));
     let is_own = |found: &FoundAddress| {
-        let ip = found.address.ip;
+        let VirtualAddress { ip, prefix } = found.address;
         let link_local = matches!(ip, IpAddr::V4(v4) if v4.is_link_local());
-        !found.ours && !link_local && !is_virtual(ip)
+        let may_be_virtual = !has_marks && prefix == Family::V4.host_prefix();
+        !found.ours && !link_local && !may_be_virtual && !is_virtual(ip)
     };
     if !ipv4().any(is_own) {
         return Vec::new();
@@ -110,20 +114,35 @@ impl<E: Environment> Engine<E> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_is_before_the_first_own_address_would_be_the_source() {
-        let found = |text: &str| FoundAddress {
+    /// Those of 10.0.0.0/24 are virtual, and ours.
+    fn before(there: &[&str], has_marks: bool) -> Vec<String> {
+        let is_ours = |text: &str| text.starts_with("10.0.0.");
+        let found = |text: &&str| FoundAddress {
             address: text.parse().unwrap(),
-            ours: false,
+            ours: has_marks && is_ours(text),
             permanent: true,
         };
-        let before = |there: &[&str]| {
-            let there: Vec<_> = there.iter().map(|text| found(text)).collect();
-            before_own(&there, |ip| ip.to_string().starts_with("10.0.0."))
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-        };
+        let there: Vec<_> = there.iter().map(found).collect();
+        before_own(&there, |ip| is_ours(&ip.to_string()))
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn without_marks_a_host_address_may_be_another_process_s() {
+        let none: [&str; 0] = [];
+        assert_eq!(before(&["10.0.0.1/32", "192.0.2.1/32"], false), none);
+        assert_eq!(
+            before(&["10.0.0.1/32", "192.0.2.1/24"], false),
+            ["10.0.0.1"]
+        );
+        assert_eq!(before(&["10.0.0.1/32", "192.0.2.1/32"], true), ["10.0.0.1"]);
+    }
+
+    #[test]
+    fn what_is_before_the_first_own_address_would_be_the_source() {
+        let before = |there: &[&str]| before(there, true);
         let none: [&str; 0] = [];
         assert_eq!(before(&["192.0.2.1/24", "10.0.0.1/32"]), none);
         assert_eq!(before(&["10.0.0.1/32", "10.0.0.2/32"]), none, "no other");
