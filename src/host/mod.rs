@@ -124,8 +124,6 @@ pub struct FoundAddress {
     pub address: VirtualAddress,
     /// It has the mark of what carpd puts there.
     pub ours: bool,
-    /// It does not go by itself.
-    pub permanent: bool,
 }
 
 impl From<&kernel::netlink::PresentAddress> for FoundAddress {
@@ -133,7 +131,6 @@ impl From<&kernel::netlink::PresentAddress> for FoundAddress {
         Self {
             address: found.address,
             ours: found.ours,
-            permanent: found.permanent,
         }
     }
 }

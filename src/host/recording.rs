@@ -383,7 +383,6 @@ impl<H: Host> Host for RecordingHost<H> {
                 there.push(FoundAddress {
                     address: *address,
                     ours: true,
-                    permanent: true,
                 });
             }
         }

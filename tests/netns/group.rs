@@ -6,6 +6,7 @@ use std::time::Duration;
 use carpd::lab::clock::now;
 use carpd::lab::{Fault, Lab, Sighting};
 
+use crate::leftovers::kill_tree;
 use crate::rig::{
     ADDRESS, CARPD, Carpd, Daemon, Failed, SOON, TAKEOVER, Watch, dual_lan, holds, lan, lets_go,
     mac, sh,
@@ -258,17 +259,16 @@ fn put_back() -> Outcome {
 
 fn leftover() -> Outcome {
     let lab = lan(&["a"])?;
-    let mut watch = Watch::start(&lab, ADDRESS)?;
     let mac = mac(&lab, "a")?;
-    // One with a lifetime is a lease that nobody renews any more; a permanent one would be the
-    // machine's own.
-    sh(
-        &lab,
-        "a",
-        &format!("ip address add {ADDRESS}/24 dev eth0 valid_lft 60 preferred_lft 60"),
-    )?;
+    let spec = Carpd::new("a").set("lease", "\"off\"");
+    let mut killed = spec.start(&lab)?;
+    killed.wait_says("Acquired the addresses", TAKEOVER)?;
+    kill_tree(&lab, &killed)?;
+    // The mark alone tells it from one of the machine's own.
+    sh(&lab, "a", "rm -r /run/carpd")?;
+    let mut watch = Watch::start(&lab, ADDRESS)?;
     watch.wait(&[mac], SOON)?;
-    let mut a = Carpd::new("a").start(&lab)?;
+    let mut a = spec.start(&lab)?;
     let removed = a.wait_says(
         "Removing an address that an earlier daemon left behind",
         SOON,

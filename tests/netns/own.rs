@@ -15,6 +15,10 @@ pub(crate) fn cases() -> Vec<Case> {
             permanent,
         ),
         Case::new(
+            "own::an_address_from_a_dhcp_server_is_the_machines_own_as_well",
+            from_dhcp,
+        ),
+        Case::new(
             "own::what_another_daemon_left_is_removed_if_that_is_wanted",
             adopted,
         ),
@@ -155,6 +159,38 @@ fn permanent() -> Outcome {
     );
     assert!(!after.iter().any(|line| line.contains(OWN)), "{after:?}");
     Ok(())
+}
+
+/// A lease has a lifetime as well, but it is another one.
+fn from_dhcp() -> Outcome {
+    let lab = lan(&["a"])?;
+    sh(
+        &lab,
+        "a",
+        &format!(
+            "ip address flush dev eth0; ip address add {ADDRESS}/24 dev eth0 valid_lft 600 preferred_lft 600; \
+             ip route add default via 192.168.32.50"
+        ),
+    )?;
+    let before = network(&lab)?;
+    let spec = Carpd::new("a");
+    spec.write(&lab)?;
+    let checked = lab
+        .host("a")
+        .run(&[CARPD, "check", "/run/lab/carpd.toml"], SOON)?;
+    assert_eq!(checked.status, Exit::Code(3), "{checked:?}");
+    let mut a = spec.start(&lab)?;
+    a.wait_says("Ready", SOON)?;
+    assert!(status(&lab)?.contains("web: init"), "{}", status(&lab)?);
+    assert_eq!(network(&lab)?, before);
+    // Its client gives it up.
+    sh(
+        &lab,
+        "a",
+        &format!("ip address delete {ADDRESS}/24 dev eth0; ip address add {OWN}/24 dev eth0"),
+    )?;
+    a.wait_says("Acquired the addresses", TAKEOVER)?;
+    a.stop()
 }
 
 fn adopted() -> Outcome {

@@ -213,7 +213,7 @@ pub(in crate::config) static PREFERRED_LIFETIME: Defaulted<OneOf<PreferredLifeti
     "preferred-lifetime",
     OneOf::new(),
     || PreferredLifetime::Zero,
-    "The preferred lifetime of the IPv6 addresses. With `0s` they are deprecated: the host's connections come from another address if it has one, or they would break at the next failover. With `forever` the kernel may choose them as source, by its usual rules. It makes no difference to connections to these addresses, nor to IPv4.",
+    "The preferred lifetime of the IPv6 addresses. With `0s` they are deprecated: the host's connections come from another address if it has one, or they would break at the next failover. With `forever` the kernel may choose them as source, by its usual rules. It makes no difference to connections to these addresses, to addresses that hooks add, nor to IPv4.",
 );
 
 pub(in crate::config) static NOMCAST: Defaulted<Boolean> = defaulted(

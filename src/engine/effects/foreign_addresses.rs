@@ -13,9 +13,10 @@ use crate::types::{IfName, VirtualAddress};
 /// Who an address belongs to that is up here while the virtual host is not master.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) enum Whose {
-    /// A dead daemon, or it is about to disappear.
+    /// A dead daemon of ours.
     Ours,
-    /// Someone else, permanently.
+    /// Someone else. A lifetime says nothing of that: a DHCP server sets one as well, and leases
+    /// that nobody renews any more are over before another node takes over.
     Foreign,
 }
 
@@ -28,9 +29,8 @@ pub(in crate::engine) enum When {
     Later,
 }
 
-pub(in crate::engine) fn whose(found: &FoundAddress, is_known: bool, when: When) -> Whose {
-    let left_behind = found.ours || is_known || (when == When::Start && !found.permanent);
-    if left_behind {
+pub(in crate::engine) const fn whose(found: &FoundAddress, is_known: bool) -> Whose {
+    if found.ours || is_known {
         Whose::Ours
     } else {
         Whose::Foreign
@@ -45,7 +45,7 @@ pub(in crate::engine) fn complaint(address: VirtualAddress, dev: &IfName) -> Str
         )
 }
 
-/// The addresses of a virtual host that are permanently up on its interface but were not set by us.
+/// The addresses of a virtual host that are up on its interface but were not set by us.
 pub(in crate::engine) fn foreign<H: Host>(
     executor: &Executor<H>,
     spec: &config::Vhost,
@@ -57,18 +57,17 @@ pub(in crate::engine) fn foreign<H: Host>(
         .host()
         .addresses_on(&spec.interface)
         .unwrap_or_default();
-    foreign_among(executor, spec, &there, When::Start)
+    foreign_among(executor, spec, &there)
 }
 
 pub(in crate::engine) fn foreign_among<H: Host>(
     executor: &Executor<H>,
     spec: &config::Vhost,
     there: &[FoundAddress],
-    when: When,
 ) -> Vec<VirtualAddress> {
     let is_foreign = |found: &&FoundAddress| {
         let known = executor.knows_address(&spec.interface, found.address.ip);
-        has(spec, found.address.ip) && whose(found, known, when) == Whose::Foreign
+        has(spec, found.address.ip) && whose(found, known) == Whose::Foreign
     };
     there
         .iter()
@@ -108,8 +107,7 @@ pub fn check(config: &config::Config) -> Vec<(usize, String)> {
             let resource = resource(&spec.interface, found.address.ip);
             known.iter().any(|ledger| ledger.holds(&resource))
         };
-        let foreign =
-            of_vhost.filter(|found| whose(found, is_known(found), When::Start) == Whose::Foreign);
+        let foreign = of_vhost.filter(|found| whose(found, is_known(found)) == Whose::Foreign);
         found.extend(foreign.map(|foreign| (number, complaint(foreign.address, &spec.interface))));
     }
     found

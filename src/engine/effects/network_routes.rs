@@ -166,7 +166,6 @@ mod tests {
         FoundAddress {
             address: text.parse().unwrap(),
             ours,
-            permanent: !ours,
         }
     }
 

@@ -107,7 +107,6 @@ mod tests {
             let found = |text: &str, ours| FoundAddress {
                 address: text.parse().unwrap(),
                 ours,
-                permanent: true,
             };
             let there = [
                 found("10.0.0.1/24", false),

@@ -1,5 +1,5 @@
 //! Virtual addresses that are up but that we did not set. Those left behind by a dead daemon are
-//! removed. Those set permanently by someone else are not ours to remove, since the host may depend
+//! removed. Those set by someone else are not ours to remove, since the host may depend
 //! on them: the virtual host does not take part until they are gone.
 
 use std::collections::BTreeSet;
@@ -80,7 +80,7 @@ impl<E: Environment> Engine<E> {
             return;
         };
         let spec = &node.spec;
-        let mut foreign = foreign_among(executor, spec, there, when);
+        let mut foreign = foreign_among(executor, spec, there);
         if spec.adopt {
             let may = when == When::Start || foreign.is_empty() || node.put_back.may(clock::now());
             for address in foreign.drain(..).filter(|_| may) {

@@ -17,9 +17,9 @@ use crate::engine::state::Engine;
 use crate::engine::vhost::id::{InterfaceId, VhostId};
 use crate::engine::vhost::interface::{Absence, Interface};
 use crate::engine::vhost::node::Node;
-use crate::host::Host as _;
 use crate::host::clock;
 use crate::host::kernel::netlink::HostEvent;
+use crate::host::{FoundAddress, Host as _};
 use crate::journal::{DaemonCause, Note};
 use crate::ledger::{InstanceError, Post};
 use crate::proto::Input;
@@ -215,7 +215,11 @@ impl<E: Environment> Engine<E> {
                     .iter()
                     .any(|address| address.ip == found.address.ip)
             });
-            for found in of_node.filter(|found| node.holding || found.ours || !found.permanent) {
+            let executor = &self.shared.executor;
+            let is_known = |found: &FoundAddress| {
+                executor.knows_address(&node.spec.interface, found.address.ip)
+            };
+            for found in of_node.filter(|found| node.holding || found.ours || is_known(found)) {
                 self.shared
                     .executor
                     .remove_leftover(&link.name, found.address);

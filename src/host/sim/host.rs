@@ -116,7 +116,6 @@ impl Host for SimHost {
                     Some(FoundAddress {
                         address: *address,
                         ours: ours.contains(resource),
-                        permanent: !self.is_leased(on, *ip),
                     })
                 }
                 _ => None,

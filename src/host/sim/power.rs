@@ -141,14 +141,6 @@ impl SimHost {
         gone
     }
 
-    pub(super) fn is_leased(&self, dev: &IfName, ip: IpAddr) -> bool {
-        self.0
-            .power
-            .leases
-            .borrow()
-            .contains_key(&(dev.clone(), ip))
-    }
-
     /// The address goes at this time; never by itself, if not given.
     pub(super) fn set_lease(&self, dev: IfName, ip: IpAddr, end: Option<Timestamp>) {
         let mut leases = self.0.power.leases.borrow_mut();

@@ -195,11 +195,7 @@ async fn whose_addresses(host: &impl Host) {
     )
     .await
     .unwrap();
-    assert!(
-        found().is_some_and(|found| found.ours && found.permanent),
-        "{:?}",
-        found()
-    );
+    assert!(found().is_some_and(|found| found.ours), "{:?}", found());
     perform(
         host,
         Effect::AddressDelete {

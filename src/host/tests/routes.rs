@@ -530,7 +530,7 @@ fn the_first_address_of_a_network_takes_no_other_along() {
                 assert!(
                     found
                         .iter()
-                        .all(|found| !found.ours && found.permanent && found.address != first),
+                        .all(|found| !found.ours && found.address != first),
                     "{found:?}"
                 );
             });

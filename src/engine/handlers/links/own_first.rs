@@ -120,7 +120,6 @@ mod tests {
         let found = |text: &&str| FoundAddress {
             address: text.parse().unwrap(),
             ours: has_marks && is_ours(text),
-            permanent: true,
         };
         let there: Vec<_> = there.iter().map(found).collect();
         before_own(&there, |ip| is_ours(&ip.to_string()))
