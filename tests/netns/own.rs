@@ -56,7 +56,10 @@ pub(crate) fn cases() -> Vec<Case> {
             "own::an_address_on_another_interface_of_a_backup_shows",
             on_another_interface,
         ),
-        Case::new("own::an_alternative_name_of_the_interface_does", altname),
+        Case {
+            limit: TAKEOVER * 6,
+            ..Case::new("own::an_alternative_name_of_the_interface_does", altname)
+        },
         Case::new(
             "own::a_name_that_comes_later_leads_to_an_interface_that_is_taken",
             late_name,
