@@ -172,7 +172,8 @@ fn wait(descriptors: &mut [PollFd], length: Duration) -> nix::Result<()> {
     }
 }
 
-fn pidfd(pid: u32) -> io::Result<OwnedFd> {
+/// A descriptor of a process, which becomes readable when that has ended.
+pub(crate) fn pidfd(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: takes two numbers and touches no memory.
     let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     let descriptor = RawFd::try_from(descriptor)

@@ -45,7 +45,7 @@ words! {
     OnFailure { Resign = "resign", Keep = "keep", Ignore = "ignore" }
     OnConflict { Report = "report", Defend = "defend", Resign = "resign" }
     OnUnhealthy { Resign = "resign", Demote = "demote" }
-    TrackKind { Link = "link", Tcp = "tcp", Http = "http", Icmp = "icmp", File = "file", Command = "command" }
+    TrackKind { Link = "link", Tcp = "tcp", Http = "http", Icmp = "icmp", File = "file", Command = "command", Process = "process", Service = "service", Route = "route" }
     HookKind { Module = "module", Script = "script" }
     PreferredLifetime { Zero = "0s", Forever = "forever" }
     Leases { Kernel = "kernel", Off = "off" }
@@ -98,6 +98,12 @@ pub(super) enum TrackKind {
     File,
     /// What a program says.
     Command,
+    /// A program that runs.
+    Process,
+    /// A service.
+    Service,
+    /// A way that packets take.
+    Route,
 }
 
 /// What a hook is.

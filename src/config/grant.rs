@@ -278,7 +278,7 @@ fn refuse_unless(right: bool, text: &At<&str>, what: &str, out: &mut Findings) {
     }
 }
 
-fn is_unit(unit: &str) -> bool {
+pub(super) fn is_unit(unit: &str) -> bool {
     let chars = |b: u8| b.is_ascii_alphanumeric() || b":-_.@\\".contains(&b);
     (1..=255).contains(&unit.len()) && !unit.starts_with(['-', '.']) && unit.bytes().all(chars)
 }

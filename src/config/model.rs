@@ -398,6 +398,19 @@ pub enum Looked {
     File(PathBuf),
     /// `command`: the exit status of a program.
     Command(Program),
+    /// `process`: whether a program of this name is running.
+    Process(String),
+    /// `service`: whether this unit is active.
+    Service(String),
+    /// `route`: whether and how the kernel would send packets somewhere.
+    Route {
+        /// `to`.
+        to: IpAddr,
+        /// `via`: through this gateway.
+        via: Option<IpAddr>,
+        /// `interface`: through this interface.
+        interface: Option<IfName>,
+    },
 }
 
 /// A program that says by its exit status whether all is well.
@@ -459,6 +472,9 @@ impl std::fmt::Display for Tracked {
             Self::Local(local) => match &local.what {
                 Looked::File(path) => write!(f, "file {}", path.display()),
                 Looked::Command(program) => write!(f, "command {}", program.argv.join(" ")),
+                Looked::Process(name) => write!(f, "process {name}"),
+                Looked::Service(unit) => write!(f, "service {unit}"),
+                Looked::Route { to, .. } => write!(f, "route to {to}"),
             },
         }
     }

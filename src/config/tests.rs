@@ -121,16 +121,26 @@ fn file_with(header: &str, body: &str) -> String {
             let has = |key: &str| body.lines().any(|line| line.starts_with(key));
             // Of all kinds a command has most keys.
             let base = match () {
+                () if has("process = ") => "kind = \"process\"\n",
+                () if has("unit = ") => "kind = \"service\"\n",
+                () if has("to = ") => "kind = \"route\"\n",
+                () if has("via = ") => "kind = \"route\"\nto = \"198.51.100.1\"\n",
                 () if has("interface = ") => "kind = \"link\"\n",
                 () if has("connect = ") => "kind = \"tcp\"\n",
                 () if has("url = ") => "kind = \"http\"\n",
                 () if has("host = ") => "kind = \"icmp\"\n",
-                () if has("status = ") => "kind = \"http\"\nurl = \"http://192.0.2.1/\"\n",
+                () if has("status = ") && !has("user = ") => {
+                    "kind = \"http\"\nurl = \"http://192.0.2.1/\"\n"
+                }
                 () if has("path = ") => "kind = \"file\"\n",
                 () => "kind = \"command\"\nargv = [\"/bin/true\"]\n",
             };
             let kind = base.lines().next().unwrap_or_default();
-            let body = complete(base).replace("kind = \"link\"", kind);
+            let whole = complete(base).replace("kind = \"link\"", kind);
+            // No kind has both.
+            let is_other = |line: &&str| has("user = ") && line.starts_with("status = ");
+            let lines = whole.lines().filter(|line| !is_other(line));
+            let body: String = lines.map(|line| format!("{line}\n")).collect();
             format!("{MINIMAL}tracks = [\"n\"]\n[track.n]\n{body}")
         }
         "[hook.NAME.grant]" => format!("{MINIMAL}hooks = [\"h\"]\n{hook}[hook.h.grant]\n{body}"),

@@ -1,11 +1,12 @@
 //! Reads `[track.NAME]`.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::path::PathBuf;
 
 use super::choice::{Choice as _, TrackKind};
-use super::grant::is_plain_path;
+use super::grant::{is_plain_path, is_unit};
 use super::model::{
     Asked, Host, Local, Looked, Place, Poll, Program, Remote, StatusRange, Track, Tracked,
 };
@@ -58,6 +59,10 @@ static OF_KINDS: &[&dyn Entry] = &[
     &key::HOST,
     &key::PATH,
     &key::ARGV,
+    &key::PROCESS,
+    &key::UNIT,
+    &key::TO,
+    &key::VIA,
     &key::USER,
     &key::ENVIRONMENT,
 ];
@@ -111,6 +116,25 @@ static COMMAND: Keys = Keys {
     ],
 };
 
+static PROCESS: Keys = Keys {
+    needs: &[&key::PROCESS],
+    may_have: &[&key::USER, &key::INTERVAL, &key::TIMEOUT],
+};
+static SERVICE: Keys = Keys {
+    needs: &[&key::UNIT],
+    may_have: &[
+        &key::USER,
+        &key::INTERVAL,
+        &key::TIMEOUT,
+        &key::RISE,
+        &key::FALL,
+    ],
+};
+static ROUTE: Keys = Keys {
+    needs: &[&key::TO],
+    may_have: &[&key::VIA, &key::INTERFACE, &key::INTERVAL],
+};
+
 impl Keys {
     fn of(kind: TrackKind) -> &'static Self {
         match kind {
@@ -120,6 +144,9 @@ impl Keys {
             TrackKind::Icmp => &ICMP,
             TrackKind::File => &FILE,
             TrackKind::Command => &COMMAND,
+            TrackKind::Process => &PROCESS,
+            TrackKind::Service => &SERVICE,
+            TrackKind::Route => &ROUTE,
         }
     }
 
@@ -158,6 +185,10 @@ struct Given {
     host: Option<Host>,
     path: Option<PathBuf>,
     program: Option<Program>,
+    process: Option<String>,
+    unit: Option<String>,
+    to: Option<IpAddr>,
+    via: Option<IpAddr>,
     user: String,
     poll: Poll,
 }
@@ -176,6 +207,10 @@ impl Given {
             host: table.read(&key::HOST, out).map(|given| given.value),
             path: path(table, out),
             program: argv.map(|argv| Program { argv, environment }),
+            process: process(table, out),
+            unit: unit(table, out),
+            to: table.read(&key::TO, out).map(|given| given.value),
+            via: table.read(&key::VIA, out).map(|given| given.value),
             user: user(table, out),
             poll: Poll {
                 interval: table.get(&key::INTERVAL, out),
@@ -189,6 +224,12 @@ impl Given {
     fn tracked(self, kind: TrackKind) -> Option<Tracked> {
         let poll = self.poll;
         let local = |what, user, poll| Tracked::Local(Box::new(Local { what, user, poll }));
+        // What the kernel reports counts at once.
+        let at_once = Poll {
+            rise: 1,
+            fall: 1,
+            ..poll
+        };
         let remote = |asked| Tracked::Remote(Box::new(Remote { asked, poll }));
         match kind {
             TrackKind::Link => self.interface.map(Tracked::Link),
@@ -199,14 +240,24 @@ impl Given {
             }
             TrackKind::Icmp => self.host.map(|host| remote(Asked::Icmp(host))),
             TrackKind::File => {
-                // Each reading counts.
-                let poll = Poll {
-                    rise: 1,
-                    fall: 1,
-                    ..poll
-                };
                 let path = self.path?;
-                Some(local(Looked::File(path), self.user, poll))
+                Some(local(Looked::File(path), self.user, at_once))
+            }
+            TrackKind::Process => {
+                let name = self.process?;
+                Some(local(Looked::Process(name), self.user, at_once))
+            }
+            TrackKind::Service => {
+                let unit = self.unit?;
+                Some(local(Looked::Service(unit), self.user, poll))
+            }
+            TrackKind::Route => {
+                let route = Looked::Route {
+                    to: self.to?,
+                    via: self.via,
+                    interface: self.interface,
+                };
+                Some(local(route, self.user, at_once))
             }
             TrackKind::Command => {
                 let program = self.program?;
@@ -224,6 +275,29 @@ fn good(table: &Table<'_>, out: &mut Findings) -> Vec<StatusRange> {
     }
     let all = given.map_or_else(|| key::STATUS.default(), |given| given.value);
     all.into_iter().map(|status| status.value).collect()
+}
+
+fn process(table: &Table<'_>, out: &mut Findings) -> Option<String> {
+    let name = table.read(&key::PROCESS, out)?;
+    if name.value.is_empty() || name.value.contains(['/', '\0']) {
+        let text = format!(
+            "{:?} is not the name of a program, without its path",
+            name.value
+        );
+        out.error(name.span, text);
+        return None;
+    }
+    Some(name.value.to_owned())
+}
+
+fn unit(table: &Table<'_>, out: &mut Findings) -> Option<String> {
+    let unit = table.read(&key::UNIT, out)?;
+    if !is_unit(unit.value) {
+        let text = format!("{:?} is not the name of a service", unit.value);
+        out.error(unit.span, text);
+        return None;
+    }
+    Some(unit.value.to_owned())
 }
 
 fn path(table: &Table<'_>, out: &mut Findings) -> Option<PathBuf> {

@@ -118,15 +118,14 @@ pub(super) fn child(
         .stderr(stderr)
         .current_dir("/");
     let variable = match role {
-        // A helper talks to systemd.
-        Role::Helper | Role::NewHelper => Some(BUS),
+        // They talk to systemd.
+        Role::Helper | Role::NewHelper | Role::Prober { .. } => Some(BUS),
         Role::Reader | Role::NewReader => Some(CREDENTIALS),
         Role::Runner { .. }
         | Role::WasmRunner { .. }
         | Role::Compiler
         | Role::Tester
         | Role::HttpWorker
-        | Role::Prober { .. }
         | Role::NetProber => None,
     };
     command.envs(variable.and_then(|name| Some((name, std::env::var_os(name)?))));

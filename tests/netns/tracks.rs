@@ -29,6 +29,18 @@ pub(crate) fn cases() -> Vec<Case> {
         },
         Case {
             limit: Duration::from_mins(1),
+            ..Case::new("tracks::a_program_that_ends_hands_over_at_once", process)
+        },
+        Case {
+            limit: Duration::from_mins(1),
+            ..Case::new("tracks::a_route_that_is_gone_hands_over_at_once", route)
+        },
+        Case {
+            limit: Duration::from_mins(1),
+            ..Case::new("tracks::a_service_that_stops_hands_over", service)
+        },
+        Case {
+            limit: Duration::from_mins(1),
             ..Case::new("tracks::a_number_in_a_file_demotes_by_it", file)
         },
         Case {
@@ -410,8 +422,8 @@ fn to_and_fro(
         a.wait_state("master", TAKEOVER + SOON)?;
         b.wait_state("backup", SOON)?;
     }
-    // All of it is one process, however often it asks.
-    let probers = sh(lab, "a", "pgrep -xc carpd-netprober")?;
+    // All of it is one process, however often it looks.
+    let probers = sh(lab, "a", "pgrep -cx 'carpd-(net)?prober'")?;
     assert_eq!(probers, ["1"]);
     a.stop()?;
     b.stop()
@@ -450,4 +462,66 @@ fn icmp() -> Outcome {
         to_and_fro(&track, &says, (&lab, &|| ignored(1), &|| ignored(0)))?;
     }
     Ok(())
+}
+
+fn process() -> Outcome {
+    let lab = lan(&["a", "b"])?;
+    // Longer than the kernel keeps it.
+    let program = "/run/lab/a-program-of-theirs";
+    sh(&lab, "a", &format!("cp /bin/sleep {program}"))?;
+    let start = || lab.host("a").spawn(&[program, "999"]);
+    let running = std::cell::RefCell::new(start()?);
+    let stop = || Ok(running.borrow().signal(Signal::SIGKILL)?);
+    let again = || {
+        *running.borrow_mut() = start()?;
+        Ok(())
+    };
+    // Its start is looked for, its end is an event.
+    let track = "[track.app]\nkind = \"process\"\nprocess = \"a-program-of-theirs\"\ninterval = \"300ms\"\n\
+                 all-vhosts = true\n";
+    to_and_fro(
+        track,
+        "track app: no process is called a-program-of-theirs",
+        (&lab, &stop, &again),
+    )
+}
+
+fn route() -> Outcome {
+    let lab = lan(&["a", "b"])?;
+    let add = || sh(&lab, "a", "ip route add 198.51.100.0/24 via 192.168.32.50").map(drop);
+    let delete = || sh(&lab, "a", "ip route del 198.51.100.0/24").map(drop);
+    add()?;
+    // An interval that plays no part: the kernel's events do.
+    let track = "[track.way]\nkind = \"route\"\nto = \"198.51.100.9\"\nvia = \"192.168.32.50\"\ninterface = \"eth0\"\n\
+                 interval = \"1h\"\nall-vhosts = true\n";
+    to_and_fro(
+        track,
+        "track way: there is no route to 198.51.100.9",
+        (&lab, &delete, &add),
+    )?;
+    let change = || {
+        let other = "ip route replace 198.51.100.0/24 via 192.168.32.33";
+        sh(&lab, "a", other).map(drop)
+    };
+    let back = || {
+        let back = "ip route replace 198.51.100.0/24 via 192.168.32.50";
+        sh(&lab, "a", back).map(drop)
+    };
+    to_and_fro(
+        track,
+        "track way: the route to 198.51.100.9 leads through 192.168.32.33",
+        (&lab, &change, &back),
+    )
+}
+
+fn service() -> Outcome {
+    let lab = lan(&["a", "b"])?;
+    let service = |verb: &str| sh(&lab, "a", &format!("service httpd {verb}")).map(drop);
+    service("start")?;
+    let track = "[track.web]\nkind = \"service\"\nunit = \"httpd\"\nuser = \"root\"\ninterval = \"200ms\"\nfall = 2\nall-vhosts = true\n";
+    to_and_fro(
+        track,
+        "track web: httpd is not running",
+        (&lab, &|| service("stop"), &|| service("start")),
+    )
 }

@@ -1,10 +1,11 @@
 //! `[track.NAME]`.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Defaulted, Key, Section, defaulted, optional, required};
 use crate::config::choice::TrackKind;
-use crate::config::form::{Boolean, Demote, Integer, ListOf, OneOf, Parsed, Period, Text};
+use crate::config::form::{Address, Boolean, Demote, Integer, ListOf, OneOf, Parsed, Period, Text};
 use crate::config::model::{self, Host, StatusRange};
 use crate::config::read::At;
 use crate::effect::{Endpoint, Url};
@@ -14,15 +15,15 @@ pub(in crate::config) static KIND: Key<OneOf<TrackKind>> = required(
     "kind",
     OneOf::new(),
     "\"link\"",
-    "What is tracked. `link`: an interface, which is up while it exists, is set up and has a carrier; the kernel reports every change. `tcp`: a server, which is up while it takes connections. `http`: a web server, which is up while it answers a GET with a good status. `icmp`: a host, which is up while it answers echo requests (ping). `file`: the number in a file, which is up while that is 0. `command`: a program, which is up while it ends with status 0; never two at one time.",
+    "What is tracked. `link`: an interface, which is up while it exists, is set up and has a carrier; the kernel reports every change. `tcp`: a server, which is up while it takes connections. `http`: a web server, which is up while it answers a GET with a good status. `icmp`: a host, which is up while it answers echo requests (ping). `file`: the number in a file, which is up while that is 0. `command`: a program, which is up while it ends with status 0; never two at one time. `process`: a program, which is up while a process of its name is running; the end of the process counts at once. `service`: a service, which is up while the service manager calls it active. `route`: an address, which is up while the kernel has a route to it; a change counts at once.",
 );
 
 pub(in crate::config) static INTERFACE: Key<Parsed<IfName>> = optional(
     "interface",
     Parsed::new("interface name"),
-    "required for `link`",
+    "required for `link`; any interface for `route`",
     "\"eth1\"",
-    "The interface of a `link`. It may be missing when the daemon starts: then the track is down.",
+    "The interface of a `link`, or the one that a `route` must lead through. It may be missing when the daemon starts: then the track is down.",
 );
 
 pub(in crate::config) static CONNECT: Key<Parsed<Endpoint>> = optional(
@@ -82,13 +83,49 @@ pub(in crate::config) static ARGV: Key<ListOf<String>> = optional(
     "The program of a `command` by its absolute path, and its arguments. It is run without a shell, in `/`, without input, in a session of its own. At its end, and at its timeout, all of its processes are killed.",
 );
 
+pub(in crate::config) static PROCESS: Key<Text> = optional(
+    "process",
+    Text {
+        what: "name of a program",
+    },
+    "required for `process`",
+    "\"haproxy\"",
+    "The program of a `process`, by the name that the kernel shows (`ps -o comm`). The kernel cuts names at 15 bytes, and so is this one.",
+);
+
+pub(in crate::config) static UNIT: Key<Text> = optional(
+    "unit",
+    Text {
+        what: "name of a service",
+    },
+    "required for `service`",
+    "\"nginx\"",
+    "The service of a `service`. With systemd `.service` may be left out; which service manager is asked is `service-backend` of `[daemon]`.",
+);
+
+pub(in crate::config) static TO: Key<Address<IpAddr>> = optional(
+    "to",
+    Address::new("address", "an address, as in 198.51.100.1"),
+    "required for `route`",
+    "\"198.51.100.1\"",
+    "Where packets of a `route` go. The kernel is asked which way it would send them, as by `ip route get`.",
+);
+
+pub(in crate::config) static VIA: Key<Address<IpAddr>> = optional(
+    "via",
+    Address::new("address", "an address, as in 192.0.2.1"),
+    "any gateway, or none",
+    "\"192.0.2.1\"",
+    "The gateway that a `route` must lead through.",
+);
+
 pub(in crate::config) static USER: Defaulted<Text> = defaulted(
     "user",
     Text {
         what: "name or number of a user",
     },
     || "nobody",
-    "As whom a `command` runs and a `file` is read. The process that does it has become this user for good, with all of its groups. Unless the user is root it has no capabilities, and in no case do setuid programs give it any.",
+    "As whom a `command` runs, a `file` is read, and a `process` or `service` is looked for. The process that does it has become this user for good, with all of its groups. Unless the user is root it has no capabilities, and in no case do setuid programs give it any.",
 );
 
 pub(in crate::config) static ENVIRONMENT: Defaulted<ListOf<String>> = defaulted(
@@ -106,7 +143,7 @@ pub(in crate::config) static INTERVAL: Defaulted<Period> = defaulted(
         also: "",
     },
     || Duration::from_secs(2),
-    "From the start of one attempt to the start of the next, which waits for the end of the one before. A `file` is also read at once when the kernel reports that it was written or replaced. Not for `link`.",
+    "From the start of one attempt to the start of the next, which waits for the end of the one before. A `file` is also read at once when the kernel reports that it was written or replaced, and a `process` or `route` is looked at again when the kernel reports its end or a change. Not for `link`.",
 );
 
 pub(in crate::config) static TIMEOUT: Defaulted<Period> = defaulted(
@@ -124,14 +161,14 @@ pub(in crate::config) static RISE: Defaulted<Integer<u32>> = defaulted(
     "rise",
     Integer { min: 1, max: 100 },
     || 2,
-    "After this many good attempts in a row the track is up again. Not for `link` and `file`.",
+    "After this many good attempts in a row the track is up again. Not for `link`, `file`, `process` and `route`.",
 );
 
 pub(in crate::config) static FALL: Defaulted<Integer<u32>> = defaulted(
     "fall",
     Integer { min: 1, max: 100 },
     || 3,
-    "After this many failed attempts in a row the track is down. The first result at the start counts at once, unless a master has the track. Not for `link` and `file`.",
+    "After this many failed attempts in a row the track is down. The first result at the start counts at once, unless a master has the track. Not for `link`, `file`, `process` and `route`.",
 );
 
 pub(in crate::config) static DEMOTE: Defaulted<Demote> = defaulted(
@@ -161,6 +198,10 @@ pub(in crate::config) static SECTION: Section = Section {
         &HOST,
         &PATH,
         &ARGV,
+        &PROCESS,
+        &UNIT,
+        &TO,
+        &VIA,
         &USER,
         &ENVIRONMENT,
         &INTERVAL,

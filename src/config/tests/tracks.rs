@@ -88,6 +88,21 @@ fn what_is_wrong_with_a_track_is_told_where_it_is() {
             5,
             "`status` is empty",
         ),
+        (
+            "kind = \"process\"\nprocess = \"/bin/x\"\n",
+            4,
+            "\"/bin/x\" is not the name of a program, without its path",
+        ),
+        (
+            "kind = \"service\"\nunit = \"-x\"\n",
+            4,
+            "\"-x\" is not the name of a service",
+        ),
+        (
+            "kind = \"route\"\nto = \"default\"\n",
+            4,
+            "`to` must be an address, as in 198.51.100.1, not \"default\"",
+        ),
         ("kind = \"icmp\"\n", 3, "`kind = \"icmp\"` needs `host`"),
         ("kind = \"icmp\"\nhost = \"a b\"\n", 4, "a b"),
         ("kind = \"file\"\n", 3, "`kind = \"file\"` needs `path`"),

@@ -15,6 +15,7 @@ use tracing::{error, warn};
 
 use crate::backoff::Backoff;
 use crate::config::{self, Asked, Config, Looked, Tracked};
+use crate::engine::runs::helper_rights::services;
 use crate::engine::runs::pool::sandbox_policy;
 use crate::hooks::process::session::SandboxPolicy;
 use crate::host::children::prober::remote::{Ask, Order, RemoteJob};
@@ -48,6 +49,16 @@ pub fn looks(config: &Config) -> BTreeMap<String, Vec<Job>> {
                 Looked::Command(program) => What::Command {
                     argv: program.argv.clone(),
                     environment: program.environment.clone(),
+                },
+                Looked::Process(name) => What::Process(name.clone()),
+                Looked::Service(unit) => What::Service {
+                    unit: unit.clone(),
+                    backend: services(config.daemon.service_backend),
+                },
+                Looked::Route { to, via, interface } => What::Route {
+                    to: *to,
+                    via: *via,
+                    dev: interface.clone(),
                 },
             },
             interval: poll.interval,
@@ -98,7 +109,11 @@ pub fn unsafe_programs(config: &Config) -> BTreeMap<Name, Refusal> {
                 let objection = opened.objections.into_iter().next()?;
                 Some((name.clone(), objection))
             }
-            Looked::Command(_) | Looked::File(_) => None,
+            Looked::Command(_)
+            | Looked::File(_)
+            | Looked::Process(_)
+            | Looked::Service(_)
+            | Looked::Route { .. } => None,
         }
     };
     config.tracks.iter().filter_map(distrusted).collect()
@@ -256,14 +271,16 @@ impl Prober {
             Err(error) => Some(error.to_string()),
         };
         // Its socket is closed: it ends what it has started, and itself.
-        if timeout(GRACE, &mut end).await.is_err() {
-            warn!(
-                user = self.user,
-                "A prober process does not end; killing it"
-            );
-            self.keeper.kill(id);
-            drop(end.await);
+        if let Ok(how) = timeout(GRACE, &mut end).await {
+            let how = how.map_or_else(|_| String::new(), |how| format!(": {how}"));
+            return why.map(|why| why + &how);
         }
+        warn!(
+            user = self.user,
+            "A prober process does not end; killing it"
+        );
+        self.keeper.kill(id);
+        drop(end.await);
         why
     }
 

@@ -87,11 +87,13 @@ fn serve(mut outlet: Outlet, order: Order, listener: UnixStream) -> Result<(), F
     let kind = Kind::NetProber { ports: &ports };
     let confinement = sandbox::confine(kind, memory, || {
         let Ok(trust) = &trust else { return };
-        let started = start(&jobs, pingers, trust, (&events, &gate));
-        failed = started
-            .and_then(|()| watch(listener))
-            .err()
-            .map(|error| error.to_string());
+        // A thread that has not begun needs calls that the filter refuses.
+        let (begun, all_begun) = channel();
+        let started = start(&jobs, pingers, trust, (&events, &gate, &begun));
+        let started = started.and_then(|()| watch(listener, begun));
+        failed = started.err().map(|error| error.to_string());
+        // Each drops its end when it begins; nobody sends.
+        _ = all_begun.recv();
     });
     let lacking = sandbox::lacking(&confinement);
     if order.confined && !lacking.is_empty() {
@@ -132,7 +134,7 @@ fn start(
     jobs: &[RemoteJob],
     pingers: Vec<Option<Pinger>>,
     trust: &Arc<Trust>,
-    (events, gate): (&Sender<Event>, &Arc<RwLock<()>>),
+    (events, gate, begun): (&Sender<Event>, &Arc<RwLock<()>>, &Sender<()>),
 ) -> io::Result<()> {
     let share = u32::try_from(jobs.len()).unwrap_or(u32::MAX).max(1);
     for ((place, job), pinger) in jobs.iter().enumerate().zip(pingers) {
@@ -146,10 +148,11 @@ fn start(
             // All begin at once; afterwards those of one interval spread over it.
             offset: job.interval / share * number,
         };
-        let gate = Arc::clone(gate);
+        let (gate, begun) = (Arc::clone(gate), begun.clone());
         thread::Builder::new()
             .stack_size(usize::try_from(STACK).unwrap_or(usize::MAX))
             .spawn(move || {
+                drop(begun);
                 drop(gate.read());
                 asker.run();
             })?;
@@ -158,11 +161,12 @@ fn start(
 }
 
 /// Ends the process when the engine closes its socket, whatever the others do.
-fn watch(listener: UnixStream) -> io::Result<()> {
+fn watch(listener: UnixStream, begun: Sender<()>) -> io::Result<()> {
     use io::Read as _;
     thread::Builder::new()
         .stack_size(usize::try_from(STACK).unwrap_or(usize::MAX))
         .spawn(move || {
+            drop(begun);
             let mut listener = listener;
             while matches!(listener.read(&mut [0; 64]), Ok(1..)) {}
             std::process::exit(0);

@@ -8,9 +8,13 @@ mod command;
 mod file;
 mod process;
 pub mod remote;
+mod route;
+mod running;
+mod service;
 mod teller;
 
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,7 +28,8 @@ pub use process::main;
 pub use teller::Teller;
 
 use crate::frame::{self, FrameError, Inbox};
-use crate::types::Name;
+use crate::host::services::manager::ServiceBackend;
+use crate::types::{IfName, Name};
 
 /// The argument that makes the daemon's program a prober.
 pub const ROLE: &str = "__prober";
@@ -67,6 +72,24 @@ pub enum What {
         argv: Vec<String>,
         /// What is added to its environment.
         environment: Vec<(String, String)>,
+    },
+    /// Whether a program of this name is running.
+    Process(String),
+    /// Whether a service is active.
+    Service {
+        /// Its name.
+        unit: String,
+        /// Who starts services here; `None`: what is found.
+        backend: Option<ServiceBackend>,
+    },
+    /// Whether and how packets would be sent to an address.
+    Route {
+        /// This one.
+        to: IpAddr,
+        /// Only through this gateway.
+        via: Option<IpAddr>,
+        /// Only through this interface.
+        dev: Option<IfName>,
     },
     /// Nothing, for this reason.
     Refused(String),

@@ -16,6 +16,9 @@ use tokio::sync::mpsc;
 
 use super::command::Command;
 use super::file::NumberFile;
+use super::route::Way;
+use super::running::Running;
+use super::service::Service;
 use super::teller::Teller;
 use super::{ALIVE_EVERY, Finding, Job, MESSAGE_MAX, Told, What};
 use crate::frame;
@@ -135,6 +138,9 @@ async fn closed(mut reader: OwnedReadHalf) {
 enum Looker {
     File(NumberFile),
     Command(Command),
+    Process(Running),
+    Service(Service),
+    Route(Way),
     Refused(String),
 }
 
@@ -143,6 +149,9 @@ impl Looker {
         match what {
             What::File(path) => Self::File(NumberFile::new(path)),
             What::Command { argv, environment } => Self::Command(Command::new(&argv, environment)),
+            What::Process(name) => Self::Process(Running::new(name)),
+            What::Service { unit, backend } => Self::Service(Service::new(unit, backend)),
+            What::Route { to, via, dev } => Self::Route(Way::new(to, via, dev)),
             What::Refused(why) => Self::Refused(why),
         }
     }
@@ -151,6 +160,9 @@ impl Looker {
         match self {
             Self::File(file) => file.look(limit).await,
             Self::Command(command) => command.look(limit).await,
+            Self::Process(program) => program.look(limit).await,
+            Self::Service(service) => service.look(limit).await,
+            Self::Route(way) => way.look(),
             Self::Refused(why) => Finding::bad(why.clone()),
         }
     }
@@ -159,7 +171,11 @@ impl Looker {
     async fn wait(&self, pause: Duration) {
         let earlier: std::pin::Pin<Box<dyn Future<Output = ()> + '_>> = match self {
             Self::File(file) => Box::pin(file.changed()),
-            Self::Command(_) | Self::Refused(_) => return clock::sleep(pause).await,
+            Self::Process(program) => Box::pin(program.changed()),
+            Self::Route(way) => Box::pin(way.changed()),
+            Self::Command(_) | Self::Service(_) | Self::Refused(_) => {
+                return clock::sleep(pause).await;
+            }
         };
         tokio::select! {
             () = earlier => {}

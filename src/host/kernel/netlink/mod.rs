@@ -19,6 +19,7 @@ mod reader;
 mod route;
 mod rule;
 mod watch;
+mod way;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -36,6 +37,8 @@ pub use link::{index_of, own_name_of};
 pub use reader::Reader;
 pub(in crate::host) use route::{does, is_our, satisfies};
 pub use watch::{HostEvent, Watch};
+pub use way::NextHop;
+pub(in crate::host) use way::RouteChanges;
 
 use message::Message;
 

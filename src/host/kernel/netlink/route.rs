@@ -189,7 +189,7 @@ impl Netlink {
 }
 
 /// A query for the route that leads to an address.
-fn lookup(ip: IpAddr) -> RouteMessage {
+pub(super) fn lookup(ip: IpAddr) -> RouteMessage {
     let family = Family::of(ip);
     let mut query = RouteMessage::default();
     query.header.address_family = address_family(family);
@@ -490,6 +490,6 @@ const fn plain(ip: &RouteAddress) -> Option<IpAddr> {
     }
 }
 
-fn name_of(index: u32) -> Option<IfName> {
+pub(super) fn name_of(index: u32) -> Option<IfName> {
     if_indextoname(index).ok()?.to_str().ok()?.parse().ok()
 }
