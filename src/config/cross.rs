@@ -19,6 +19,7 @@ pub(super) fn check(
     names(vhosts, out);
     vhids(vhosts, out);
     addresses(vhosts, out);
+    devices(vhosts, out);
     named(
         "track",
         vhosts.iter().map(|vhost| &vhost.tracks),
@@ -60,6 +61,35 @@ fn vhids(vhosts: &[vhost::Draft], out: &mut Findings) {
                 format!("vhid {} is used twice on {}", vhid.value, interface.value),
             )
             .related(first.clone(), "first used here");
+        }
+    }
+}
+
+/// The macvlans of virtual hosts have names of their own.
+fn devices(vhosts: &[vhost::Draft], out: &mut Findings) {
+    let done = || vhosts.iter().filter_map(|vhost| vhost.done.as_ref());
+    let mut seen: BTreeMap<IfName, &Name> = BTreeMap::new();
+    for vhost in done().filter(|vhost| vhost.virtual_mac) {
+        let device = vhost.device();
+        let place = || vhost.place.0.clone();
+        let of_parent = |other: &&super::Vhost| other.interface == device;
+        if let Some(parent) = done().find(of_parent) {
+            let text = format!(
+                "the macvlan of {} would be called {device}, and {} is on an interface of this name",
+                vhost.name, parent.name
+            );
+            out.error(place(), text);
+        }
+        // On one interface, that the vhid is there twice is said already.
+        let twice = done().filter(|other| other.interface == vhost.interface);
+        let twice = twice.filter(|other| other.vhid == vhost.vhid).count() > 1;
+        if let Some(first) = seen.insert(device.clone(), &vhost.name).filter(|_| !twice) {
+            let text = format!(
+                "the macvlans of {first} and {} would both be called {device}",
+                vhost.name
+            );
+            out.error(place(), text)
+                .hint("give one of them another vhid".to_owned());
         }
     }
 }

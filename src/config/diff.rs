@@ -55,6 +55,7 @@ pub fn differences(old: &Vhost, new: &Vhost) -> Vec<&'static str> {
         unicast: vhost::UNICAST,
         min_ttl: vhost::MIN_TTL,
         source_mac: vhost::SOURCE_MAC,
+        virtual_mac: vhost::VIRTUAL_MAC,
         source_address: vhost::SOURCE_ADDRESS,
         source_address6: vhost::SOURCE_ADDRESS6,
         ignore_link_state: vhost::IGNORE_LINK_STATE,

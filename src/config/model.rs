@@ -169,6 +169,8 @@ pub struct Vhost {
     pub min_ttl: u8,
     /// `source-mac`: the hardware address that advertisements come from.
     pub source_mac: SourceMac,
+    /// `virtual-mac`: the addresses are on a macvlan with the virtual hardware address of the vhid.
+    pub virtual_mac: bool,
     /// `source-address`: IPv4 source of advertisements; `None` is the interface's own.
     pub source_address: Option<Ipv4Addr>,
     /// `source-address6`: IPv6 source of advertisements; `None` is the interface's own.
@@ -219,6 +221,16 @@ impl Vhost {
             Reach::Broadcast
         } else {
             Reach::Group
+        }
+    }
+
+    /// The device that has its addresses while it is master: its interface, or the macvlan on it.
+    #[must_use]
+    pub fn device(&self) -> IfName {
+        if self.virtual_mac {
+            self.interface.macvlan(self.vhid)
+        } else {
+            self.interface.clone()
         }
     }
 
@@ -281,6 +293,10 @@ pub struct Announce {
     pub count: u8,
     /// `interval`: between two of them, 10 ms to 1 min.
     pub interval: Duration,
+    /// `delay`: after this time as many are sent once more; zero for not.
+    pub delay: Duration,
+    /// `refresh`: as long as it is master, one is sent each time that this is over; zero for never.
+    pub refresh: Duration,
 }
 
 /// `[track.NAME]`: something that virtual hosts depend on.

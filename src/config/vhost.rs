@@ -101,6 +101,7 @@ fn finish(
     let ipv6_checksum = table.get(&key::IPV6_CHECKSUM, out);
     let unicast = unicast::peers(table, draft, ipv6_checksum, min_ttl, out);
     let preempt = table.get(&key::PREEMPT, out);
+    let manage_addresses = table.get(&key::MANAGE_ADDRESSES, out);
     Some(Vhost {
         addresses: draft.addresses.iter().map(|a| a.value).collect(),
         advbase,
@@ -120,7 +121,7 @@ fn finish(
         at_stop: AtStop::default(),
         lease: table.get(&key::LEASE, out),
         preferred_lifetime: preferred_lifetime(table, draft, out),
-        manage_addresses: table.get(&key::MANAGE_ADDRESSES, out),
+        manage_addresses,
         startup_delay: table.get(&key::STARTUP_DELAY, out),
         preempt_delay: preempt_delay(table, preempt, out),
         hold_down: table.get(&key::HOLD_DOWN, out),
@@ -130,6 +131,7 @@ fn finish(
         min_ttl,
         unicast,
         source_mac: table.get(&key::SOURCE_MAC, out),
+        virtual_mac: virtual_mac(table, manage_addresses, out),
         source_address,
         source_address6,
         ignore_link_state: table.get(&key::IGNORE_LINK_STATE, out),
@@ -392,11 +394,24 @@ fn destination(table: &Table<'_>, out: &mut Findings) -> Destination {
     }
 }
 
+fn virtual_mac(table: &Table<'_>, manage_addresses: bool, out: &mut Findings) -> bool {
+    let Some(At { value, span }) = table.read(&key::VIRTUAL_MAC, out) else {
+        return key::VIRTUAL_MAC.default();
+    };
+    if value && !manage_addresses {
+        let message = "`virtual-mac` needs `manage-addresses`: the daemon creates the device and adds the addresses to it";
+        out.error(span, message);
+    }
+    value
+}
+
 impl Default for Announce {
     fn default() -> Self {
         Self {
             count: reference::announce::COUNT.default(),
             interval: reference::announce::INTERVAL.default(),
+            delay: reference::announce::DELAY.default(),
+            refresh: reference::announce::REFRESH.default(),
         }
     }
 }
@@ -406,5 +421,7 @@ fn announce(table: &Table<'_>, out: &mut Findings) -> Announce {
     table.map_or_else(Announce::default, |At { value: table, .. }| Announce {
         count: table.get(&reference::announce::COUNT, out),
         interval: table.get(&reference::announce::INTERVAL, out),
+        delay: table.get(&reference::announce::DELAY, out),
+        refresh: table.get(&reference::announce::REFRESH, out),
     })
 }

@@ -455,7 +455,12 @@ impl Grants {
             Effect::RouteReplace(route) => self.route.iter().any(|g| g.allows(route)),
             Effect::RouteDelete(route) => self.route.iter().any(|g| g.allows_named(route)),
             // Of the daemon alone; a hook that asks for one made it up.
-            Effect::RouteAdd(_) | Effect::RouteRestore(_) | Effect::FileRestore { .. } => false,
+            Effect::RouteAdd(_)
+            | Effect::RouteRestore(_)
+            | Effect::FileRestore { .. }
+            | Effect::MacvlanAdd { .. }
+            | Effect::MacvlanDelete { .. }
+            | Effect::LinkSetArp { .. } => false,
             Effect::RuleReplace(rule) | Effect::RuleDelete(rule) => {
                 self.rule.iter().any(|g| g.allows(rule))
             }

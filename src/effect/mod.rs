@@ -32,8 +32,8 @@ pub use outgoing::{
 };
 pub use resource::{Resource, Value, plain_metric};
 pub use spec::{
-    AddressTarget, CommandOutput, FoundFile, FoundRoute, Route, RouteTarget, Rule, ServiceVerb,
-    UnitState,
+    AddressTarget, ArpMode, CommandOutput, FoundFile, FoundRoute, Route, RouteTarget, Rule,
+    ServiceVerb, UnitState,
 };
 
 use crate::types::{IfName, MacAddr, State, VirtualAddress};
@@ -100,6 +100,19 @@ pub enum Effect {
     Demote { by: u8, reason: String },
     /// Hand over to a peer now.
     Resign { reason: String },
+    /// Create the macvlan that has a virtual host's addresses under its virtual hardware address.
+    /// The daemon's own: no hook may ask for it.
+    MacvlanAdd {
+        dev: IfName,
+        parent: IfName,
+        mac: MacAddr,
+        ipv6: bool,
+    },
+    /// Remove a macvlan, with all addresses on it. The daemon's own: no hook may ask for it.
+    MacvlanDelete { dev: IfName },
+    /// Set which addresses a device answers ARP for, and which it asks from. The daemon's own: no
+    /// hook may ask for it.
+    LinkSetArp { dev: IfName, arp: ArpMode },
 }
 
 /// One question about the host; changes nothing.
@@ -193,7 +206,11 @@ impl Effect {
             | Self::RouteRestore(_)
             | Self::RouteDelete(_) => Capability::Route,
             Self::RuleReplace(_) | Self::RuleDelete(_) => Capability::Rule,
-            Self::LinkSetUp { .. } | Self::LinkSetMac { .. } => Capability::Link,
+            Self::LinkSetUp { .. }
+            | Self::LinkSetMac { .. }
+            | Self::MacvlanAdd { .. }
+            | Self::MacvlanDelete { .. }
+            | Self::LinkSetArp { .. } => Capability::Link,
             Self::HostnameSet { .. } => Capability::Hostname,
             Self::Service { .. } => Capability::Service,
             Self::SysctlSet { .. } => Capability::Sysctl,
@@ -238,6 +255,13 @@ impl Effect {
             Self::LinkSetUp { dev, up } => (Resource::LinkUp { dev: dev.clone() }, Value::Up(*up)),
             Self::LinkSetMac { dev, mac } => {
                 (Resource::LinkMac { dev: dev.clone() }, Value::Mac(*mac))
+            }
+            Self::MacvlanAdd { dev, mac, .. } => {
+                (Resource::Macvlan { dev: dev.clone() }, Value::Macvlan(*mac))
+            }
+            Self::MacvlanDelete { dev } => (Resource::Macvlan { dev: dev.clone() }, Value::Absent),
+            Self::LinkSetArp { dev, arp } => {
+                (Resource::LinkArp { dev: dev.clone() }, Value::Arp(*arp))
             }
             Self::HostnameSet { name } => (Resource::Hostname, Value::Text(name.clone())),
             Self::Service { unit, verb } => {

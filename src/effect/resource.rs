@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Effect, FoundFile, FoundRoute, Route, RouteTarget, Rule, ServiceVerb};
+use super::{ArpMode, Effect, FoundFile, FoundRoute, Route, RouteTarget, Rule, ServiceVerb};
 use crate::types::{Family, IfName, MacAddr, VirtualAddress};
 
 /// One thing on the host that has one value at a time.
@@ -35,6 +35,10 @@ pub enum Resource {
     Sysctl { key: String },
     /// A file's content.
     File { path: String },
+    /// A macvlan of this name.
+    Macvlan { dev: IfName },
+    /// How a device takes part in ARP.
+    LinkArp { dev: IfName },
 }
 
 /// The value of a [`Resource`].
@@ -62,6 +66,11 @@ pub enum Value {
     FoundRoute(FoundRoute),
     /// Of [`Resource::File`]: one that was there, with its owner, mode, times and attributes.
     FoundFile(FoundFile),
+    /// Of [`Resource::Macvlan`]: one with this hardware address. Another device of the name is a
+    /// [`Value::Mac`].
+    Macvlan(MacAddr),
+    /// Of [`Resource::LinkArp`].
+    Arp(ArpMode),
 }
 
 impl Resource {
@@ -130,6 +139,11 @@ impl Resource {
                 dev: dev.clone(),
                 mac: *mac,
             },
+            (Self::Macvlan { dev }, Value::Absent) => Effect::MacvlanDelete { dev: dev.clone() },
+            (Self::LinkArp { dev }, Value::Arp(arp)) => Effect::LinkSetArp {
+                dev: dev.clone(),
+                arp: *arp,
+            },
             (Self::Hostname, Value::Text(name)) => Effect::HostnameSet { name: name.clone() },
             (Self::Service { unit }, Value::Running(running)) => Effect::Service {
                 unit: unit.clone(),
@@ -194,7 +208,9 @@ impl Value {
             | Self::Text(_)
             | Self::Running(_)
             | Self::File(_)
-            | Self::FoundFile(_) => None,
+            | Self::FoundFile(_)
+            | Self::Macvlan(_)
+            | Self::Arp(_) => None,
         }
     }
 
@@ -211,7 +227,9 @@ impl Value {
             | Self::Up(_)
             | Self::Mac(_)
             | Self::Text(_)
-            | Self::Running(_) => None,
+            | Self::Running(_)
+            | Self::Macvlan(_)
+            | Self::Arp(_) => None,
         }
     }
 
@@ -259,6 +277,8 @@ impl fmt::Display for Resource {
             Self::Service { unit } => write!(f, "service {unit}"),
             Self::Sysctl { key } => write!(f, "sysctl {key}"),
             Self::File { path } => write!(f, "file {path}"),
+            Self::Macvlan { dev } => write!(f, "macvlan {dev}"),
+            Self::LinkArp { dev } => write!(f, "ARP on {dev}"),
         }
     }
 }
@@ -273,7 +293,8 @@ impl fmt::Display for Value {
             Self::Rule => f.write_str("present"),
             Self::Up(true) => f.write_str("up"),
             Self::Up(false) => f.write_str("down"),
-            Self::Mac(mac) => mac.fmt(f),
+            Self::Mac(mac) | Self::Macvlan(mac) => mac.fmt(f),
+            Self::Arp(arp) => arp.fmt(f),
             Self::Text(text) => f.write_str(text),
             Self::Running(true) => f.write_str("running"),
             Self::Running(false) => f.write_str("stopped"),

@@ -8,6 +8,34 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::{Family, IfName, ParseAddressError, VirtualAddress};
 
+/// How a device takes part in ARP: the kernel's parameters of these names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ArpMode {
+    /// `arp_ignore`: for which addresses it answers; 0 is for all that the machine has.
+    pub ignore: u32,
+    /// `arp_announce`: which address it asks from; 0 is any that the machine has.
+    pub announce: u32,
+}
+
+impl ArpMode {
+    /// The same, but the device answers for its own addresses alone, and asks from them.
+    #[must_use]
+    pub const fn for_own_addresses(self) -> Self {
+        let ignore = if self.ignore == 0 { 1 } else { self.ignore };
+        Self {
+            ignore,
+            announce: 2,
+        }
+    }
+}
+
+impl fmt::Display for ArpMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ignore, announce } = self;
+        write!(f, "arp_ignore {ignore}, arp_announce {announce}")
+    }
+}
+
 /// Where a route leads to: `default`, `10.0.0.0/8`, `2001:db8::/32`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -34,7 +34,11 @@ pub(super) fn grant_line(effect: &Effect) -> String {
                 rule.table, rule.priority
             )
         }
-        Effect::LinkSetUp { dev, .. } => {
+        // No grant allows the last three: they are the daemon's own.
+        Effect::LinkSetUp { dev, .. }
+        | Effect::MacvlanAdd { dev, .. }
+        | Effect::MacvlanDelete { dev }
+        | Effect::LinkSetArp { dev, .. } => {
             format!("link = [{{ dev = \"{dev}\", do = [\"set_up\"] }}]")
         }
         Effect::LinkSetMac { dev, .. } => {
@@ -90,6 +94,11 @@ impl fmt::Display for Effect {
             Self::RuleDelete(rule) => write!(f, "rule.delete {rule}"),
             Self::LinkSetUp { dev, up } => write!(f, "link.set_up {dev} {up}"),
             Self::LinkSetMac { dev, mac } => write!(f, "link.set_mac {dev} {mac}"),
+            Self::MacvlanAdd {
+                dev, parent, mac, ..
+            } => write!(f, "macvlan.add {dev} on {parent} with {mac}"),
+            Self::MacvlanDelete { dev } => write!(f, "macvlan.delete {dev}"),
+            Self::LinkSetArp { dev, arp } => write!(f, "link.set_arp {dev} {arp}"),
             Self::HostnameSet { name } => write!(f, "hostname.set {name}"),
             Self::Service { unit, verb } => write!(f, "service.{} {unit}", verb.as_str()),
             Self::SysctlSet { key, value } => write!(f, "sysctl.set {key} {value}"),

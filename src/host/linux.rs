@@ -191,12 +191,12 @@ impl LinuxHost {
     /// # Errors
     /// [`HostError`] with the kernel's words: `ENETDOWN` while the device is down.
     pub fn announce(&self, address: VirtualAddress, dev: &IfName) -> Result<(), HostError> {
-        let (link, router) = self.netlink.link_and_role(dev)?;
+        let (link, role) = self.netlink.link_and_role(dev)?;
         if !link.has_neighbours() {
             return Ok(());
         }
         self.announcer
-            .announce(address.ip, link.mac, link.index, router)
+            .announce(address.ip, link.mac, role.by, role.router)
             .map_err(|err| {
                 let said = err.raw_os_error().map_or_else(
                     || err.to_string(),
@@ -242,7 +242,15 @@ impl LinuxHost {
             Effect::RuleDelete(rule) => self.netlink.delete_rule(rule),
             Effect::LinkSetUp { dev, up } => self.netlink.set_link_up(dev, *up),
             Effect::LinkSetMac { dev, mac } => self.netlink.set_link_mac(dev, *mac),
+            Effect::MacvlanAdd {
+                dev,
+                parent,
+                mac,
+                ipv6,
+            } => self.netlink.add_macvlan(dev, parent, *mac, *ipv6),
+            Effect::LinkSetArp { dev, arp } => self.netlink.set_arp(dev, *arp),
             Effect::Announce { .. }
+            | Effect::MacvlanDelete { .. }
             | Effect::HostnameSet { .. }
             | Effect::Service { .. }
             | Effect::SysctlSet { .. }
@@ -410,6 +418,7 @@ impl Host for LinuxHost {
                     )),
                 }
             }
+            Effect::MacvlanDelete { dev } => self.delete_macvlan(dev).await.map(Reply::Outcome),
             Effect::HostnameSet { name } => {
                 self.changed(HelperOp::SetHostname { name: name.clone() }, limit)
                     .await
@@ -478,6 +487,8 @@ impl Host for LinuxHost {
             | Effect::RuleDelete(_)
             | Effect::LinkSetUp { .. }
             | Effect::LinkSetMac { .. }
+            | Effect::MacvlanAdd { .. }
+            | Effect::LinkSetArp { .. }
             | Effect::Demote { .. }
             | Effect::Resign { .. } => Err(not_for_the_host(effect)),
         }
@@ -544,6 +555,8 @@ impl Host for LinuxHost {
             Resource::Rule(rule) => self.rule(rule, limit).await?,
             Resource::LinkUp { dev } => Value::Up(self.netlink.link(dev)?.up),
             Resource::LinkMac { dev } => Value::Mac(self.netlink.link(dev)?.mac),
+            Resource::Macvlan { dev } => self.netlink.macvlan(dev)?,
+            Resource::LinkArp { dev } => Value::Arp(self.netlink.arp(dev)?),
             Resource::Hostname => Value::Text(hostname::current()?),
             Resource::Service { unit } => match self.service_status(unit, limit).await? {
                 UnitState::Active | UnitState::Activating => Value::Running(true),

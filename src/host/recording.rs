@@ -164,6 +164,15 @@ impl<H: Host> RecordingHost<H> {
         limit: Duration,
     ) -> Result<(), HostError> {
         match effect {
+            // One that was to be made.
+            Effect::AddressAdd { dev, .. } | Effect::Announce { dev, .. }
+                if matches!(
+                    self.overlaid(&Resource::Macvlan { dev: dev.clone() }),
+                    Some(Value::Macvlan(_))
+                ) =>
+            {
+                Ok(())
+            }
             Effect::AddressAdd { dev, .. } | Effect::Announce { dev, .. } => {
                 let there = self
                     .facts
@@ -250,6 +259,8 @@ fn off(resource: &Resource) -> Value {
         | Resource::Route { .. }
         | Resource::Rule(_)
         | Resource::LinkMac { .. }
+        | Resource::Macvlan { .. }
+        | Resource::LinkArp { .. }
         | Resource::File { .. } => Value::Absent,
     }
 }
@@ -312,6 +323,9 @@ impl<H: Host> Host for RecordingHost<H> {
             | Effect::RuleReplace(_)
             | Effect::RuleDelete(_)
             | Effect::LinkSetUp { .. }
+            | Effect::MacvlanAdd { .. }
+            | Effect::MacvlanDelete { .. }
+            | Effect::LinkSetArp { .. }
             // A look at the kernel does not wait.
             | Effect::LinkSetMac { .. } => self.record(granted, LOOK_LIMIT).now_or_never().unwrap_or_else(|| Err(may_wait())),
             Effect::HostnameSet { .. }

@@ -204,6 +204,18 @@ impl Ledger {
         self.record(change);
     }
 
+    /// As [`Self::claim_own`] for something that goes back to what was `before`.
+    pub fn claim_own_over(
+        &mut self,
+        owner: &Owner,
+        resource: &Resource,
+        before: Value,
+        value: Value,
+    ) {
+        let change = self.claims.claiming(owner, resource, before, value);
+        self.record(change);
+    }
+
     /// An effect that is to stay, so without a claim: becomes the value to go back to if anybody
     /// holds the resource. The own claims ([`Self::owners`]) are to be undone if another owner
     /// holds it too, and settled once the effect has worked if not: until then its failure must not

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::Vhid;
+
 /// A name that the kernel or carpd would not take.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{value:?} is not {what}: {why}")]
@@ -108,6 +110,30 @@ impl IfName {
     pub const fn is_alternative(&self) -> bool {
         self.0.len() > OWN_NAME_MAX
     }
+
+    /// The name of the macvlan for a virtual hardware address on this interface, as `eth0.c40`: the
+    /// same each time, and different for each interface and vhid. Of a long name it has the
+    /// beginning and a digest.
+    #[must_use]
+    pub fn macvlan(&self, vhid: Vhid) -> Self {
+        let suffix = format!(".c{vhid}");
+        let room = OWN_NAME_MAX - suffix.len();
+        if self.0.len() <= room {
+            return Self(format!("{}{suffix}", self.0).into());
+        }
+        let digest = format!("{:04x}", digest(&self.0));
+        let beginning = self.0.floor_char_boundary(room - digest.len());
+        Self(format!("{}{digest}{suffix}", &self.0[..beginning]).into())
+    }
+}
+
+/// Tells apart the few interfaces of one machine (FNV-1a, folded).
+fn digest(text: &str) -> u16 {
+    let hash = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    let [a, b, c, d] = hash.to_be_bytes();
+    u16::from_be_bytes([a ^ c, b ^ d])
 }
 
 fn check_interface(value: &str) -> Result<(), &'static str> {
@@ -139,5 +165,36 @@ fn check_name(value: &str) -> Result<(), &'static str> {
         Ok(())
     } else {
         Err("only letters, digits, '-', '_' and '.' are allowed in it")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_macvlan_fits_and_tells_interfaces_apart() {
+        let name = |parent: &str, vhid: u8| {
+            let parent: IfName = parent.parse().unwrap();
+            parent.macvlan(Vhid::new(vhid.into()).unwrap()).to_string()
+        };
+        assert_eq!(name("eth0", 40), "eth0.c40");
+        assert_eq!(name("enp0s31f6", 255), "enp0s31f6.c255");
+        let long = [
+            "enp175s0f0np0",
+            "enp175s0f0np1",
+            "wan-uplink-of-the-second-provider",
+        ];
+        let names: std::collections::BTreeSet<_> =
+            long.iter().map(|parent| name(parent, 200)).collect();
+        assert_eq!(names.len(), long.len());
+        for name in names {
+            assert!(
+                name.len() <= OWN_NAME_MAX && name.contains(".c200"),
+                "{name}"
+            );
+            assert!(IfName::new(&name).is_ok());
+        }
+        assert!(name("ääääääää", 1).len() <= OWN_NAME_MAX);
     }
 }

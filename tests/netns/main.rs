@@ -52,6 +52,7 @@ mod ucarp_own;
 mod ucarp_stage;
 mod unicast;
 mod upgrade;
+mod virtual_mac;
 mod words;
 
 use std::io::Read;
@@ -124,6 +125,7 @@ fn main() -> ExitCode {
         split::cases(),
         together::cases(),
         unicast::cases(),
+        virtual_mac::cases(),
         calm::cases(),
         overlap::cases(),
         reload::cases(),
@@ -156,6 +158,8 @@ fn main() -> ExitCode {
         Some(steady::SERVER) => steady::run_server(),
         Some(steady::CLIENT) => steady::run_client(),
         Some(tracks::WEB) => tracks::run_web(),
+        Some(virtual_mac::SERVER) => virtual_mac::run_server(),
+        Some(virtual_mac::CLIENT) => virtual_mac::run_client(),
         Some("--sniff") => ucarp_stage::sniff(),
         _ => run_all(&cases, &Options::parse(&args)),
     }

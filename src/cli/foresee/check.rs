@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{CONFIG, Exit, Failure, excerpt, output};
 use crate::config::{Config, Problem, Report, Severity, Vhost};
+use crate::effect::{Link, Medium};
 use crate::engine::{self, HookProblem};
 use crate::host::kernel::netlink::Reader;
 use crate::types::Page;
@@ -145,6 +146,14 @@ fn check_interfaces(config: &Config, strict: bool) -> Vec<Problem> {
                 hint: Some(flaw.mend(dev)),
                 ..Problem::error(Some(vhost.place.0.clone()), message)
             });
+        }
+        let is_ethernet = |link: &Link| link.nature.medium == Medium::Ethernet;
+        if vhost.virtual_mac && link.is_some_and(|link| !is_ethernet(link)) {
+            let message = format!(
+                "`virtual-mac` needs Ethernet, which {} does not carry",
+                vhost.interface
+            );
+            problems.push(Problem::error(Some(vhost.place.0.clone()), message));
         }
         match link {
             None if there.is_empty() => {}

@@ -115,6 +115,7 @@ impl Options {
             unicast: Vec::new(),
             min_ttl: u8::MAX,
             source_mac: SourceMac::Ucarp,
+            virtual_mac: false,
             source_address: self.source,
             source_address6: None,
             ignore_link_state: self.ignore_link_state,
@@ -124,6 +125,7 @@ impl Options {
             announce: Announce {
                 count: 1,
                 interval: Duration::from_secs(1),
+                ..Announce::default()
             },
             xparam: self.xparam.clone(),
             hooks: hooks.keys().cloned().collect(),

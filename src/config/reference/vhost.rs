@@ -263,6 +263,13 @@ pub(in crate::config) static SOURCE_MAC: Defaulted<OneOf<SourceMac>> = defaulted
     "The source hardware address of advertisements: `00:00:5e:00:01:VHID` (`virtual`), or the interface's own (`interface`) if switches or hypervisors refuse others.",
 );
 
+pub(in crate::config) static VIRTUAL_MAC: Defaulted<Boolean> = defaulted(
+    "virtual-mac",
+    Boolean,
+    || false,
+    "The addresses are not put on the interface but on a macvlan on it, `INTERFACE.cVHID`, with the hardware address `00:00:5e:00:01:VHID`, so that neighbours need not learn a new one when mastership moves. It exists only while this node is master. See [operations](operations.md#virtual-hardware-addresses).",
+);
+
 pub(in crate::config) static SOURCE_ADDRESS: Key<Address<Ipv4Addr>> = optional(
     "source-address",
     Address::new("IPv4 address", "an IPv4 address without a prefix length"),
@@ -381,6 +388,7 @@ pub(in crate::config) static SECTION: Section = Section {
         &UNICAST,
         &MIN_TTL,
         &SOURCE_MAC,
+        &VIRTUAL_MAC,
         &SOURCE_ADDRESS,
         &SOURCE_ADDRESS6,
         &IGNORE_LINK_STATE,

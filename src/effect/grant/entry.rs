@@ -27,7 +27,12 @@ impl Grants {
                 "route",
                 self.route.iter().find(|grant| grant.allows_named(route)),
             ),
-            Effect::RouteAdd(_) | Effect::RouteRestore(_) | Effect::FileRestore { .. } => None,
+            Effect::RouteAdd(_)
+            | Effect::RouteRestore(_)
+            | Effect::FileRestore { .. }
+            | Effect::MacvlanAdd { .. }
+            | Effect::MacvlanDelete { .. }
+            | Effect::LinkSetArp { .. } => None,
             Effect::RuleReplace(rule) | Effect::RuleDelete(rule) => {
                 entry("rule", self.rule.iter().find(|grant| grant.allows(rule)))
             }

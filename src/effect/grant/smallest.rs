@@ -39,7 +39,12 @@ impl Grants {
                 });
             }
             // No grant allows these.
-            Effect::RouteAdd(_) | Effect::RouteRestore(_) | Effect::FileRestore { .. } => {}
+            Effect::RouteAdd(_)
+            | Effect::RouteRestore(_)
+            | Effect::FileRestore { .. }
+            | Effect::MacvlanAdd { .. }
+            | Effect::MacvlanDelete { .. }
+            | Effect::LinkSetArp { .. } => {}
             Effect::RuleReplace(rule) | Effect::RuleDelete(rule) => {
                 self.rule.push(RuleGrant {
                     table: rule.table,

@@ -2,11 +2,13 @@
 
 mod addresses;
 mod ask;
+mod macvlan;
 
 use std::cell::{Ref, RefCell, RefMut};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use super::recover::Recovery;
@@ -18,7 +20,7 @@ use crate::engine::report::HeldStatus;
 use crate::engine::runs::observer::Observer;
 use crate::host::Host;
 use crate::ledger::{self, Holding, Ledger, Of, Undo};
-use crate::types::Name;
+use crate::types::{IfName, Name};
 pub(in crate::engine) use addresses::letting_go;
 pub(in crate::engine) use ask::{Behalf, outcome_word};
 
@@ -33,6 +35,10 @@ pub(in crate::engine) struct Executor<H> {
     /// What hooks hold but is no longer as they set it, and why.
     troubles: RefCell<BTreeMap<Resource, String>>,
     observer: RefCell<Option<Rc<dyn Observer>>>,
+    /// Macvlans that are being removed.
+    going: RefCell<BTreeSet<IfName>>,
+    /// One of them is gone.
+    gone: Notify,
 }
 
 impl<H: Host> Executor<H> {
@@ -52,6 +58,8 @@ impl<H: Host> Executor<H> {
             counters,
             troubles,
             observer: RefCell::default(),
+            going: RefCell::default(),
+            gone: Notify::new(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::config;
-use crate::effect::Resource;
+use crate::effect::{Resource, Value};
 use crate::engine::effects::executor::Executor;
 use crate::host::kernel::netlink::{Netlink, index_of};
 use crate::host::{FoundAddress, Host};
@@ -45,6 +45,11 @@ pub(in crate::engine) fn complaint(address: VirtualAddress, dev: &IfName) -> Str
         )
 }
 
+/// The message about an interface in the place of the macvlan of a virtual host.
+pub(in crate::engine) fn taken(device: &IfName) -> String {
+    format!("there is an interface {device} already, which was not created by carpd")
+}
+
 /// The addresses of a virtual host that are up on its interface but were not set by us.
 pub(in crate::engine) fn foreign<H: Host>(
     executor: &Executor<H>,
@@ -81,7 +86,8 @@ pub(in crate::engine) fn has(spec: &config::Vhost, ip: IpAddr) -> bool {
 }
 
 /// For `carpd check`: the virtual hosts, by index in the configuration, that would not take part
-/// here because this machine already has one of their addresses, and why. Addresses held by a
+/// here because this machine already has one of their addresses, or an interface with the name of
+/// their macvlan, and why. Those held by a
 /// carpd, running or killed, do not count.
 #[must_use]
 pub fn check(config: &config::Config) -> Vec<(usize, String)> {
@@ -96,6 +102,18 @@ pub fn check(config: &config::Config) -> Vec<(usize, String)> {
         .enumerate()
         .filter(|(_, spec)| spec.manage_addresses && !spec.adopt)
     {
+        let device = spec.device();
+        let macvlan = Resource::Macvlan {
+            dev: device.clone(),
+        };
+        let is_there = || {
+            netlink
+                .macvlan(&device)
+                .is_ok_and(|value| value != Value::Absent)
+        };
+        if spec.virtual_mac && is_there() && !known.iter().any(|ledger| ledger.holds(&macvlan)) {
+            found.push((number, taken(&device)));
+        }
         let there = index_of(&spec.interface)
             .and_then(|index| netlink.addresses(index))
             .unwrap_or_default();

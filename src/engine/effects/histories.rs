@@ -10,8 +10,10 @@ use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -19,10 +21,13 @@ use proptest::prelude::*;
 
 use super::executor::{Behalf, Executor};
 use super::recover::Recovery;
-use crate::effect::{Effect, Granted, Grants, Own, Query, Reply, Resource, ServiceVerb, Value};
+use crate::config;
+use crate::effect::{
+    Effect, Granted, Grants, Link, Nature, Own, Query, Reply, Resource, ServiceVerb, Value,
+};
 use crate::host::{FoundAddress, Host, HostError, Lifetimes, Renewal, SimHost};
 use crate::ledger::{Instance, InstanceError, Ledger, Leftover, Origin, Owner};
-use crate::types::{IfName, Name, PreferredLifetime, VirtualAddress};
+use crate::types::{IfName, MacAddr, Name, PreferredLifetime, VirtualAddress};
 
 const LIMIT: Duration = Duration::from_secs(1);
 
@@ -91,6 +96,19 @@ fn dev() -> IfName {
     "eth0".parse().unwrap()
 }
 
+fn link() -> Link {
+    Link {
+        name: dev(),
+        altnames: Vec::new(),
+        index: 2,
+        up: true,
+        carrier: true,
+        mac: MacAddr([2, 0, 0, 0, 0, 1]),
+        mtu: 1500,
+        nature: Nature::default(),
+    }
+}
+
 fn grants() -> Grants {
     toml::from_str(
         r#"
@@ -110,6 +128,30 @@ fn own_address(vhost: usize) -> VirtualAddress {
 
 fn vhost_name(vhost: usize) -> Name {
     ["a", "b"][vhost].parse().unwrap()
+}
+
+/// The virtual hosts; the second one has a virtual hardware address.
+static SPECS: LazyLock<[config::Vhost; 2]> = LazyLock::new(|| {
+    let directory = directory();
+    let (password, file) = ("web.pass", directory.path().join("carpd.toml"));
+    let password = directory.path().join(password);
+    fs::write(&password, "gw22\n").unwrap();
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
+    let toml = "[[vhost]]\nname = \"a\"\ninterface = \"eth0\"\nvhid = 40\naddresses = [\"10.0.0.1/24\"]\n\
+                password-file = \"web.pass\"\n";
+    fs::write(&file, toml).unwrap();
+    let config = config::Config::load(&file).unwrap().config;
+    let plain = &config.vhosts[0];
+    [0, 1].map(|vhost| config::Vhost {
+        name: vhost_name(vhost),
+        addresses: vec![own_address(vhost)],
+        virtual_mac: vhost == 1,
+        ..plain.clone()
+    })
+});
+
+fn spec(vhost: usize) -> &'static config::Vhost {
+    &SPECS[vhost]
 }
 
 /// When the process dies.
@@ -281,6 +323,7 @@ fn host() -> SimHost {
         ip: own_address(0).ip,
     };
     SimHost::new()
+        .with_link(link())
         .with(Resource::Hostname, Value::Text("node".into()))
         .with(
             Resource::File {
@@ -305,8 +348,7 @@ async fn play(ops: &[Op], host: &MortalHost<'_>, ledger: Ledger, expected: &Expe
         host.answered();
         match *op {
             Op::Hold { vhost } => drop(executor.hold_addresses(
-                &vhost_name(vhost),
-                &dev(),
+                spec(vhost),
                 &[own_address(vhost)],
                 Lifetimes {
                     valid: None,
@@ -390,6 +432,7 @@ async fn play(ops: &[Op], host: &MortalHost<'_>, ledger: Ledger, expected: &Expe
 
 async fn leave(executor: &Executor<&MortalHost<'_>>, vhost: usize) {
     executor.drop_addresses(&vhost_name(vhost));
+    executor.undo_device(&vhost_name(vhost)).await;
     executor.undo_hooks(&vhost_name(vhost)).await;
 }
 
@@ -431,11 +474,17 @@ fn check(host: &SimHost, expected: &Expected, what: &str) -> Result<(), TestCase
     let before = self::host();
     for vhost in 0..2 {
         let address = Resource::Address {
-            dev: dev(),
+            dev: spec(vhost).device(),
             ip: own_address(vhost).ip,
         };
         prop_assert_eq!(host.value(&address), Value::Absent, "{}", what);
     }
+    let macvlan = Resource::Macvlan {
+        dev: spec(1).device(),
+    };
+    prop_assert_eq!(host.value(&macvlan), Value::Absent, "{}", what);
+    let arp = Resource::LinkArp { dev: dev() };
+    prop_assert_eq!(host.value(&arp), before.value(&arp), "{}", what);
     for number in 0..5 {
         let (resource, _) = effect(number, 0).assigns().unwrap();
         let there = host.value(&resource);

@@ -2,11 +2,12 @@
 
 use tracing::{info, warn};
 
+use crate::config;
 use crate::effect::{Effect, Granted, Resource, Route, RouteTarget, Value};
 use crate::engine::effects::executor::{Executor, letting_go};
 use crate::host::{FoundAddress, Host, HostError};
 use crate::ledger::Owner;
-use crate::types::{Family, IfName, Name, VirtualAddress};
+use crate::types::{Family, IfName, VirtualAddress};
 
 /// Any other route to the network is preferred, above all the kernel's own when the host gets an
 /// address there.
@@ -65,14 +66,17 @@ impl<H: Host> Executor<H> {
     pub(in crate::engine) fn lead(
         &self,
         owner: &Owner,
-        dev: &IfName,
+        spec: &config::Vhost,
         address: VirtualAddress,
     ) -> Result<(), HostError> {
-        if !is_of_network(address) || self.host().is_connected(address, dev)? {
+        // What is connected is so by the interface, also where a macvlan on it has the addresses.
+        let interface = &spec.interface;
+        if !is_of_network(address) || self.host().is_connected(address, interface)? {
             return Ok(());
         }
-        let there = self.host().addresses_on(dev)?;
-        self.lead_by(owner, way(address, dev, self.table_of(dev), &there))
+        let there = self.host().addresses_on(interface)?;
+        let table = self.table_of(interface);
+        self.lead_by(owner, way(address, &spec.device(), table, &there))
     }
 
     /// The routing table of the device's VRF, if it belongs to one.
@@ -109,12 +113,12 @@ impl<H: Host> Executor<H> {
     /// host holds. `anew`: the kernel may have removed ours together with an address.
     pub(in crate::engine) fn fit_ways(
         &self,
-        vhost: &Name,
-        dev: &IfName,
+        spec: &config::Vhost,
         addresses: &[VirtualAddress],
         there: &[FoundAddress],
         anew: bool,
     ) {
+        let vhost = &spec.name;
         let owner = Owner {
             vhost: vhost.clone(),
             hook: None,
@@ -124,7 +128,7 @@ impl<H: Host> Executor<H> {
             .copied()
             .filter(|address| is_of_network(*address))
         {
-            if let Err(error) = self.fit_way(&owner, dev, address, there, anew) {
+            if let Err(error) = self.fit_way(&owner, spec, address, there, anew) {
                 warn!(%vhost, %address, %error, "Could not adjust the route to the network of an address");
             }
         }
@@ -133,12 +137,13 @@ impl<H: Host> Executor<H> {
     pub(in crate::engine) fn fit_way(
         &self,
         owner: &Owner,
-        dev: &IfName,
+        spec: &config::Vhost,
         address: VirtualAddress,
         there: &[FoundAddress],
         anew: bool,
     ) -> Result<(), HostError> {
-        let wanted = way(address, dev, self.table_of(dev), there);
+        let table = self.table_of(&spec.interface);
+        let wanted = way(address, &spec.device(), table, there);
         let resource = Resource::route(&wanted);
         let claim = self.ledger().undo_of(owner, &resource);
         match (is_connected(address, there), claim) {
@@ -153,7 +158,7 @@ impl<H: Host> Executor<H> {
             (true, None) => Ok(()),
             (false, Some(claim)) if !anew && claim.value == Value::Route(wanted.clone()) => Ok(()),
             (false, Some(_)) => self.lead_by(owner, wanted),
-            (false, None) => self.lead(owner, dev, address),
+            (false, None) => self.lead(owner, spec, address),
         }
     }
 }

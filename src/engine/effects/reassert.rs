@@ -88,7 +88,10 @@ const fn care(resource: &Resource) -> HelperSupervisor {
         | Resource::Rule(_)
         | Resource::Hostname
         | Resource::Sysctl { .. } => HelperSupervisor::PutBack,
-        Resource::LinkUp { .. } | Resource::LinkMac { .. } => HelperSupervisor::Tell,
+        Resource::LinkUp { .. }
+        | Resource::LinkMac { .. }
+        | Resource::Macvlan { .. }
+        | Resource::LinkArp { .. } => HelperSupervisor::Tell,
         Resource::Service { .. } | Resource::File { .. } => HelperSupervisor::TellSlowly,
     }
 }

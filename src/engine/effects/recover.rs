@@ -2,6 +2,7 @@
 //! advertisement, the rest before the first hook.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -26,6 +27,8 @@ use crate::types::Timestamp;
 pub struct Recovery {
     own: RefCell<Vec<Leftover>>,
     dead: RefCell<Vec<Dead>>,
+    /// What is being undone.
+    undoing: RefCell<BTreeSet<Resource>>,
     first_round: Cell<bool>,
     told: Notify,
 }
@@ -119,6 +122,18 @@ impl Recovery {
         self.len() == 0
     }
 
+    /// Whether this is still to be undone.
+    pub(in crate::engine) fn is_undoing(&self, resource: &Resource) -> bool {
+        self.undoing.borrow().contains(resource) || self.resources().any(|left| left == *resource)
+    }
+
+    fn resources(&self) -> impl Iterator<Item = Resource> {
+        let (own, dead) = (self.own.borrow(), self.dead.borrow());
+        let all = own.iter().chain(dead.iter().flat_map(|dead| &dead.left));
+        let all: Vec<Resource> = all.map(|left| left.resource.clone()).collect();
+        all.into_iter()
+    }
+
     /// Whether the ledger of another dead instance lists this.
     pub(in crate::engine) fn holds(&self, resource: &Resource) -> bool {
         self.dead
@@ -200,6 +215,7 @@ impl Recovery {
         ledger: &RefCell<Ledger>,
         resource_locks: &ResourceLocks,
     ) -> Undone {
+        self.undoing.replace(self.resources().collect());
         let own = self.own.take();
         let (mut undone, own) = rest(host, ledger, own, resource_locks).await;
         self.own.replace(own);
@@ -213,6 +229,7 @@ impl Recovery {
                 self.dead.borrow_mut().push(dead);
             }
         }
+        self.undoing.take();
         undone
     }
 }

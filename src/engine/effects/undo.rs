@@ -113,7 +113,10 @@ pub(in crate::engine) async fn find<H: Host>(
 ) -> Result<Value, HostError> {
     let of_device = matches!(
         resource,
-        Resource::LinkUp { .. } | Resource::LinkMac { .. } | Resource::Sysctl { .. }
+        Resource::LinkUp { .. }
+            | Resource::LinkMac { .. }
+            | Resource::LinkArp { .. }
+            | Resource::Sysctl { .. }
     );
     match host.observe(resource, limit).await {
         Err(error) if of_device && (error.is(libc::ENODEV) || error.is(libc::ENOENT)) => {

@@ -75,7 +75,10 @@ pub fn check_elsewhere(config: &config::Config) -> Vec<(usize, String)> {
             let Some(dev) = netlink.device_of(address.ip) else {
                 continue;
             };
-            if dev == spec.interface || own.is_some_and(|own| index_of(&dev) == Ok(own)) {
+            if dev == spec.device()
+                || dev == spec.interface
+                || own.is_some_and(|own| index_of(&dev) == Ok(own))
+            {
                 continue;
             }
             found.push((

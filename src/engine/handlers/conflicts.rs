@@ -47,6 +47,10 @@ impl<E: Environment> Engine<E> {
         let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
+        // Ours, or that of another master, whose advertisements settle it.
+        if node.spec.virtual_mac && mac == MacAddr::of_vhid(node.spec.vhid) {
+            return;
+        }
         let holds = node.holding;
         let takes_part = node.machine.state() != State::Init;
         if !takes_part || !node.spec.addresses.iter().any(|own| own.ip == address) {

@@ -111,7 +111,7 @@ impl<E: Environment> Engine<E> {
             up_to: node.machine.counter().wrapping_add(AHEAD),
         };
         let failsafe = FailSafe {
-            interface: node.spec.interface.clone(),
+            interface: node.spec.device(),
             index: link,
             addresses,
             bow_outs,

@@ -12,7 +12,6 @@ use crate::config;
 use crate::engine::environment::Environment;
 use crate::engine::state::Engine;
 use crate::engine::vhost::id::VhostId;
-use crate::engine::vhost::interface::Interface;
 use crate::engine::vhost::lease::rest;
 use crate::engine::vhost::node::Node;
 use crate::host::clock;
@@ -87,11 +86,7 @@ impl<E: Environment> Engine<E> {
         });
         let mut renewals = Vec::with_capacity(renewed.len());
         for node in renewed.iter().filter_map(|index| self.nodes.get(*index)) {
-            let Some(link) = self
-                .interfaces
-                .get(node.interface)
-                .and_then(Interface::index)
-            else {
+            let Some(link) = self.link_with_addresses(node) else {
                 continue;
             };
             let name = &node.spec.name;
@@ -145,11 +140,7 @@ impl<E: Environment> Engine<E> {
         node.leased = lifetimes.valid.map(|valid| (valid, now));
         let held: Vec<_> = node.holdable().collect();
         let spec = &node.spec;
-        if let Err(error) =
-            self.shared
-                .executor
-                .hold_addresses(&spec.name, &spec.interface, &held, lifetimes)
-        {
+        if let Err(error) = self.shared.executor.hold_addresses(spec, &held, lifetimes) {
             self.address_failed(index, &error, now);
         }
     }
@@ -164,16 +155,18 @@ impl<E: Environment> Engine<E> {
         let Some(spec) = self.nodes.get(index).map(|node| node.spec.clone()) else {
             return;
         };
-        let gone = old.addresses.iter().filter(|a| !spec.addresses.contains(a));
-        self.shared
-            .executor
-            .release_addresses(&spec.name, &spec.interface, gone.copied());
-        let new: Vec<_> = spec
-            .addresses
-            .iter()
-            .filter(|a| !old.addresses.contains(a))
-            .copied()
-            .collect();
+        let moves = spec.virtual_mac != old.virtual_mac;
+        let mut gone = old.addresses.clone();
+        gone.retain(|address| moves || !spec.addresses.contains(address));
+        let executor = &self.shared.executor;
+        executor.release_addresses(old, gone.into_iter());
+        if moves {
+            // Also the routes to their networks, by the other device.
+            executor.drop_addresses(&spec.name);
+            self.remove_device(index);
+        }
+        let mut new = spec.addresses.clone();
+        new.retain(|address| moves || !old.addresses.contains(address));
         let lifetimes = self.lease_now(index, now);
         let Some(node) = self.nodes.get_mut(index).filter(|node| node.holding) else {
             return;
@@ -185,19 +178,14 @@ impl<E: Environment> Engine<E> {
                 _ = self
                     .shared
                     .executor
-                    .claim_address(&spec.name, &spec.interface, new);
+                    .claim_address(&spec.name, &spec.device(), new);
             });
         };
-        if let Err(error) =
-            self.shared
-                .executor
-                .hold_addresses(&spec.name, &spec.interface, &new, lifetimes)
-        {
+        if let Err(error) = self.shared.executor.hold_addresses(&spec, &new, lifetimes) {
             return self.address_failed(index, &error, now);
         }
-        self.shared
-            .executor
-            .announce(&spec.name, &spec.interface, &new);
+        self.note_device(index);
+        self.shared.executor.announce(&spec, &new);
         self.publish(index);
     }
 }

@@ -74,10 +74,14 @@ impl<E: Environment> Engine<E> {
     fn heed(&mut self, event: HostEvent, stale: &mut Stale) {
         match event {
             HostEvent::Link(link) => {
+                if !link.up {
+                    self.device_changed(link.index);
+                }
                 self.link_changed(&link, None, stale);
                 stale.sources.insert(link.index);
             }
             HostEvent::LinkGone { link, moved } => {
+                self.device_changed(link.index);
                 let absence = if moved {
                     Absence::Moved
                 } else {
@@ -120,14 +124,10 @@ impl<E: Environment> Engine<E> {
         }
         stale.addresses.entry(link).or_default().insert(ip);
         // An address on its own interface says nothing about other interfaces.
-        let is_own = |interface: InterfaceId| {
-            self.interfaces
-                .get(interface)
-                .is_some_and(|interface| interface.index() == Some(link))
-        };
+        let is_own = |node: &Node<E::Host>| self.link_with_addresses(node) == Some(link);
         stale.elsewhere.extend(
             of_address
-                .filter(|(_, node)| !(came && is_own(node.interface)))
+                .filter(|(_, node)| !(came && is_own(node)))
                 .map(|(index, _)| index),
         );
     }

@@ -29,3 +29,4 @@ pub(super) mod timers;
 pub(super) mod tracks;
 pub(super) mod transition;
 pub(super) mod unknown_vhids;
+mod virtual_mac;

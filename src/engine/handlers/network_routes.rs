@@ -14,9 +14,7 @@ impl<E: Environment> Engine<E> {
             return;
         };
         let (spec, held) = (&node.spec, node.holdable().collect::<Vec<_>>());
-        self.shared
-            .executor
-            .fit_ways(&spec.name, &spec.interface, &held, there, false);
+        self.shared.executor.fit_ways(spec, &held, there, false);
     }
 
     /// An address was restored: the kernel may have removed the route to its network together with
@@ -35,6 +33,6 @@ impl<E: Environment> Engine<E> {
         };
         self.shared
             .executor
-            .fit_ways(&spec.name, &spec.interface, &[address], &there, true);
+            .fit_ways(spec, &[address], &there, true);
     }
 }

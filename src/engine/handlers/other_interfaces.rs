@@ -24,10 +24,12 @@ impl<E: Environment> Engine<E> {
             return;
         };
         let (spec, interface) = (&node.spec, self.interfaces.get(node.interface));
+        let device = spec.device();
         let host = self.shared.executor.host();
         // The kernel uses the primary name, the configuration perhaps another one.
         let is_its_own = |dev: &IfName| {
             *dev == spec.interface
+                || (node.holding && *dev == device)
                 || interface
                     .and_then(|interface| interface.link())
                     .is_some_and(|link| link.is_called(dev))

@@ -118,12 +118,10 @@ impl<E: Environment> Engine<E> {
             return;
         };
         let spec = &node.spec;
-        let refused = self.shared.executor.hold_those_possible(
-            &spec.name,
-            &spec.interface,
-            wanted,
-            lifetimes,
-        );
+        let refused = self
+            .shared
+            .executor
+            .hold_those_possible(spec, wanted, lifetimes);
         let held: Vec<_> = wanted
             .iter()
             .copied()
@@ -147,9 +145,7 @@ impl<E: Environment> Engine<E> {
         if none {
             node.holding = false;
         } else if node.holding {
-            self.shared
-                .executor
-                .announce(&node.spec.name, &node.spec.interface, &held);
+            self.shared.executor.announce(&node.spec, &held);
         } else {
             self.serve(index, lifetimes, now);
         }

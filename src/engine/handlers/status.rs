@@ -244,6 +244,9 @@ fn condition<H>(node: &Node<H>, holding: bool, obstacle: Option<&str>, now: Time
         (State::Master, None, _) if node.gate == Gate::Unheard => {
             "its addresses are delayed: it cannot send".to_owned()
         }
+        (State::Master, None, _) if node.gate == Gate::Device => {
+            "its addresses are delayed: its macvlan is still being removed".to_owned()
+        }
         (State::Master, None, _) => "its addresses are not up".to_owned(),
         (State::Backup, None, Some(heard)) => format!("hears {}", heard.from),
         (State::Backup, None, None) => "hears no master".to_owned(),

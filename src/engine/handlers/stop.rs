@@ -153,6 +153,7 @@ impl<E: Environment> Engine<E> {
             // An engine that was started only to undo what a dead engine left behind exits when
             // that is done.
             shared.executor.recovered().await;
+            shared.executor.devices_gone().await;
             for (queue, stop) in ends {
                 queue.settled().await;
                 if let Some(event) = stop {

@@ -140,6 +140,7 @@ impl<E: Environment> Engine<E> {
                 let interface = node.interface;
                 self.put_back_missing(interface);
             }
+            Timer::Device => self.device_again(id, now),
             Timer::Health => self.begin_checks(id, now),
             Timer::Probe => self.probe(id, now),
             Timer::StandAside => self.stand_in_again(id, now),
@@ -199,6 +200,7 @@ mod tests {
             }
             Timer::Handover => unreachable!("done above"),
             Timer::PutBack => node.put_back.later(now),
+            Timer::Device => node.device_again = Some(soon),
             Timer::Health => node.checks = Checks::one_due(soon),
             Timer::Probe => node.conflicts.probe = Some(soon),
             Timer::StandAside => node.aside_until = Some(soon),

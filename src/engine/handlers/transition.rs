@@ -117,6 +117,9 @@ impl<E: Environment> Engine<E> {
         if !self.is_heard(index) {
             return;
         }
+        if self.waits_for_device(index, now) {
+            return;
+        }
         let Some(lifetimes) = self.lease_now(index, now) else {
             return self.wait_to_be_heard(index);
         };
@@ -126,12 +129,8 @@ impl<E: Environment> Engine<E> {
         node.gate = Gate::Open;
         let spec = &node.spec;
         if spec.manage_addresses {
-            if let Err(error) = self.shared.executor.hold_addresses(
-                &spec.name,
-                &spec.interface,
-                &spec.addresses,
-                lifetimes,
-            ) {
+            let executor = &self.shared.executor;
+            if let Err(error) = executor.hold_addresses(spec, &spec.addresses, lifetimes) {
                 return self.address_failed(index, &error, now);
             }
             self.nothing_refused(index);
@@ -147,6 +146,7 @@ impl<E: Environment> Engine<E> {
         lifetimes: Lifetimes,
         now: Timestamp,
     ) {
+        self.note_device(index);
         let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
@@ -157,15 +157,13 @@ impl<E: Environment> Engine<E> {
             node.announcer.takeover(node.spec.announce, now);
             let held: Vec<_> = node.holdable().collect();
             let spec = &node.spec;
-            self.shared
-                .executor
-                .announce(&spec.name, &spec.interface, &held);
+            self.shared.executor.announce(spec, &held);
             let addresses = held
                 .iter()
                 .map(ToString::to_string)
                 .collect::<Vec<_>>()
                 .join(" ");
-            info!(vhost = %spec.name, interface = %spec.interface, addresses, "Acquired the addresses");
+            info!(vhost = %spec.name, interface = %spec.device(), addresses, "Acquired the addresses");
         }
         let event = node.event(EntryPoint::OnMaster, false);
         node.queue.put(event, false);
@@ -205,11 +203,13 @@ impl<E: Environment> Engine<E> {
         }
         let held = std::mem::take(&mut node.holding);
         node.leased = None;
+        node.device_again = None;
         if self.shared.executor.drop_addresses(&node.spec.name) > 0 {
             node.drop_again = Some(now + DROP_RETRY);
         } else if held {
-            info!(vhost = %node.spec.name, interface = %node.spec.interface, "Released the addresses");
+            info!(vhost = %node.spec.name, interface = %node.spec.device(), "Released the addresses");
         }
+        self.remove_device(index);
     }
 
     /// Retries removing addresses that the kernel did not release, and bows out once they are gone.
@@ -289,9 +289,7 @@ impl<E: Environment> Engine<E> {
         };
         if node.announces() {
             let held: Vec<_> = node.holdable().collect();
-            self.shared
-                .executor
-                .announce(&node.spec.name, &node.spec.interface, &held);
+            self.shared.executor.announce(&node.spec, &held);
         }
     }
 

@@ -387,18 +387,16 @@ impl Planning<'_, '_> {
                 &proto::Vhost::new(vhost.settings(), 0),
                 vhost.lease == config::Leases::Kernel,
             );
-            let (name, dev, addresses) = (&vhost.name, &vhost.interface, &vhost.addresses);
+            let addresses = &vhost.addresses;
             let lifetimes = Lifetimes {
                 valid: lease.lifetime(),
                 preferred: vhost.preferred_lifetime,
             };
-            let held = shared
-                .executor
-                .hold_addresses(name, dev, addresses, lifetimes);
+            let held = shared.executor.hold_addresses(vhost, addresses, lifetimes);
             let failure = held.err().map(|error| error.to_string());
             let failed = failure.is_some();
             if !failed {
-                shared.executor.announce(name, dev, addresses);
+                shared.executor.announce(vhost, addresses);
             }
             self.daemon_part(By::Daemon, failure);
             if failed {
@@ -413,7 +411,7 @@ impl Planning<'_, '_> {
         let held = foreign_addresses::foreign(&shared.executor, vhost).is_empty()
             && vhost.addresses.iter().any(|address| {
                 let host = shared.executor.host();
-                host.address_present(&vhost.interface, address.ip)
+                host.address_present(&vhost.device(), address.ip)
                     .unwrap_or(false)
             });
         if held {
@@ -431,12 +429,10 @@ impl Planning<'_, '_> {
             self.plan.parts.truncate(before.1);
         }
         if vhost.manage_addresses {
-            shared.executor.release_addresses(
-                &vhost.name,
-                &vhost.interface,
-                vhost.addresses.iter().copied(),
-            );
-            shared.executor.drop_addresses(&vhost.name);
+            let executor = &shared.executor;
+            executor.release_addresses(vhost, vhost.addresses.iter().copied());
+            executor.drop_addresses(&vhost.name);
+            executor.undo_device(&vhost.name).await;
             self.daemon_part(By::Daemon, None);
         }
         self.hooks(EntryPoint::OnBackup).await;

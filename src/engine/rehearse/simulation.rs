@@ -289,7 +289,7 @@ impl Simulation {
             && vhost
                 .addresses
                 .iter()
-                .all(|address| machine.host.has(&spec.interface, address.ip))
+                .all(|address| machine.host.has(&spec.device(), address.ip))
     }
 }
 

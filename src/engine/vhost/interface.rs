@@ -561,6 +561,9 @@ impl<W: Wire> Interface<W> {
         mac: MacAddr,
     ) -> io::Result<Vec<u8>> {
         let source_mac = match spec.source_mac {
+            // A switch learns where the addresses are from whatever comes from the virtual hardware
+            // address, so nothing does but what a master sends.
+            _ if spec.virtual_mac && transmit.kind != Kind::Advertisement => mac,
             // Between two nodes without an address the hardware address decides, so peers must see
             // it.
             SourceMac::Virtual if transmit.family == Family::V4 && own.is_none() => mac,

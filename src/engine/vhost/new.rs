@@ -107,6 +107,8 @@ pub(in crate::engine) fn node_with_seed<H: Host + 'static, W: Wire>(
         queue,
         announcer: Announcer::default(),
         holding: false,
+        macvlan: None,
+        device_again: None,
         foreign: Vec::new(),
         elsewhere: Vec::new(),
         leased: None,

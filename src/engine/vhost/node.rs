@@ -38,6 +38,10 @@ pub(in crate::engine) struct Node<H> {
     pub(in crate::engine) announcer: Announcer,
     /// The addresses are up, or should be.
     pub(in crate::engine) holding: bool,
+    /// The number of the macvlan that has its addresses.
+    pub(in crate::engine) macvlan: Option<u32>,
+    /// Until when a macvlan of its is waited for that is being removed.
+    pub(in crate::engine) device_again: Option<Timestamp>,
     /// Its addresses that are up but were not set by us: it does not take part.
     pub(in crate::engine) foreign: Vec<VirtualAddress>,
     /// Addresses of its that are up on other interfaces.
@@ -126,6 +130,8 @@ pub(in crate::engine) enum Gate {
     Unheard,
     /// The other members of its group.
     Together,
+    /// That its macvlan of before is removed.
+    Device,
 }
 
 /// How often a removed address was recently restored.

@@ -43,6 +43,8 @@ with_all! {
         Handover,
         /// Addresses that somebody removed are looked at again.
         PutBack,
+        /// A macvlan that was being removed is looked at again.
+        Device,
         /// A hook's `health` is asked.
         Health,
         /// Other hosts are asked whether they have its addresses.
@@ -67,6 +69,7 @@ impl<H> Node<H> {
             Timer::AddressRetry => self.refused_addresses.as_ref()?.retry_at,
             Timer::Handover => self.handover.as_ref().map(Handover::due),
             Timer::PutBack => self.put_back.due(),
+            Timer::Device => self.device_again,
             Timer::Health => self.checks.due(),
             Timer::Probe => self.conflicts.probe,
             Timer::StandAside => self.aside_until,

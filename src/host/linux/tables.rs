@@ -1,4 +1,4 @@
-//! What only a look at a whole table of the kernel's tells. A full routing table takes a good part
+//! What only a look at a whole table of the kernel's tells, and other things that take it long. A full routing table takes a good part
 //! of a second, so that look is for another thread, and only who asked waits for it.
 //!
 //! Only the look: what is changed is changed here, in one exchange, after it. A caller that gives
@@ -12,7 +12,8 @@ use tokio::time::timeout;
 use super::LinuxHost;
 use crate::effect::{FoundRoute, Outcome, Reply, Route, Value};
 use crate::host::HostError;
-use crate::host::kernel::netlink::{Reader, does, is_our};
+use crate::host::kernel::netlink::{Netlink, Reader, does, is_our};
+use crate::types::IfName;
 
 /// Tables that are read at one time; whoever comes later waits, within its own time.
 pub(super) const READ_AT_ONCE: usize = 2;
@@ -158,6 +159,19 @@ impl LinuxHost {
             self.read(limit, move |reader| reader.routes(table.unwrap_or(MAIN)))
                 .await?,
         ))
+    }
+
+    /// The kernel waits for its other processors before a device is gone, so another thread does.
+    pub(super) async fn delete_macvlan(&self, dev: &IfName) -> Result<Outcome, HostError> {
+        if self.patient {
+            return self.netlink.delete_macvlan(dev);
+        }
+        // Here, since the other thread may be in another network namespace.
+        let (netlink, dev) = (Netlink::open()?, dev.clone());
+        let thread = tokio::task::spawn_blocking(move || netlink.delete_macvlan(&dev));
+        thread
+            .await
+            .map_err(|err| HostError::new(err.to_string()))?
     }
 
     pub(super) async fn links(&self, limit: Duration) -> Result<Reply, HostError> {

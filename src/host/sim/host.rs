@@ -39,7 +39,10 @@ impl Host for SimHost {
             | Effect::RuleReplace(_)
             | Effect::RuleDelete(_)
             | Effect::LinkSetUp { .. }
-            | Effect::LinkSetMac { .. } => {
+            | Effect::LinkSetMac { .. }
+            | Effect::MacvlanAdd { .. }
+            | Effect::MacvlanDelete { .. }
+            | Effect::LinkSetArp { .. } => {
                 self.end_lease(granted.effect());
                 self.apply(granted.effect(), true)
             }

@@ -22,7 +22,7 @@ use power::Power;
 
 use super::{HostError, clock};
 use crate::effect::{
-    CommandOutput, Effect, Endpoint, HttpResponse, Link, Outcome, Reply, Resource, Value,
+    ArpMode, CommandOutput, Effect, Endpoint, HttpResponse, Link, Outcome, Reply, Resource, Value,
 };
 use crate::types::{IfName, Timestamp};
 
@@ -291,7 +291,9 @@ impl SimHost {
             Resource::Address { .. }
             | Resource::Route { .. }
             | Resource::Rule(_)
+            | Resource::Macvlan { .. }
             | Resource::File { .. } => Value::Absent,
+            Resource::LinkArp { .. } => Value::Arp(ArpMode::default()),
         }
     }
 
@@ -352,6 +354,34 @@ impl SimHost {
         });
     }
 
+    /// A macvlan is a device as well.
+    fn links_follow(&self, effect: &Effect) {
+        let mut links = self.0.links.borrow_mut();
+        match effect {
+            Effect::MacvlanAdd {
+                dev, parent, mac, ..
+            } => {
+                let index = links.iter().map(|link| link.index).max().unwrap_or(0) + 1;
+                let parent = links.iter().find(|link| link.name == *parent).cloned();
+                links.retain(|link| link.name != *dev);
+                links.extend(parent.map(|parent| Link {
+                    name: dev.clone(),
+                    altnames: Vec::new(),
+                    index,
+                    mac: *mac,
+                    ..parent
+                }));
+            }
+            Effect::MacvlanDelete { dev } => {
+                links.retain(|link| link.name != *dev);
+                self.0.values.borrow_mut().retain(
+                    |resource, _| !matches!(resource, Resource::Address { dev: on, .. } if on == dev),
+                );
+            }
+            _ => {}
+        }
+    }
+
     fn apply_silently(&self, effect: &Effect) -> Result<Reply, HostError> {
         if self.is_off() {
             return Err(power::no_power());
@@ -395,6 +425,7 @@ impl SimHost {
             Outcome::Changed
         };
         self.set_ours(resource, value);
+        self.links_follow(effect);
         Ok(Reply::Outcome(outcome))
     }
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use carpd::effect::{
-    CommandGrant, Effect, Granted, Grants, Link, Nature, Outcome, Own, Query, Reply, Resource,
-    Route, RouteTarget, Rule, ServiceVerb, UnitState, Value,
+    ArpMode, CommandGrant, Effect, Granted, Grants, Link, Nature, Outcome, Own, Query, Reply,
+    Resource, Route, RouteTarget, Rule, ServiceVerb, UnitState, Value,
 };
 use carpd::host::children::helper::Duty;
 use carpd::host::services::manager::ServiceBackend;
@@ -127,6 +127,17 @@ async fn every_assignment(host: &impl Host, file: &Path) {
     is_an_assignment(host, Effect::RuleReplace(rule("192.168.32.22"))).await;
     is_an_assignment(host, Effect::RuleReplace(rule("2001:db8::/32"))).await;
 
+    is_an_assignment(
+        host,
+        Effect::LinkSetArp {
+            dev: dev("v0"),
+            arp: ArpMode {
+                ignore: 1,
+                announce: 2,
+            },
+        },
+    )
+    .await;
     is_an_assignment(
         host,
         Effect::LinkSetMac {

@@ -3,6 +3,8 @@
 use tracing::warn;
 
 use super::Executor;
+use super::macvlan::is_of_device;
+use crate::config;
 use crate::effect::{Effect, Granted, Resource, Value};
 use crate::host::{Host, HostError, Lifetimes, Renewal};
 use crate::ledger::{Of, Owner, Undo};
@@ -15,50 +17,51 @@ impl<H: Host> Executor<H> {
     /// The kernel's error for the first address that failed; those before it are removed again.
     pub(in crate::engine) fn hold_addresses(
         &self,
-        vhost: &Name,
-        dev: &IfName,
+        spec: &config::Vhost,
         addresses: &[VirtualAddress],
         lifetimes: Lifetimes,
     ) -> Result<(), HostError> {
-        for address in addresses {
-            if let Err(error) = self.hold_address(vhost, dev, *address, lifetimes) {
-                self.drop_addresses(vhost);
-                return Err(error);
-            }
-        }
-        Ok(())
+        let all = || {
+            self.raise_device(spec)?;
+            let mut addresses = addresses.iter();
+            addresses.try_for_each(|address| self.hold_address(spec, *address, lifetimes))
+        };
+        all().inspect_err(|_| _ = self.drop_addresses(&spec.name))
     }
 
     /// Adds those of the virtual host's own addresses that the host accepts, and returns the others
     /// with the errors. Nothing is left behind of those.
     pub(in crate::engine) fn hold_those_possible(
         &self,
-        vhost: &Name,
-        dev: &IfName,
+        spec: &config::Vhost,
         addresses: &[VirtualAddress],
         lifetimes: Lifetimes,
     ) -> Vec<(VirtualAddress, HostError)> {
+        if let Err(error) = self.raise_device(spec) {
+            let all = addresses.iter();
+            return all.map(|address| (*address, error.clone())).collect();
+        }
         let refused = |address: &VirtualAddress| {
             Some((
                 *address,
-                self.hold_address(vhost, dev, *address, lifetimes).err()?,
+                self.hold_address(spec, *address, lifetimes).err()?,
             ))
         };
         let refused: Vec<_> = addresses.iter().filter_map(refused).collect();
-        self.release_addresses(vhost, dev, refused.iter().map(|(address, _)| *address));
+        self.release_addresses(spec, refused.iter().map(|(address, _)| *address));
         refused
     }
 
     fn hold_address(
         &self,
-        vhost: &Name,
-        dev: &IfName,
+        spec: &config::Vhost,
         address: VirtualAddress,
         lifetimes: Lifetimes,
     ) -> Result<(), HostError> {
-        let owner = self.claim_address(vhost, dev, address);
-        self.put_address(dev, address, lifetimes)?;
-        self.lead(&owner, dev, address)
+        let dev = spec.device();
+        let owner = self.claim_address(&spec.name, &dev, address);
+        self.put_address(&dev, address, lifetimes)?;
+        self.lead(&owner, spec, address)
     }
 
     /// Records in the ledger that the virtual host has this address, whether it is up yet or not.
@@ -112,13 +115,13 @@ impl<H: Host> Executor<H> {
     /// Removes some of the virtual host's own addresses.
     pub(in crate::engine) fn release_addresses(
         &self,
-        vhost: &Name,
-        dev: &IfName,
+        spec: &config::Vhost,
         addresses: impl Iterator<Item = VirtualAddress>,
     ) {
+        let dev = spec.device();
         for address in addresses {
             let owner = Owner {
-                vhost: vhost.clone(),
+                vhost: spec.name.clone(),
                 hook: None,
             };
             let resource = Resource::Address {
@@ -126,7 +129,7 @@ impl<H: Host> Executor<H> {
                 ip: address.ip,
             };
             // What cannot be removed stays in the ledger, and is undone with the rest.
-            if self.remove_leftover(dev, address) {
+            if self.remove_leftover(&dev, address) {
                 self.ledger.borrow_mut().settle(&owner, &resource);
             }
         }
@@ -154,9 +157,11 @@ impl<H: Host> Executor<H> {
     }
 
     /// Removes the virtual host's own addresses, regardless of other claims, and returns how many
-    /// could not be removed. Those stay in the ledger.
+    /// could not be removed. Those stay in the ledger, as does a macvlan: see
+    /// [`Self::remove_device`].
     pub(in crate::engine) fn drop_addresses(&self, vhost: &Name) -> usize {
         let mut plan = self.ledger.borrow().undo_plan(vhost, Of::Daemon);
+        plan.retain(|planned| !is_of_device(&planned.resource));
         // First the addresses, which must not be held twice, then the routes to their networks.
         plan.sort_by_key(|planned| !matches!(planned.resource, Resource::Address { .. }));
         let mut failed = 0;
@@ -194,12 +199,8 @@ impl<H: Host> Executor<H> {
     }
 
     /// Announces the addresses to the neighbours once.
-    pub(in crate::engine) fn announce(
-        &self,
-        vhost: &Name,
-        dev: &IfName,
-        addresses: &[VirtualAddress],
-    ) {
+    pub(in crate::engine) fn announce(&self, spec: &config::Vhost, addresses: &[VirtualAddress]) {
+        let (vhost, dev) = (&spec.name, spec.device());
         for address in addresses {
             let effect = Effect::Announce {
                 address: *address,

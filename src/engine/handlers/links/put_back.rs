@@ -7,8 +7,10 @@ use tracing::warn;
 
 use super::OWN_DOING;
 use crate::engine::environment::Environment;
+use crate::engine::handlers::virtual_mac::Place;
 use crate::engine::state::Engine;
 use crate::engine::vhost::id::{InterfaceId, VhostId};
+use crate::engine::vhost::interface::Interface;
 use crate::engine::vhost::node::Node;
 use crate::host::{Culprit, Host as _, clock, culprit};
 use crate::types::{IfName, Name, VirtualAddress};
@@ -48,11 +50,7 @@ impl<E: Environment> Engine<E> {
     /// A renewal may come before the notification that an address was removed, and restores it as
     /// well.
     pub(super) fn tell_renewed(&self, link: u32, removed: VirtualAddress, by: u32) {
-        let Some(interface) = self
-            .interfaces
-            .iter()
-            .find(|interface| interface.index() == Some(link))
-        else {
+        let Some(place) = self.place_of(link) else {
             return;
         };
         // Leased addresses are host addresses; an address with another prefix may have been changed
@@ -60,7 +58,7 @@ impl<E: Environment> Engine<E> {
         if removed.prefix != removed.family().host_prefix() {
             return;
         }
-        for member in &interface.members {
+        for member in &place.members {
             let leased = |node: &&Node<E::Host>| {
                 node.leased.is_some() && clock::now().since(node.changed) > OWN_DOING
             };
@@ -72,7 +70,7 @@ impl<E: Environment> Engine<E> {
                 .addresses
                 .iter()
                 .find(|address| address.ip == removed.ip)
-                && self.present(&interface.name, removed.ip)
+                && self.present(&place.dev, removed.ip)
             {
                 tell_put_back(node.spec.name.clone(), *address, by);
                 self.lead_again(*member, *address);
@@ -84,28 +82,23 @@ impl<E: Environment> Engine<E> {
     /// An address was removed through the netlink socket with this number: if it is ours and we are
     /// master, it is restored.
     pub(in crate::engine) fn put_back(&mut self, link: u32, ip: IpAddr, by: u32) {
-        let Some(interface) = self
-            .interfaces
-            .iter()
-            .find(|interface| interface.index() == Some(link))
-        else {
+        let Some(Place { dev, members }) = self.place_of(link) else {
             return;
         };
-        if !interface.is_up() {
-            return;
-        }
         // Refused addresses are retried on their own schedule.
         let wanted = |node: &Node<E::Host>| {
             node.holdable()
                 .find(|address| address.ip == ip)
                 .filter(|_| node.holding)
         };
-        let members = interface
-            .members
-            .iter()
-            .filter(|member| self.nodes.get(**member).and_then(wanted).is_some());
-        let (dev, members): (_, Vec<VhostId>) =
-            (interface.name.clone(), members.copied().collect());
+        let can_have = |node: &Node<E::Host>| {
+            let interface = self.interfaces.get(node.interface);
+            interface.is_some_and(Interface::is_up) && wanted(node).is_some()
+        };
+        let members = members.into_iter();
+        let members: Vec<VhostId> = members
+            .filter(|member| self.nodes.get(*member).is_some_and(can_have))
+            .collect();
         // The kernel is queried only if an address is missed here, since it lists all addresses of
         // the interface.
         if members.is_empty() || self.present(&dev, ip) {
@@ -160,11 +153,22 @@ impl<E: Environment> Engine<E> {
         let Some(interface) = self.interfaces.get(interface) else {
             return;
         };
-        let Some(link) = interface.index() else {
+        let (own, members) = (interface.index(), interface.members.clone());
+        for member in &members {
+            self.look_at_device(*member);
+        }
+        let macvlan = |member: &VhostId| self.nodes.get(*member)?.macvlan;
+        let macvlans = members.iter().filter_map(macvlan);
+        for link in own.into_iter().chain(macvlans).collect::<BTreeSet<_>>() {
+            self.put_back_missing_on(link);
+        }
+    }
+
+    fn put_back_missing_on(&mut self, link: u32) {
+        let Some(Place { dev, members }) = self.place_of(link) else {
             return;
         };
-        let members = interface
-            .members
+        let members = members
             .iter()
             .filter_map(|member| self.nodes.get(*member))
             .filter(|node| node.holding);
@@ -175,7 +179,7 @@ impl<E: Environment> Engine<E> {
             return;
         }
         // One query for all: with hundreds of virtual hosts, one query for each would be too many.
-        if let Ok(there) = self.shared.executor.host().addresses_on(&interface.name) {
+        if let Ok(there) = self.shared.executor.host().addresses_on(&dev) {
             for found in there {
                 held.remove(&found.address.ip);
             }

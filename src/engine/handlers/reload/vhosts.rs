@@ -158,7 +158,7 @@ impl Engine {
         // It may send from another address now.
         self.relook = true;
         let is_holding = self.nodes.get(index).is_some_and(|node| node.holding);
-        if is_holding && old.addresses != spec.addresses {
+        if is_holding && (old.addresses != spec.addresses || old.virtual_mac != spec.virtual_mac) {
             self.move_addresses(index, &old, now);
         }
         self.fit_lease(index, &old, now);

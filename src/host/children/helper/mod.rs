@@ -75,7 +75,9 @@ impl Duty {
             | Resource::Route { .. }
             | Resource::Rule(_)
             | Resource::LinkUp { .. }
-            | Resource::LinkMac { .. } => None,
+            | Resource::LinkMac { .. }
+            | Resource::Macvlan { .. }
+            | Resource::LinkArp { .. } => None,
         }
     }
 }

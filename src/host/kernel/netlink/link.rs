@@ -4,9 +4,10 @@ use netlink_packet_core::NLM_F_ACK;
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 
+use super::macvlan::parent_of;
 use super::message::{
     DeviceMessage, IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_IFNAME, IFLA_LINKINFO, IFLA_MTU,
-    IFLA_PROP_LIST, Message, attribute,
+    IFLA_PROP_LIST, Message,
 };
 use super::{Attributes, Netlink, Reader, Refusal, at};
 use crate::effect::{Link, Medium, Nature, Outcome, PortOf};
@@ -15,22 +16,22 @@ use crate::types::{IfName, MacAddr};
 
 // Constants of the kernel, from linux/if.h, linux/if_link.h, linux/ip.h, linux/ipv6.h and
 // linux/netlink.h.
-const UP: u32 = 1;
+pub(super) const UP: u32 = 1;
 const LOOPBACK: u32 = 1 << 3;
 const NOARP: u32 = 1 << 7;
 const MULTICAST: u32 = 1 << 12;
 const LOWER_UP: u32 = 1 << 16;
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
-const IFLA_INFO_KIND: u16 = 1;
+pub(super) const AF_INET: u16 = 2;
+pub(super) const AF_INET6: u16 = 10;
+pub(super) const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_VRF_PORT_TABLE: u16 = 1;
 const IFLA_ALT_IFNAME: u16 = 53;
-const IFLA_INET_CONF: u16 = 1;
+pub(super) const IFLA_INET_CONF: u16 = 1;
 const IFLA_INET6_CONF: u16 = 2;
 const PROMOTE_SECONDARIES: u16 = 20;
-const NLA_F_NESTED: u16 = 1 << 15;
+pub(super) const NLA_F_NESTED: u16 = 1 << 15;
 /// When sent as an array, the settings of IPv4 are counted from 1.
 const PLACE_OF_PROMOTE_SECONDARIES: usize = PROMOTE_SECONDARIES as usize - 1;
 /// Those of IPv6 are counted from 0.
@@ -65,6 +66,22 @@ pub(super) fn existing_index(dev: &IfName) -> Result<Option<u32>, HostError> {
         Err(errno) => {
             Err(Refusal { errno, words: None }.while_doing(format_args!("looking up {dev}")))
         }
+    }
+}
+
+/// How a device announces addresses.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::host) struct Role {
+    /// It forwards IPv6: neighbours must be told that the sender is a router.
+    pub(in crate::host) router: bool,
+    /// The device that the frames leave by: of a macvlan the one below, whose sockets stay.
+    pub(in crate::host) by: u32,
+}
+
+fn role_of(message: &DeviceMessage) -> Role {
+    Role {
+        router: forwards_ipv6(message),
+        by: parent_of(message).unwrap_or(message.index),
     }
 }
 
@@ -112,24 +129,23 @@ impl Netlink {
         self.link_and_role(dev).map(|(link, _)| link)
     }
 
-    /// One network device, and whether it forwards IPv6: if so, neighbours must be told that the
-    /// sender is a router.
+    /// One network device, and how it announces addresses.
     ///
     /// # Errors
     /// As [`Self::link`].
-    pub(in crate::host) fn link_and_role(&self, dev: &IfName) -> Result<(Link, bool), HostError> {
+    pub(in crate::host) fn link_and_role(&self, dev: &IfName) -> Result<(Link, Role), HostError> {
         let answers = self.ask_for(index_of(dev)?);
         let answers =
             answers.map_err(|refusal| refusal.while_doing(format_args!("asking for {dev}")))?;
         let found = answers
             .iter()
-            .find_map(|message| Some((link_of(message)?, forwards_ipv6(message))));
+            .find_map(|message| Some((link_of(message)?, role_of(message))));
         found.ok_or_else(|| {
             HostError::new(format!("the kernel's answer about {dev} is not readable"))
         })
     }
 
-    fn ask_for(&self, index: u32) -> Result<Vec<DeviceMessage>, Refusal> {
+    pub(super) fn ask_for(&self, index: u32) -> Result<Vec<DeviceMessage>, Refusal> {
         let query = DeviceMessage {
             index,
             ..DeviceMessage::default()
@@ -148,22 +164,13 @@ impl Netlink {
         let answers = self.ask_for(index)?;
         Ok(answers
             .iter()
-            .any(|message| is_set(message, (AF_INET, IFLA_INET_CONF), place)))
+            .any(|message| conf_at(message, AF_INET, place) != 0))
     }
 
     /// Sets whether they are kept. The same as sysctl `net.ipv4.conf.DEVICE.promote_secondaries`,
     /// but without a file system.
     pub(super) fn promote_secondaries(&self, index: u32, promote: bool) -> Result<(), Refusal> {
-        // The kernel sends the settings as one array, but takes an attribute for each.
-        let value = attribute(PROMOTE_SECONDARIES, &u32::from(promote).to_ne_bytes());
-        let conf = attribute(IFLA_INET_CONF | NLA_F_NESTED, &value);
-        let inet = attribute(AF_INET | NLA_F_NESTED, &conf);
-        let message = DeviceMessage {
-            index,
-            attributes: vec![(IFLA_AF_SPEC | NLA_F_NESTED, inet)],
-            ..DeviceMessage::default()
-        };
-        self.change(&Message::SetLink(message), 0)
+        self.set_inet(index, &[(PROMOTE_SECONDARIES, promote.into())])
     }
 
     /// Sets a device administratively up or down.
@@ -212,7 +219,7 @@ impl Netlink {
 
 /// The attribute that queries a device by its name. Up to 15 bytes, the kernel also finds
 /// alternative names through the attribute for its own name.
-fn called(dev: &IfName) -> (u16, Vec<u8>) {
+pub(super) fn called(dev: &IfName) -> (u16, Vec<u8>) {
     let kind = if dev.is_alternative() {
         IFLA_ALT_IFNAME
     } else {
@@ -221,21 +228,29 @@ fn called(dev: &IfName) -> (u16, Vec<u8>) {
     (kind, [dev.as_str().as_bytes(), b"\0"].concat())
 }
 
-/// Is the setting at this position of a family's array anything but 0?
-fn is_set(message: &DeviceMessage, (family, conf): (u16, u16), place: usize) -> bool {
-    let inside = |value, kind| {
-        Attributes(value).filter_map(move |(found, value)| (found == kind).then_some(value))
+/// The attributes of this kind among those in another one.
+pub(super) fn inside(value: &[u8], kind: u16) -> impl Iterator<Item = &[u8]> {
+    Attributes(value).filter_map(move |(found, value)| (found == kind).then_some(value))
+}
+
+/// The setting at this position of a family's array; 0 if the kernel does not send it.
+pub(super) fn conf_at(message: &DeviceMessage, family: u16, place: usize) -> u32 {
+    let conf = if family == AF_INET6 {
+        IFLA_INET6_CONF
+    } else {
+        IFLA_INET_CONF
     };
-    message
+    let found = message
         .values(IFLA_AF_SPEC)
         .flat_map(|value| inside(value, family))
         .flat_map(|value| inside(value, conf))
-        .any(|numbers| at(numbers, 4 * place).is_some_and(|value| u32::from_ne_bytes(value) != 0))
+        .find_map(|numbers| at(numbers, 4 * place));
+    found.map_or(0, u32::from_ne_bytes)
 }
 
 /// The same setting that the kernel uses for the router flag of its own neighbour advertisements.
-fn forwards_ipv6(message: &DeviceMessage) -> bool {
-    is_set(message, (AF_INET6, IFLA_INET6_CONF), PLACE_OF_FORWARDING)
+pub(super) fn forwards_ipv6(message: &DeviceMessage) -> bool {
+    conf_at(message, AF_INET6, PLACE_OF_FORWARDING) != 0
 }
 
 fn as_link(message: &Message) -> Option<Link> {

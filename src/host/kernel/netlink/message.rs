@@ -17,6 +17,7 @@ const DEVICE_HEADER: usize = 16;
 pub(super) const IFLA_ADDRESS: u16 = 1;
 pub(super) const IFLA_IFNAME: u16 = 3;
 pub(super) const IFLA_MTU: u16 = 4;
+pub(super) const IFLA_LINK: u16 = 5;
 pub(super) const IFLA_LINKINFO: u16 = 18;
 pub(super) const IFLA_AF_SPEC: u16 = 26;
 pub(super) const IFLA_NEW_NETNSID: u16 = 45;
@@ -115,6 +116,7 @@ impl DeviceMessage {
                 IFLA_ADDRESS
                     | IFLA_IFNAME
                     | IFLA_MTU
+                    | IFLA_LINK
                     | IFLA_LINKINFO
                     | IFLA_AF_SPEC
                     | IFLA_NEW_NETNSID

@@ -14,6 +14,7 @@
 
 mod address;
 mod link;
+mod macvlan;
 mod message;
 mod reader;
 mod route;
