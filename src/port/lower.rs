@@ -23,6 +23,7 @@ use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 
 pub(crate) use self::arguments::settled;
+pub(crate) use self::builtin::LOCK;
 use self::scope::About;
 pub(crate) use self::scope::{Scope, Shell};
 use super::commands::{self, Arg, Done};
@@ -372,6 +373,11 @@ impl<'a> Lower<'a> {
             body = std::mem::take(inner);
         }
         let cond = if *and { cond } else { cond.not() };
+        match cond {
+            Cond::Const(true) => return Ok(body),
+            Cond::Const(false) => return Ok(Vec::new()),
+            _ => {}
+        }
         Ok(vec![self.step(What::If(vec![(cond, body)], Vec::new()))])
     }
 

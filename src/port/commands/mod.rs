@@ -18,7 +18,7 @@ pub(crate) use system::{Echo, echo, logger, parameter, printf, swapped};
 pub(crate) use test::condition;
 
 use super::ir::{Action, Cond, Expr};
-use super::lower::Lower;
+use super::lower::{LOCK, Lower};
 
 /// One argument: its value, and its text where there is only one that it can be.
 #[derive(Debug, Clone)]
@@ -122,6 +122,11 @@ pub(crate) fn translate(
         }
         "kill" | "pkill" | "killall" if system::signals_ucarp(args) => one(Action::Resign),
         "kill" => one(Action::Run(system::kill(lower, args)?)),
+        "cd" if matches!(args, [to] if lower.is_no_move(to)) => Ok(Done::Nothing("")),
+        "flock" if is_of_descriptor(args) => {
+            lower.differs(LOCK);
+            Ok(Done::Asks(Cond::Const(true)))
+        }
         "command" | "type" | "which" | "hash" => system::finds(lower, base, args),
         "sudo" | "nohup" => inner(lower, base, args),
         "curl" | "wget" => http::translate(lower, name, args),
@@ -134,6 +139,13 @@ pub(crate) fn translate(
         | "bind" | "unalias" | "[[" => Err(format!("there is no counterpart to {base} in a hook")),
         _ => one(Action::Run(program(lower, name, args)?)),
     }
+}
+
+/// `flock -n 9`: of a file that the script has open itself.
+fn is_of_descriptor(args: &[Arg]) -> bool {
+    let number = |arg: &Arg| arg.word().parse::<u32>().is_ok();
+    let option = |arg: &Arg| arg.word().starts_with('-') || number(arg);
+    args.last().is_some_and(number) && args.iter().all(option)
 }
 
 /// A message by a function of an init system's library: LSB's, Red Hat's, OpenRC's.

@@ -2,9 +2,12 @@
 
 use super::super::commands::Arg;
 use super::super::ir::{Cond, Expr, Step, What};
-use super::super::shell::{Command, Kind, Piece, Word};
+use super::super::shell::{Command, Kind, Piece, Redirect, Word};
 use super::compound::split_assignment;
 use super::{Lower, Lowered, source};
+
+/// What is said of a lock that keeps two runs of a script apart.
+pub(crate) const LOCK: &str = "the lock is left out: runs of a hook never overlap";
 
 impl Lower<'_> {
     /// The steps of one of the shell's own commands. `None` if it is not one.
@@ -33,7 +36,7 @@ impl Lower<'_> {
             }
             "umask" => return Err("a hook has no umask".into()),
             "shift" => self.shift(args)?,
-            "cd" if matches!(args, [to] if to.word() == "/") => Vec::new(),
+            "cd" if matches!(args, [to] if self.is_no_move(to)) => Vec::new(),
             "cd" => return Err("a hook has no directory of its own: every path is absolute".into()),
             "trap" if matches!(args, [nothing, ..] if nothing.text.as_deref() == Some("")) => {
                 Vec::new()
@@ -204,6 +207,16 @@ impl Lower<'_> {
 
     fn exec(&mut self, args: &[Arg], words: &[Word], command: &Command) -> Lowered<Vec<Step>> {
         if args.is_empty() {
+            // exec 9> /var/lock/x: what flock(1) holds.
+            let number = |redirect: &Redirect| {
+                redirect.fd.is_some_and(|fd| fd > 2)
+                    && matches!(redirect.op.as_str(), ">" | ">>" | ">&")
+            };
+            let locks = self.source.contains("flock");
+            if locks && !command.redirects.is_empty() && command.redirects.iter().all(number) {
+                self.differs(LOCK);
+                return Ok(Vec::new());
+            }
             return if self.all_harmless(command) {
                 Ok(Vec::new())
             } else {

@@ -169,6 +169,17 @@ impl Lower<'_> {
             .is_none_or(|all| all.iter().any(|text| text.contains('/')))
     }
 
+    /// Does `cd` to it make no difference? Programs of a hook run in `/`, and paths that are not
+    /// absolute are not translated.
+    pub(crate) fn is_no_move(&mut self, to: &Arg) -> bool {
+        let own = self.scope.path().rsplit_once('/');
+        let stays = own.is_some_and(|(own, _)| !own.is_empty() && to.word() == own);
+        if stays {
+            self.differs("cd is left out: programs of a hook run in /");
+        }
+        stays || to.word() == "/"
+    }
+
     /// Is this the virtual host's own interface?
     pub(crate) fn is_own_device(&self, dev: &Expr) -> bool {
         *dev == Expr::Dev

@@ -1,7 +1,7 @@
 //! Pipes: text that goes through filters, questions put to it, and messages for the log.
 
 use super::super::commands::{self, Arg, Done};
-use super::super::ir::{Action, Cond, Expr, LuaPart, Step, What};
+use super::super::ir::{Action, Cond, Expr, LuaPart, Step, Visit, What, walk};
 use super::super::shell::{Command, Kind, Word};
 use super::{Lower, Lowered, name_of, regex};
 
@@ -49,9 +49,80 @@ impl Lower<'_> {
                 Ok(vec![self.step(What::Must(cond?))])
             }
             "" => Err("a pipe into a block".into()),
+            "tee" => self.tee(last, before),
+            _ if last.redirects.iter().any(|one| one.op.starts_with('>')) => {
+                self.piped_write_text(last, before)
+            }
             base => Err(format!(
                 "a pipe into {base}: programs of a hook are given nothing to read"
             )),
+        }
+    }
+
+    /// `... | tee -a FILE`: into the file and, as all that a hook says, to the log.
+    fn tee(&mut self, tee: &Command, before: &[Command]) -> Lowered<Vec<Step>> {
+        let words = simple(tee).ok_or("a pipe")?;
+        let (_, args) = self.call(&words)?;
+        let (append, file) = match args.as_slice() {
+            [file] if !file.word().starts_with('-') => (false, file),
+            [flag, file] if matches!(flag.word(), "-a" | "--append") => (true, file),
+            _ => return Err("this tee".into()),
+        };
+        let quiet = tee.redirects.iter().any(|one| {
+            let target = one.target.literal();
+            target.is_some_and(|target| target == "/dev/null")
+        });
+        if !self.all_harmless(tee) {
+            return Err("this tee".into());
+        }
+        let to_log = self.is_log_of(&file.value);
+        self.logging = to_log;
+        let text = self.piped_text(before);
+        self.logging = false;
+        let text = text?;
+        let mut steps = Vec::new();
+        if !quiet || to_log {
+            let message = text.clone();
+            let level = "info";
+            steps.push(self.step(What::Do(Action::Log { level, message })));
+        }
+        if to_log {
+            self.differs("what goes to the log file goes to carpd's log");
+        } else {
+            // A program is not run twice.
+            if !is_said(&text) {
+                return Err("the output of a program in two places".into());
+            }
+            steps.extend(self.written(file.value.clone(), append, text)?);
+        }
+        Ok(steps)
+    }
+
+    /// `... | head -1 > FILE`.
+    fn piped_write_text(&mut self, last: &Command, before: &[Command]) -> Lowered<Vec<Step>> {
+        let [redirect] = last.redirects.as_slice() else {
+            return Err("a pipe into a file".into());
+        };
+        if !matches!(redirect.op.as_str(), ">" | ">>" | ">|") || redirect.fd.unwrap_or(1) != 1 {
+            return Err("a pipe into a file".into());
+        }
+        let mut all = before.to_vec();
+        let mut end = last.clone();
+        end.redirects.clear();
+        all.push(end);
+        let path = self.word(&redirect.target)?;
+        let text = self.piped_text(&all)?;
+        self.written(path, redirect.op == ">>", text)
+    }
+
+    /// The lines of a text into a file.
+    fn written(&mut self, path: Expr, append: bool, text: Expr) -> Lowered<Vec<Step>> {
+        let content = Expr::Call("ended", vec![text]);
+        match self.write_text(path, append, content)? {
+            Done::Actions(actions) => {
+                Ok(actions.into_iter().map(|action| self.act(action)).collect())
+            }
+            Done::Asks(_) | Done::Nothing(_) => Err("a pipe into a file".into()),
         }
     }
 
@@ -195,6 +266,12 @@ impl Lower<'_> {
             "awk" | "gawk" | "mawk" => awk(text, &args),
             "head" | "tail" => {
                 // `+2` counts from the other end.
+                if let ("tail", ["-n", from] | [from]) = (base.as_str(), args.as_slice())
+                    && let Some(from) = from.strip_prefix("-n").unwrap_or(from).strip_prefix('+')
+                    && let Ok(from) = from.parse()
+                {
+                    return Ok(head(text, "lines_from", from));
+                }
                 let number = |n: &str| n.parse().ok().filter(|_| !n.starts_with('+'));
                 let count = match args.as_slice() {
                     ["-n", n] => number(n),
@@ -208,7 +285,22 @@ impl Lower<'_> {
                 let base = if base == "head" { "head" } else { "tail" };
                 count.map(|count| head(text, base, count))
             }
-            "sed" => sed(text, &args),
+            "sed" => match args.as_slice() {
+                ["-n", line] if line.strip_suffix('p').is_some_and(is_count) => {
+                    let line = line.trim_end_matches('p').parse().unwrap_or(1);
+                    Some(Expr::Call(
+                        "head",
+                        vec![head(text, "lines_from", line), code("1")],
+                    ))
+                }
+                _ => sed(text, &args),
+            },
+            "wc" if args == ["-l"] => Some(Expr::Call("count_lines", vec![text])),
+            "sort" => match args.as_slice() {
+                [] => Some(Expr::Call("sorted", vec![text])),
+                ["-u"] => Some(Expr::Call("sorted", vec![text, code("true")])),
+                _ => None,
+            },
             "cat" if args.is_empty() => Some(text),
             "xargs" if args.is_empty() => Some(Expr::Call("squeeze", vec![text])),
             _ => None,
@@ -411,6 +503,25 @@ fn file_of(words: &[Word]) -> Option<(&[Word], &Word)> {
     };
     // A program of awk or sed may begin with a slash, too.
     (filters.contains(&base) && words.len() > 1 && begins).then_some((words, file))
+}
+
+/// Is it a text that no program writes?
+fn is_said(text: &Expr) -> bool {
+    struct Runs(bool);
+    impl Visit for Runs {
+        fn expr(&mut self, _: usize, expr: &Expr) {
+            self.0 |= matches!(expr, Expr::Output(_) | Expr::Raw(..) | Expr::Answer(..));
+        }
+    }
+    let mut runs = Runs(false);
+    let what = What::Assign(String::new(), text.clone());
+    walk(&[Step { line: 0, what }], &mut runs);
+    !runs.0
+}
+
+/// A line's number.
+fn is_count(text: &str) -> bool {
+    text.parse::<u32>().is_ok_and(|number| number > 0)
 }
 
 /// The words of a simple command without assignments.

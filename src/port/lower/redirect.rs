@@ -14,8 +14,9 @@ struct Output {
 }
 
 /// Commands that a file's name is given to, and that do not use what is in it.
-const BY_NAME: [&str; 11] = [
-    "rm", "touch", "chmod", "chown", "chgrp", "test", "[", "echo", "printf", "logger", "mkdir",
+const BY_NAME: [&str; 12] = [
+    "tee", "rm", "touch", "chmod", "chown", "chgrp", "test", "[", "echo", "printf", "logger",
+    "mkdir",
 ];
 
 impl Lower<'_> {
@@ -61,6 +62,17 @@ impl Lower<'_> {
                 found.extend(values.known.into_iter().filter(|path| is_log(path)));
             }
         }
+    }
+
+    /// Is it a log file, as which `echo` and `tee` know it?
+    pub(super) fn is_log_of(&self, path: &Expr) -> bool {
+        self.fixed(path)
+            .is_some_and(|path| self.is_log(&path) || is_screen(&path))
+    }
+
+    /// Writes a text to a file.
+    pub(super) fn write_text(&mut self, path: Expr, append: bool, text: Expr) -> Lowered<Done> {
+        self.write(Output { path, append }, text)
     }
 
     /// Is it a file that nobody but a reader of logs reads?

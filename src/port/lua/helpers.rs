@@ -151,6 +151,27 @@ const HELPERS: &[(&str, &str)] = &[
            return table.concat(all, \"\\n\", math.max(1, #all - count + 1))\nend\n",
     ),
     (
+        "lines_from",
+        "-- The lines of a text from this one on.\nlocal function lines_from(text, first)\n  \
+           return table.concat(lines(text), \"\\n\", first)\nend\n",
+    ),
+    (
+        "count_lines",
+        "-- How many lines a text has.\nlocal function count_lines(text)\n  return tostring(#lines(text))\nend\n",
+    ),
+    (
+        "sorted",
+        "-- The lines of a text in order, each once if unique.\nlocal function sorted(text, unique)\n  \
+           local all, found = lines(text), {}\n  table.sort(all)\n  \
+           for index, line in all do\n    if not unique or line ~= all[index - 1] then\n      table.insert(found, line)\n    end\n  end\n  \
+           return table.concat(found, \"\\n\")\nend\n",
+    ),
+    (
+        "ended",
+        "-- A text with the end of its last line.\nlocal function ended(text)\n  \
+           return if text == \"\" then \"\" else text .. \"\\n\"\nend\n",
+    ),
+    (
         "sed",
         "-- Replaces in each line what a pattern finds.\nlocal function sed(text, pattern, by, count)\n  local found = {}\n  \
            for _, line in lines(text) do\n    table.insert(found, (string.gsub(line, pattern, by, count)))\n  end\n  \
@@ -297,6 +318,9 @@ const NEEDS: &[(&str, &[&str])] = &[
     ("head", &["lines"]),
     ("tail", &["lines"]),
     ("sed", &["lines"]),
+    ("lines_from", &["lines"]),
+    ("count_lines", &["lines"]),
+    ("sorted", &["lines"]),
 ];
 
 /// Names that a script's variables must not take.

@@ -3,6 +3,7 @@
 //! It understands the language, not the programs: a script is data here and nothing of it is ever
 //! run.
 
+mod arrays;
 mod ast;
 mod compound;
 mod parse;

@@ -1,5 +1,8 @@
 //! Commands: a recursive descent over the bytes of the script.
 
+use std::collections::BTreeMap;
+
+use super::arrays;
 use super::{Command, Item, Kind, Pipeline, Redirect, Script, SyntaxError, Word};
 
 /// How deep commands may nest.
@@ -28,6 +31,8 @@ pub(super) struct Parser<'a> {
     pending: Vec<(usize, String, bool, bool)>,
     /// The texts of here-documents, by number.
     ready: Vec<Word>,
+    /// Arrays that are the same as their words in one text.
+    pub(super) arrays: BTreeMap<String, String>,
 }
 
 /// Reads a script. What cannot be read of it is an item of its own.
@@ -36,6 +41,7 @@ pub(super) struct Parser<'a> {
 /// [`SyntaxError`] with the line if there is nothing that can be read.
 pub(crate) fn parse(source: &str) -> Result<Script, SyntaxError> {
     let mut parser = Parser::new(source, 0, 0);
+    parser.arrays = arrays::plain(source);
     let (mut items, mut first) = (Vec::new(), None);
     loop {
         let begin = parser.at;
@@ -78,6 +84,7 @@ impl<'a> Parser<'a> {
             comments: Vec::new(),
             pending: Vec::new(),
             ready: Vec::new(),
+            arrays: BTreeMap::new(),
         }
     }
 
@@ -425,7 +432,16 @@ impl<'a> Parser<'a> {
         self.at += end + if append { 2 } else { 1 };
         if self.rest().starts_with('(') {
             self.array()?;
-            return Ok(Some((name.to_owned(), Word::default())));
+            let text = self.arrays.get(name).filter(|_| !append);
+            let Some(text) = text else {
+                return Ok(Some((name.to_owned(), Word::default())));
+            };
+            self.unread = None;
+            let word = Word(vec![super::Piece::Text {
+                text: text.clone(),
+                quoted: true,
+            }]);
+            return Ok(Some((name.to_owned(), word)));
         }
         let mut value = self.word()?.unwrap_or_default();
         if append {

@@ -192,6 +192,14 @@ impl Parser<'_> {
                 quoted,
             });
         }
+        let all = self.arrays.contains_key(&name) && (self.eat("[@]}") || self.eat("[*]}"));
+        if all {
+            return Ok(Piece::Param {
+                name,
+                op: None,
+                quoted: false,
+            });
+        }
         let ops = [
             ":-", ":=", ":+", ":?", "%%", "##", "//", "^^", ",,", "-", "=", "+", "?", "%", "#",
             "/", ":", "^", ",", "[",

@@ -287,3 +287,88 @@ fn what_a_hook_is_not_given_all_of_is_told() {
         );
     }
 }
+
+#[test]
+fn everyday_pipes_are_texts() {
+    for (script, line) in [
+        (
+            "X=$(/usr/bin/x | wc -l)",
+            "local X = count_lines(output(\"x\"))",
+        ),
+        (
+            "X=$(/usr/bin/x | sort -u)",
+            "local X = sorted(output(\"x\"), true)",
+        ),
+        (
+            "X=$(/usr/bin/x | tail -n +3)",
+            "local X = lines_from(output(\"x\"), 3)",
+        ),
+        (
+            "X=$(/usr/bin/x | sed -n 2p)",
+            "local X = head(lines_from(output(\"x\"), 2), 1)",
+        ),
+    ] {
+        assert_eq!(
+            body(&format!("{script}\nlogger \"$X\"\n"))[0],
+            line,
+            "{script}"
+        );
+    }
+    assert_eq!(
+        body("/usr/bin/x | head -n 1 > /run/y\n"),
+        ["file.write(\"/run/y\", ended(head(output(\"x\"), 1)))"]
+    );
+    assert_eq!(
+        body("echo up | tee -a /srv/state\n"),
+        ["log.info(\"up\")", "append(\"/srv/state\", ended(\"up\"))"]
+    );
+    assert_eq!(
+        body("echo \"$(date) up\" | tee -a /var/log/x.log\n"),
+        ["log.info(\"up\")"]
+    );
+}
+
+#[test]
+fn arrays_of_plain_words_are_lists() {
+    let bash = |script: &str| body(&format!("#!/bin/bash\n{script}\n"));
+    assert_eq!(
+        bash(
+            "VIPS=(10.0.0.1 \"10.0.0.2\")\nfor v in \"${VIPS[@]}\"; do ip addr add $v/24 dev $1; done"
+        ),
+        [
+            "for _, v in { \"10.0.0.1\", \"10.0.0.2\" } do",
+            "addr.add(v .. \"/24\")",
+            "end",
+        ]
+    );
+    for script in [
+        "A=(a b)\nlogger ${A[0]}",
+        "A=(a b)\nlogger $A",
+        "A=(a b)\nA+=(c)\nlogger ${A[@]}",
+        "A=($2 b)\nlogger ${A[@]}",
+        "A=(\"a b\")\nlogger ${A[@]}",
+        "A=(a)\nlogger ${#A[@]}",
+    ] {
+        let ported = ported(&format!("#!/bin/bash\n{script}\nlogger end\n"));
+        assert!(!ported.todos().is_empty(), "{script}: {}", ported.lua);
+    }
+}
+
+#[test]
+fn locks_and_the_own_directory_are_no_work() {
+    assert_eq!(
+        body(
+            "cd \"$(dirname \"$0\")\" || exit 1\nexec 9>/run/x.lock\nflock -n 9 || exit 0\nlogger up\n"
+        ),
+        ["log.info(\"up\")"]
+    );
+    for script in ["cd /srv\n", "flock /run/x /usr/bin/y\n"] {
+        let ported = ported(script);
+        assert_eq!(
+            ported.todos().len(),
+            usize::from(script.starts_with("cd")),
+            "{}",
+            ported.lua
+        );
+    }
+}

@@ -1,0 +1,71 @@
+//! Arrays of bash that are the same as a text of their words: `VIPS=(10.0.0.1 10.0.0.2)`, of which
+//! nothing but `${VIPS[@]}` is used.
+
+use std::collections::BTreeMap;
+
+/// The arrays of a script by their names, each as a text with a blank between its words.
+pub(super) fn plain(source: &str) -> BTreeMap<String, String> {
+    let mut found: BTreeMap<String, Option<String>> = BTreeMap::new();
+    let first = source.lines().next().unwrap_or_default();
+    if !(first.starts_with("#!") && first.contains("bash")) {
+        return BTreeMap::new();
+    }
+    for (at, _) in source.match_indices("=(") {
+        let before = source.get(..at).unwrap_or_default();
+        let name = before
+            .rsplit(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+            .next()
+            .unwrap_or_default();
+        let begins = before
+            .strip_suffix(name)
+            .is_some_and(|before| before.is_empty() || before.ends_with(['\n', ';', ' ', '\t']));
+        if name.is_empty() || !begins {
+            continue;
+        }
+        let inside = source.get(at + 2..).and_then(|rest| rest.split_once(')'));
+        let text = inside.and_then(|(inside, _)| words(inside));
+        // The second time it is another array.
+        found
+            .entry(name.to_owned())
+            .and_modify(|known| *known = None)
+            .or_insert(text);
+    }
+    found
+        .into_iter()
+        .filter_map(|(name, text)| text.map(|text| (name, text)))
+        .filter(|(name, _)| only_whole(source, name))
+        .collect()
+}
+
+/// The words, if each is one whatever splits it.
+fn words(inside: &str) -> Option<String> {
+    let mut all = Vec::new();
+    for word in inside.split_whitespace() {
+        let quoted = |quote: char| word.strip_prefix(quote)?.strip_suffix(quote);
+        let word = quoted('"').or_else(|| quoted('\'')).unwrap_or(word);
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_.:/@%+,-".contains(c);
+        if word.is_empty() || !word.chars().all(plain) {
+            return None;
+        }
+        all.push(word);
+    }
+    Some(all.join(" "))
+}
+
+/// Is it never looked at but as a whole, and never added to?
+fn only_whole(source: &str, name: &str) -> bool {
+    source.match_indices(name).all(|(at, _)| {
+        let before = source.get(..at).unwrap_or_default();
+        let after = source.get(at + name.len()..).unwrap_or_default();
+        let inner = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if before.ends_with(inner) || after.starts_with(inner) {
+            // Of another name.
+            return true;
+        }
+        if before.ends_with("${") {
+            return after.starts_with("[@]}") || after.starts_with("[*]}");
+        }
+        let reads = before.ends_with(['$', '#', '!', '"']) || after.starts_with(['[', '+']);
+        !reads
+    })
+}
