@@ -16,7 +16,7 @@ use super::children::helper::{Duty, HelperClient, HelperOp, HelperReply};
 use super::children::http_worker::HttpWorkers;
 use super::kernel::announce::Announcer;
 use super::kernel::hostname;
-use super::kernel::netlink::{AddressOptions, Netlink, index_of};
+use super::kernel::netlink::{AddressOptions, Netlink, Role, index_of};
 use super::services::files;
 use super::services::manager::ServiceBackend;
 use super::services::manager::systemd::Systemd;
@@ -192,6 +192,28 @@ impl LinuxHost {
     /// [`HostError`] with the kernel's words: `ENETDOWN` while the device is down.
     pub fn announce(&self, address: VirtualAddress, dev: &IfName) -> Result<(), HostError> {
         let (link, role) = self.netlink.link_and_role(dev)?;
+        self.announce_at(address, &link, role)
+    }
+
+    /// As [`Self::announce`]; an address that is on a macvlan on the device is at that one's
+    /// hardware address.
+    fn announce_where_it_is(&self, address: VirtualAddress, dev: &IfName) -> Result<(), HostError> {
+        let (link, role) = self.netlink.link_and_role(dev)?;
+        let holder = self.netlink.device_of(address.ip);
+        let above = holder.and_then(|holder| self.netlink.link_and_role(&holder).ok());
+        let index = link.index;
+        let (link, role) = above
+            .filter(|(_, above)| above.by == index)
+            .unwrap_or((link, role));
+        self.announce_at(address, &link, role)
+    }
+
+    fn announce_at(
+        &self,
+        address: VirtualAddress,
+        link: &Link,
+        role: Role,
+    ) -> Result<(), HostError> {
         if !link.has_neighbours() {
             return Ok(());
         }
@@ -203,7 +225,7 @@ impl LinuxHost {
                     |n| nix::errno::Errno::from_raw(n).desc().to_owned(),
                 );
                 HostError::with(
-                    format!("announcing {} on {dev}: {said}", address.ip),
+                    format!("announcing {} on {}: {said}", address.ip, link.name),
                     err.raw_os_error(),
                 )
             })
@@ -220,7 +242,7 @@ impl LinuxHost {
             if number > 0 {
                 tokio::time::sleep(interval).await;
             }
-            self.announce(address, dev)?;
+            self.announce_where_it_is(address, dev)?;
         }
         Ok(Outcome::Changed)
     }

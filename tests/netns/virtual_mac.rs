@@ -11,7 +11,7 @@ use carpd::types::MacAddr;
 use nix::sys::signal::Signal;
 
 use crate::rig::{
-    ADDRESS, CARPD, Carpd, Daemon, Failed, SOON, TAKEOVER, Watch, dual_lan, lan, mac, sh,
+    ADDRESS, CARPD, Carpd, Daemon, Entry, Failed, SOON, TAKEOVER, Watch, dual_lan, lan, mac, sh,
 };
 use crate::tree::Tree;
 use crate::{ADDRESS_OF_A, Case, Outcome};
@@ -70,6 +70,7 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         slow("virtual_mac::a_reload_moves_the_addresses", reload),
         slow("virtual_mac::one_vhid_on_two_interfaces", two_parents),
+        slow("virtual_mac::hooks_announce_with_it_as_well", hook),
         slow("virtual_mac::over_ipv6", over_ipv6),
         slow("virtual_mac::addresses_are_announced_again", refresh),
     ]
@@ -243,6 +244,24 @@ fn handed_over() -> Outcome {
     Ok(())
 }
 
+/// How long each takeover took from the decision to the addresses, in µs, by the daemon's own clock.
+fn took(daemon: &Daemon) -> Vec<u64> {
+    let micros = |entry: &Entry| -> u64 {
+        let stamp = entry.text("timestamp");
+        let (_, fraction) = stamp.rsplit_once('.').unwrap_or_default();
+        fraction.trim_end_matches('Z').parse().unwrap_or(0)
+    };
+    let (mut decided, mut all) = (0, Vec::new());
+    for entry in daemon.entries() {
+        if entry.becomes("master") {
+            decided = micros(&entry);
+        } else if entry.says("Acquired the addresses") {
+            all.push((micros(&entry) + 1_000_000 - decided) % 1_000_000);
+        }
+    }
+    all
+}
+
 fn hand_overs(virtual_mac: bool) -> Result<Vec<(u64, u64)>, Failed> {
     let lab = lan(&["a", "b"])?;
     let node = |host: &str| Carpd::new(host).set("virtual-mac", virtual_mac);
@@ -271,6 +290,11 @@ fn hand_overs(virtual_mac: bool) -> Result<Vec<(u64, u64)>, Failed> {
             leaves_nothing(&lab, host)?;
         }
     }
+    println!(
+        "µs from the decision to the addresses, virtual-mac = {virtual_mac}: {:?} {:?}",
+        took(&a),
+        took(&b)
+    );
     a.stop()?;
     b.stop()?;
     leaves_nothing(&lab, "a")?;
@@ -520,6 +544,32 @@ fn over_ipv6() -> Outcome {
     assert_eq!(neighbour(&lab, ADDRESS_V6)?, entry);
     leaves_nothing(&lab, "a")?;
     b.stop()
+}
+
+fn hook() -> Outcome {
+    let lab = lan(&["a"])?;
+    let mut watch = Watch::start(&lab, ADDRESS)?;
+    let lua = format!(
+        "function on_master() announce('{ADDRESS}/24', {{ count = 2, interval_ms = 50 }}) end"
+    );
+    let mut a = node("a").hook(&lua, "").start(&lab)?;
+    let ran = a.wait_ran("on_master", TAKEOVER)?;
+    assert_eq!(ran.text("outcome"), "done", "{ran:?}");
+    watch.hear(ADDRESS_OF_A, 2, SOON)?;
+    let announced: Vec<MacAddr> = watch
+        .sightings()
+        .into_iter()
+        .filter_map(|seen| match seen.what {
+            Sighting::Announcement { mac, .. } => Some(mac),
+            _ => None,
+        })
+        .collect();
+    assert!(announced.len() >= 3, "{announced:?}");
+    assert!(
+        announced.iter().all(|mac| *mac == virtual_mac()),
+        "{announced:?}"
+    );
+    a.stop()
 }
 
 fn refresh() -> Outcome {

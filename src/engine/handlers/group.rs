@@ -165,6 +165,12 @@ impl<E: Environment> Engine<E> {
             let unfit = true;
             return self.feed(index, Input::Resign { reason, unfit }, now);
         }
+        if waiting
+            .iter()
+            .any(|index| self.look_again_for_device(*index, now))
+        {
+            return;
+        }
         for index in waiting {
             if let Some(node) = self.nodes.get_mut(index) {
                 node.gate = Gate::Open;

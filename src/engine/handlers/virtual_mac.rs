@@ -83,13 +83,25 @@ impl<E: Environment> Engine<E> {
 
     /// Whether a new master has to wait for the macvlan that it had before to be removed.
     pub(in crate::engine) fn waits_for_device(&mut self, index: VhostId, now: Timestamp) -> bool {
+        let waits = self.look_again_for_device(index, now);
+        if let Some(node) = self.nodes.get_mut(index).filter(|_| waits) {
+            node.gate = Gate::Device;
+        }
+        waits
+    }
+
+    /// Whether the macvlan that it had before is still being removed; then it is looked at again.
+    pub(in crate::engine) fn look_again_for_device(
+        &mut self,
+        index: VhostId,
+        now: Timestamp,
+    ) -> bool {
         let Some(node) = self.nodes.get_mut(index) else {
             return false;
         };
         if !node.spec.virtual_mac || !self.shared.executor.is_going(&node.spec.device()) {
             return false;
         }
-        node.gate = Gate::Device;
         node.device_again = Some(now + AGAIN);
         true
     }
@@ -100,9 +112,14 @@ impl<E: Environment> Engine<E> {
             return;
         };
         node.device_again = None;
-        if node.is_master() && node.gate == Gate::Device {
-            self.take_addresses(index, now);
-            self.publish(index);
+        match node.gate {
+            Gate::Device if node.is_master() => {
+                self.take_addresses(index, now);
+                self.publish(index);
+            }
+            // The members of a group take theirs together.
+            Gate::Together => self.flush(index, now),
+            _ => {}
         }
     }
 

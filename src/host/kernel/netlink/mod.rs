@@ -34,6 +34,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
 
 pub use address::{AddressOptions, PROTOCOL, PresentAddress};
+pub(in crate::host) use link::Role;
 pub use link::{index_of, own_name_of};
 pub use reader::Reader;
 pub(in crate::host) use route::{does, is_our, satisfies};
