@@ -10,6 +10,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "sources::the_hosts_own_address_comes_first_however_late_it_is",
             own_first,
         ),
+        Case::new("sources::many_addresses_are_moved_a_few_at_a_time", many),
         Case::new(
             "sources::an_ipv6_address_is_a_source_only_if_that_is_wanted",
             preferred,
@@ -87,6 +88,36 @@ fn own_first() -> Outcome {
         "ip -4 -o address show dev eth0 | grep -c 'valid_lft [12]sec'",
     )?;
     assert_eq!(lifetimes, ["2"]);
+    a.stop()
+}
+
+fn many() -> Outcome {
+    let lab = lan(&["a"])?;
+    sh(&lab, "a", "ip address flush dev eth0")?;
+    let vhost = |vhid: u8| {
+        let addresses: Vec<_> = (1..=70).map(|n| format!("10.0.{vhid}.{n}/32")).collect();
+        format!(
+            "[[vhost]]\nname = \"v{vhid}\"\ninterface = \"eth0\"\nvhid = {vhid}\n\
+             addresses = {addresses:?}\npassword-file = \"/run/lab/web.pass\"\n"
+        )
+    };
+    let vhosts: String = (1..=3).map(vhost).collect();
+    let mut a = Carpd::new("a").vhosts(vhosts).start(&lab)?;
+    for _ in 0..3 {
+        a.wait_says("Acquired the addresses", TAKEOVER)?;
+    }
+    sh(&lab, "a", "ip address add 10.7.7.7/32 dev eth0")?;
+    lab.until("the own address to be first", SOON, || {
+        let there = order(&lab).unwrap_or_default();
+        let first = there.first().is_some_and(|first| first == "10.7.7.7/32");
+        Ok((first && there.len() == 211).then_some(()))
+    })?;
+    for _ in 0..3 {
+        a.wait_says(
+            "Moved virtual addresses behind the host's own, which connections come from again",
+            SOON,
+        )?;
+    }
     a.stop()
 }
 

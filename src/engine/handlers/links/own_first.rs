@@ -5,7 +5,9 @@
 //! that is a virtual one if the host's own came later, as with DHCP. IPv4 has nothing like the
 //! deprecated addresses of IPv6.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use tracing::{info, warn};
 
@@ -16,22 +18,26 @@ use crate::host::{FoundAddress, Host as _, Renewal, clock};
 use crate::types::{Family, Timestamp, VirtualAddress};
 
 /// How long until a virtual host is asked again that could not send just now.
-const AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// How many are moved in one turn, which takes a few milliseconds; the others follow soon.
+const AT_ONCE: usize = 64;
+const SOON: Duration = Duration::from_millis(10);
 
 /// The addresses before the host's own first one; none where it has none of its own.
-fn before_own(there: &[FoundAddress], is_virtual: impl Fn(IpAddr) -> bool) -> Vec<IpAddr> {
+fn before_own(there: &[FoundAddress], floating: &HashSet<IpAddr>) -> HashSet<IpAddr> {
     let ipv4 = || there.iter().filter(|found| found.address.ip.is_ipv4());
     // Before Linux 5.18 the virtual addresses of other processes have no mark. Two processes that
     // take each other's for the host's own would go on moving theirs behind them.
-    let has_marks = ipv4().any(|found| found.ours && is_virtual(found.address.ip));
+    let has_marks = ipv4().any(|found| found.ours && floating.contains(&found.address.ip));
     let is_own = |found: &FoundAddress| {
         let VirtualAddress { ip, prefix } = found.address;
         let link_local = matches!(ip, IpAddr::V4(v4) if v4.is_link_local());
         let may_be_virtual = !has_marks && prefix == Family::V4.host_prefix();
-        !found.ours && !link_local && !may_be_virtual && !is_virtual(ip)
+        !found.ours && !link_local && !may_be_virtual && !floating.contains(&ip)
     };
     if !ipv4().any(is_own) {
-        return Vec::new();
+        return HashSet::new();
     }
     ipv4()
         .take_while(|found| !is_own(found))
@@ -42,7 +48,12 @@ fn before_own(there: &[FoundAddress], is_virtual: impl Fn(IpAddr) -> bool) -> Ve
 impl<E: Environment> Engine<E> {
     /// Moves the virtual addresses that we hold behind the host's own, in the kernel's order. They
     /// are there all the time.
-    pub(super) fn put_own_first(&mut self, id: InterfaceId, there: &[FoundAddress]) {
+    pub(super) fn put_own_first(
+        &mut self,
+        id: InterfaceId,
+        there: &[FoundAddress],
+        floating: &HashSet<IpAddr>,
+    ) {
         let Some(interface) = self.interfaces.get(id) else {
             return;
         };
@@ -50,19 +61,17 @@ impl<E: Environment> Engine<E> {
             return;
         };
         let (name, members) = (interface.name.clone(), interface.members.clone());
-        let is_virtual = |ip| {
-            let of_member = members.iter().filter_map(|member| self.nodes.get(*member));
-            of_member
-                .flat_map(|node| &node.spec.addresses)
-                .any(|address| address.ip == ip)
-        };
-        let before = before_own(there, is_virtual);
+        let before = before_own(there, floating);
         if before.is_empty() {
             return;
         }
         let now = clock::now();
         let mut moves = Vec::new();
         for member in members {
+            if moves.len() >= AT_ONCE {
+                self.look_again = Some(now + SOON);
+                break;
+            }
             moves.extend(self.moves_of(member, &before, link, now));
         }
         if moves.is_empty() {
@@ -85,7 +94,7 @@ impl<E: Environment> Engine<E> {
     fn moves_of(
         &mut self,
         member: VhostId,
-        before: &[IpAddr],
+        before: &HashSet<IpAddr>,
         link: u32,
         now: Timestamp,
     ) -> Vec<Renewal> {
@@ -122,10 +131,14 @@ mod tests {
             ours: has_marks && is_ours(text),
         };
         let there: Vec<_> = there.iter().map(found).collect();
-        before_own(&there, |ip| is_ours(&ip.to_string()))
+        let ips = there.iter().map(|found| found.address.ip);
+        let floating = ips.filter(|ip| is_ours(&ip.to_string())).collect();
+        let mut before: Vec<_> = before_own(&there, &floating)
             .iter()
             .map(ToString::to_string)
-            .collect()
+            .collect();
+        before.sort();
+        before
     }
 
     #[test]
@@ -152,7 +165,7 @@ mod tests {
         let link_local = ["169.254.7.7/16", "10.0.0.1/32"];
         assert_eq!(before(&link_local), none);
         let late = ["169.254.7.7/16", "10.0.0.1/32", "192.0.2.1/24"];
-        assert_eq!(before(&late), ["169.254.7.7", "10.0.0.1"]);
+        assert_eq!(before(&late), ["10.0.0.1", "169.254.7.7"]);
         assert_eq!(before(&["10.0.0.1/32", "2001:db8::1/64"]), none);
     }
 }

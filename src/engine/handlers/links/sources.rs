@@ -36,8 +36,8 @@ impl<E: Environment> Engine<E> {
             self.sort_out(member, &there, When::Later);
             self.fit_ways(member, &there);
         }
-        self.put_own_first(id, &there);
         let floating = floating(self.nodes.values().map(|node| &node.spec));
+        self.put_own_first(id, &there, &floating);
         let sources = Sources::choose(there.iter().map(|found| found.address.ip), &floating);
         let Some(interface) = self.interfaces.get_mut(id) else {
             return;
