@@ -1,5 +1,6 @@
 //! A program that says by its exit status whether all is well.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -20,6 +21,10 @@ use crate::types::shown_within;
 
 /// What is shown of a line of output where there is room for one only, in characters.
 const LINE_MAX: usize = 200;
+
+/// One that runs for longer is listened to: the pipe has room for what most write, so there is
+/// nothing to wake up for before.
+const UNHEARD: Duration = Duration::from_millis(50);
 
 /// What is read at one time, in bytes.
 const CHUNK: usize = 4 << 10;
@@ -61,7 +66,6 @@ impl Command {
         };
         let mut output = Tail::default();
         let ended = timeout(limit, running.followed(&mut output)).await;
-        running.read(&mut output);
         let why = if ended.is_ok() {
             match running.end() {
                 Ok(WaitStatus::Exited(_, 0)) => return Finding::Well,
@@ -72,10 +76,13 @@ impl Command {
             }
         } else {
             running.kill();
-            self.undead = Some(running);
             let limit = limit.as_secs_f64();
             format!("did not end within {limit:.1} s and was killed")
         };
+        read(&running.output, &mut output);
+        if ended.is_err() {
+            self.undead = Some(running);
+        }
         output.finding(&why)
     }
 
@@ -91,17 +98,23 @@ impl Command {
 struct Running {
     pid: Pid,
     pidfd: AsyncFd<OwnedFd>,
-    output: AsyncFd<OwnedFd>,
+    output: OwnedFd,
+    /// It was waited for: its number may be another's.
+    is_reaped: Cell<bool>,
 }
 
 impl Running {
     fn start(program: &launch::Program, null: &File) -> io::Result<Self> {
-        let (ours, theirs) = pipe2(OFlag::O_CLOEXEC)?;
-        fcntl(&ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        let output = sys::watch(ours)?;
+        let (output, theirs) = pipe2(OFlag::O_CLOEXEC)?;
+        fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         let launch::Child { pidfd, pid } = program.start(null.as_fd(), theirs.as_fd())?;
         match sys::watch(pidfd) {
-            Ok(pidfd) => Ok(Self { pid, pidfd, output }),
+            Ok(pidfd) => Ok(Self {
+                pid,
+                pidfd,
+                output,
+                is_reaped: Cell::new(false),
+            }),
             Err(error) => {
                 // Nobody would notice its end.
                 _ = killpg(pid, Signal::SIGKILL);
@@ -113,13 +126,20 @@ impl Running {
 
     /// Waits for its end, and reads what it writes until then.
     async fn followed(&self, output: &mut Tail) {
+        if timeout(UNHEARD, self.ended()).await.is_ok() {
+            return;
+        }
+        let heard = self.output.try_clone().and_then(sys::watch);
+        let Ok(heard) = heard else {
+            return self.ended().await;
+        };
         loop {
             tokio::select! {
                 biased;
                 () = self.ended() => return,
-                ready = self.output.readable() => match ready {
+                ready = heard.readable() => match ready {
                     Ok(mut ready) => {
-                        if self.read(output) {
+                        if read(&self.output, output) {
                             // Nothing more comes.
                             return self.ended().await;
                         }
@@ -137,21 +157,6 @@ impl Running {
         drop(self.pidfd.readable().await);
     }
 
-    /// Reads what there is; true at its end.
-    fn read(&self, output: &mut Tail) -> bool {
-        let mut chunk = [0; CHUNK];
-        // A writer that is faster than this reader must not hold it up.
-        for _ in 0..64 {
-            match nix::unistd::read(self.output.get_ref(), &mut chunk) {
-                Ok(0) => return true,
-                Ok(length) => output.push(chunk.get(..length).unwrap_or_default()),
-                Err(nix::errno::Errno::EINTR) => {}
-                Err(_) => return false,
-            }
-        }
-        false
-    }
-
     fn kill(&self) {
         // ESRCH: all of it has ended.
         _ = killpg(self.pid, Signal::SIGKILL);
@@ -161,24 +166,37 @@ impl Running {
     fn end(&self) -> nix::Result<WaitStatus> {
         // What it left behind would run beside the next one.
         self.kill();
-        waitid(
+        let ended = waitid(
             Id::PIDFd(self.pidfd.get_ref().as_fd()),
             WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG,
-        )
+        );
+        self.is_reaped
+            .set(!matches!(ended, Ok(WaitStatus::StillAlive)));
+        ended
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // After `end` its number may be another's: then there is no child to wait for.
-        let ended = waitid(
-            Id::PIDFd(self.pidfd.get_ref().as_fd()),
-            WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT,
-        );
-        if ended.is_ok() {
+        if !self.is_reaped.get() {
             _ = self.end();
         }
     }
+}
+
+/// Reads what there is; true at its end.
+fn read(pipe: &OwnedFd, output: &mut Tail) -> bool {
+    let mut chunk = [0; CHUNK];
+    // A writer that is faster than this reader must not hold it up.
+    for _ in 0..64 {
+        match nix::unistd::read(pipe, &mut chunk) {
+            Ok(0) => return true,
+            Ok(length) => output.push(chunk.get(..length).unwrap_or_default()),
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(_) => return false,
+        }
+    }
+    false
 }
 
 /// The end of an output.
