@@ -256,7 +256,7 @@ impl Collect<'_> {
                 "a file of more than 1 MiB is left as it is, with a warning in the log: a hook reads what it adds to"
             }
             Expr::Raw(..) => {
-                "where the program writes 64 KiB or more, the hook fails and the file stays: a hook is given no more"
+                "where the program writes 64 KiB or more, the file stays as it is, with a warning in the log: a hook is given no more"
             }
             Expr::Content(_) => {
                 "a file of more than 1 MiB is not copied, with a warning in the log: a hook is given no more"

@@ -552,7 +552,20 @@ fn with_prefix(half: &Half, settings: &Settings, address: &str) -> String {
                 && text.split('/').next() == Some(self.2)
                 && text.parse::<VirtualAddress>().is_ok()
             {
-                self.3.get_or_insert(text);
+                // The widest of them lets the others pass.
+                let length = |text: &str| {
+                    text.split_once('/')
+                        .map_or("", |(_, length)| length)
+                        .parse::<u8>()
+                        .ok()
+                };
+                if self
+                    .3
+                    .as_deref()
+                    .is_none_or(|known| length(&text) < length(known))
+                {
+                    self.3 = Some(text);
+                }
             }
         }
     }

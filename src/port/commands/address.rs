@@ -74,6 +74,9 @@ fn read_ifconfig(lower: &mut Lower<'_>, args: &[Arg]) -> Result<Option<Vec<Actio
                     return Err("the alias has another address already".into());
                 }
             }
+            if add {
+                lower.differs("the broadcast address that ifconfig sets by itself is left out: addresses of carpd have none");
+            }
             let dev = Some(dev);
             Ok(Some(vec![Action::Addr { add, cidr, dev }]))
         }

@@ -190,6 +190,11 @@ const HELPERS: &[(&str, &str)] = &[
            return \"\"\n  end\n  return whole(name, result.stdout)\nend\n",
     ),
     (
+        "save",
+        "-- Writes to a file what a granted command line writes.\nlocal function save(path, name, holes, options)\n  \
+           file.write(path, raw_output(name, holes), options)\nend\n",
+    ),
+    (
         "is_file",
         "-- Is there a plain file of this name?\nlocal function is_file(path)\n  \
            local worked, content = pcall(file.read, path)\n  \
@@ -294,6 +299,7 @@ const HELPERS: &[(&str, &str)] = &[
 const NEEDS: &[(&str, &[&str])] = &[
     ("run", &["status_of"]),
     ("output", &["raw_output", "whole", "refuse"]),
+    ("save", &["raw_output", "whole", "refuse"]),
     ("raw_output", &["whole", "refuse"]),
     ("must_output", &["whole"]),
     ("all_output", &["whole"]),

@@ -54,6 +54,10 @@ fn owner(action: &Action) -> Option<&'static str> {
             content: Expr::Content(_),
             ..
         } => "copy",
+        Action::Write {
+            content: Expr::Raw(_, false),
+            ..
+        } => "save",
         Action::Write { .. } | Action::Remove(_) => "file",
         Action::Touch(_) => "touch",
         Action::Http { .. } => "http",

@@ -62,6 +62,18 @@ impl Printer<'_> {
             Action::Sysctl { key, value } => ("sysctl.set", vec![self.expr(key), self.expr(value)]),
             Action::Write {
                 path,
+                content: Expr::Raw(run, false),
+                append: false,
+            } => {
+                let mut args = self.command(run);
+                args.insert(0, self.expr(path));
+                if run.holes.is_empty() {
+                    args.push("{}".to_owned());
+                }
+                (self.helper("save"), args)
+            }
+            Action::Write {
+                path,
                 content: Expr::Content(from),
                 append: false,
             } => (self.helper("copy"), vec![self.expr(from), self.expr(path)]),

@@ -372,3 +372,14 @@ fn locks_and_the_own_directory_are_no_work() {
         );
     }
 }
+
+#[test]
+fn half_of_an_output_is_never_written() {
+    assert_eq!(
+        body("iptables-save > /etc/rules\n/usr/bin/x $1 > /etc/y\n"),
+        [
+            "save(\"/etc/rules\", \"iptables-save\", {})",
+            "save(\"/etc/y\", \"x\", { interface = dev })",
+        ]
+    );
+}
