@@ -71,6 +71,7 @@ pub(crate) fn cases() -> Vec<Case> {
         slow("virtual_mac::a_reload_moves_the_addresses", reload),
         slow("virtual_mac::one_vhid_on_two_interfaces", two_parents),
         slow("virtual_mac::hooks_announce_with_it_as_well", hook),
+        slow("virtual_mac::a_stranger_is_told_from_a_master", stranger),
         slow("virtual_mac::over_ipv6", over_ipv6),
         slow("virtual_mac::addresses_are_announced_again", refresh),
     ]
@@ -570,6 +571,28 @@ fn hook() -> Outcome {
         "{announced:?}"
     );
     a.stop()
+}
+
+fn stranger() -> Outcome {
+    let lab = lan(&["a", "b", "c"])?;
+    let quick = |host: &str| node(host).set("probe-interval", "\"2s\"");
+    let mut a = quick("a").start(&lab)?;
+    a.wait_says("Acquired the addresses", TAKEOVER)?;
+    let mut b = quick("b").advskew(50).start(&lab)?;
+    b.wait_state("backup", SOON)?;
+    let told =
+        |daemon: &mut Daemon, timeout| daemon.wait_says("Another host has this address", timeout);
+    // The master's answers are nobody's offence, whoever asks.
+    assert!(told(&mut b, SOON * 2).is_err(), "{}", b.text());
+    assert!(told(&mut a, Duration::ZERO).is_err(), "{}", a.text());
+    lab.host("c")
+        .add_address(format!("{ADDRESS}/24").parse()?)?;
+    let strange = mac(&lab, "c")?.to_string();
+    for daemon in [&mut a, &mut b] {
+        assert_eq!(told(daemon, SOON * 3)?.text("mac"), strange);
+    }
+    a.stop()?;
+    b.stop()
 }
 
 fn refresh() -> Outcome {

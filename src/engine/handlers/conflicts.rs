@@ -49,6 +49,7 @@ impl<E: Environment> Engine<E> {
         };
         // Ours, or that of another master, whose advertisements settle it.
         if node.spec.virtual_mac && mac == MacAddr::of_vhid(node.spec.vhid) {
+            node.conflicts.masters_are_virtual();
             return;
         }
         let holds = node.holding;
@@ -59,7 +60,8 @@ impl<E: Environment> Engine<E> {
         if let Some(heard) = node.machine.heard() {
             node.conflicts.led_by(heard.from, now);
         }
-        let is_new = node.conflicts.note(address, mac, holds, now);
+        let alone = holds || node.conflicts.are_masters_virtual();
+        let is_new = node.conflicts.note(address, mac, alone, now);
         let (vhost, policy) = (&node.spec.name, node.spec.on_conflict);
         if is_new {
             warn!(%vhost, %address, %mac, "Another host has this address");

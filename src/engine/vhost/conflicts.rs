@@ -49,6 +49,8 @@ pub(in crate::engine) struct Conflicts {
     pub(in crate::engine) probe: Option<Timestamp>,
     /// Which address it begins with.
     pub(in crate::engine) next: usize,
+    /// The master answers with the virtual hardware address, so no claim from another is its own.
+    masters_are_virtual: bool,
     /// When an address was defended last.
     defended: Option<Timestamp>,
 }
@@ -57,7 +59,18 @@ impl Conflicts {
     /// The state or the master is another: who claims the addresses is to be seen anew.
     pub(in crate::engine) fn begin_anew(&mut self, now: Timestamp) {
         self.claims.clear();
+        self.masters_are_virtual = false;
         self.grace = now + GRACE;
+    }
+
+    /// The virtual hardware address claims an address, which only a master's does.
+    pub(in crate::engine) const fn masters_are_virtual(&mut self) {
+        self.masters_are_virtual = true;
+    }
+
+    /// Whether that was so since the last change.
+    pub(in crate::engine) const fn are_masters_virtual(&self) -> bool {
+        self.masters_are_virtual
     }
 
     /// This node advertised last.
