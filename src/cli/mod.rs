@@ -20,6 +20,7 @@ mod ucarp;
 mod write;
 mod xml;
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -30,7 +31,8 @@ use foresee::{check, plan, rehearse};
 use operate::{cleanup, hook, metrics, reload, replay, resign, run, status, undemote, why};
 use write::{api, grant, new, port, test};
 
-pub use crate::daemon::CONFIG;
+pub use crate::config::Share;
+use crate::daemon::CONFIG;
 pub use crate::terminal::{Exit, Failure};
 
 use crate::hooks::contract::message::TESTER_ROLE;
@@ -137,11 +139,21 @@ pub fn main() -> ExitCode {
         .into()
 }
 
-/// The directory of the daemon that runs this configuration, in this network namespace.
-fn instance_dir(run_dir: &Path, config: &Path) -> Result<PathBuf, Failure> {
-    let origin = Origin::current()
+/// The directory of the daemon that runs this share of this configuration, in its network
+/// namespace.
+fn instance_dir(run_dir: &Path, config: &Path, share: &Share) -> Result<PathBuf, Failure> {
+    let here = Origin::current()
         .map_err(|error| Failure::new(Exit::Cannot, format!("cannot read /proc: {error}")))?;
-    Ok(Instance::directory(run_dir, &instance_name(config), origin))
+    let netns = std::fs::metadata(share.path()).map_err(|error| {
+        let message = format!("there is no network namespace {share}: {error}");
+        Failure::new(Exit::Cannot, message).hint("the daemon waits for it: `ip netns add` makes it")
+    })?;
+    let origin = Origin {
+        netns: netns.ino(),
+        ..here
+    };
+    let name = instance_name(config, &share.to_string());
+    Ok(Instance::directory(run_dir, &name, origin))
 }
 
 /// The whole command line, for completions and the man page.

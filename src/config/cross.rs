@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::problem::Findings;
 use super::read::{At, nearest};
 use super::{address, hook, track, vhost};
-use crate::types::{IfName, Name};
+use crate::types::{IfName, Name, Netns};
 
 /// Everything between virtual hosts, and between them, the tracks and the hooks.
 pub(super) fn check(
@@ -50,12 +50,13 @@ fn names(vhosts: &[vhost::Draft], out: &mut Findings) {
 }
 
 fn vhids(vhosts: &[vhost::Draft], out: &mut Findings) {
-    let mut seen: BTreeMap<(&IfName, u8), &Range<usize>> = BTreeMap::new();
+    let mut seen: BTreeMap<(Option<&Netns>, &IfName, u8), &Range<usize>> = BTreeMap::new();
     for vhost in vhosts {
         let (Some(interface), Some(vhid)) = (&vhost.interface, &vhost.vhid) else {
             continue;
         };
-        if let Some(first) = seen.insert((&interface.value, vhid.value.get()), &vhid.span) {
+        let place = (netns(vhost), &interface.value, vhid.value.get());
+        if let Some(first) = seen.insert(place, &vhid.span) {
             out.error(
                 vhid.span.clone(),
                 format!("vhid {} is used twice on {}", vhid.value, interface.value),
@@ -96,7 +97,7 @@ fn devices(vhosts: &[vhost::Draft], out: &mut Findings) {
 
 /// No address twice, and none that a node itself has as the source of its advertisements.
 fn addresses(vhosts: &[vhost::Draft], out: &mut Findings) {
-    let mut seen: BTreeMap<(IpAddr, Option<&IfName>), &Range<usize>> = BTreeMap::new();
+    let mut seen: BTreeMap<(IpAddr, Scope<'_>), &Range<usize>> = BTreeMap::new();
     for vhost in vhosts {
         for address in &vhost.addresses {
             let key = (address.value.ip, scope(address.value.ip, vhost));
@@ -148,17 +149,22 @@ fn edges(vhost: &vhost::Draft, out: &mut Findings) {
     }
 }
 
-/// A link-local address is another one on another interface.
-fn scope(ip: IpAddr, vhost: &vhost::Draft) -> Option<&IfName> {
+/// Within this an address is one and the same.
+type Scope<'a> = (Option<&'a Netns>, Option<&'a IfName>);
+
+fn netns(vhost: &vhost::Draft) -> Option<&Netns> {
+    vhost.netns.as_ref().map(|netns| &netns.value)
+}
+
+/// An address is another one in another network namespace, and a link-local one on another
+/// interface.
+fn scope(ip: IpAddr, vhost: &vhost::Draft) -> Scope<'_> {
     let link_local = match ip {
         IpAddr::V4(ip) => ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_unicast_link_local(),
     };
-    vhost
-        .interface
-        .as_ref()
-        .map(|i| &i.value)
-        .filter(|_| link_local)
+    let interface = vhost.interface.as_ref().map(|i| &i.value);
+    (netns(vhost), interface.filter(|_| link_local))
 }
 
 /// Names of one kind of thing: what is named is defined, and once; what is defined is named.

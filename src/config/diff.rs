@@ -72,7 +72,7 @@ pub fn differences(old: &Vhost, new: &Vhost) -> Vec<&'static str> {
             group: vhost::MCAST_GROUP,
             group6: vhost::MCAST_GROUP6,
         }
-        not compared: name interface vhid place at_stop clamp_advskew needs_fit_interface
+        not compared: name interface netns vhid place at_stop clamp_advskew needs_fit_interface
     )
 }
 

@@ -98,6 +98,7 @@ fn alike(group: &Draft, vhosts: &[vhosts::Draft], out: &mut Findings) {
     };
     for (other, span) in members {
         let differing = [
+            (vhost::NETNS.name, first.netns != other.netns),
             (vhost::ADVBASE.name, first.advbase != other.advbase),
             (vhost::ADVSKEW.name, first.advskew != other.advskew),
             (vhost::DEAD_RATIO.name, first.dead_ratio != other.dead_ratio),

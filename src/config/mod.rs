@@ -33,6 +33,7 @@ pub mod reference;
 mod render;
 mod secret;
 mod settings;
+mod share;
 mod syntax;
 mod track;
 mod trust;
@@ -61,9 +62,10 @@ pub use problem::{Excerpt, Problem, Report, Severity};
 #[cfg(feature = "daemon")]
 pub use render::Look;
 pub use secret::{BadSecret, Secret};
+pub use share::{Share, written_shares};
 pub use units::{parse_duration, parse_size};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
@@ -242,7 +244,10 @@ fn read_root(
         tracks,
         groups: group::finish(groups),
         hooks,
+        share: Share::All,
+        all_shares: BTreeSet::new(),
     };
+    config.all_shares = config.shares();
     hook::size_pools(&mut config);
     Some(config)
 }

@@ -1,7 +1,7 @@
 //! The checked configuration. Immutable; every field is in its range.
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 use std::path::PathBuf;
@@ -15,11 +15,12 @@ use super::choice::{
     SourceMac, TieBreak,
 };
 use super::secret::Secret;
+use super::share::Share;
 use crate::effect::outgoing::ParseUrlError;
 use crate::effect::{Endpoint, Grants, Reach, Url};
 use crate::proto::Damping;
 use crate::trust::{Digest, Trust};
-use crate::types::{AdvBase, AdvSkew, Family, IfName, MacAddr, Name, Vhid, VirtualAddress};
+use crate::types::{AdvBase, AdvSkew, Family, IfName, MacAddr, Name, Netns, Vhid, VirtualAddress};
 
 /// The whole content of the configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +37,10 @@ pub struct Config {
     pub groups: BTreeMap<Name, Group>,
     /// `[hook.NAME]`; every hook that a virtual host names is here.
     pub hooks: BTreeMap<Name, Hook>,
+    /// Which of the file's virtual hosts these are.
+    pub share: Share,
+    /// The shares of the whole file.
+    pub all_shares: BTreeSet<Share>,
 }
 
 /// A configuration that can be used, and what is still to be said about it.
@@ -105,6 +110,8 @@ pub struct Vhost {
     pub name: Name,
     /// `interface`: where it advertises and holds its addresses.
     pub interface: IfName,
+    /// `netns`: the network namespace in which all of that is, if not the daemon's own.
+    pub netns: Option<Netns>,
     /// `vhid`: unique on the interface.
     pub vhid: Vhid,
     /// `addresses`: as written, at least one, none twice.

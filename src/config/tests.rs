@@ -1,4 +1,5 @@
 mod addresses;
+mod netns;
 mod tracks;
 
 use std::path::{Path, PathBuf};

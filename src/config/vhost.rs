@@ -17,7 +17,7 @@ use super::reference::vhost as key;
 use super::secret::{BadSecret, Secret};
 use super::{Surroundings, reference};
 use crate::proto::Damping;
-use crate::types::{AdvBase, AdvSkew, Family, IfName, Name, Vhid, VirtualAddress};
+use crate::types::{AdvBase, AdvSkew, Family, IfName, Name, Netns, Vhid, VirtualAddress};
 
 /// A virtual host as far as it could be read: what is compared with others keeps its place.
 #[derive(Debug)]
@@ -25,6 +25,7 @@ pub(super) struct Draft {
     pub(super) span: Range<usize>,
     pub(super) name: Option<At<Name>>,
     pub(super) interface: Option<At<IfName>>,
+    pub(super) netns: Option<At<Netns>>,
     pub(super) vhid: Option<At<Vhid>>,
     pub(super) addresses: Vec<At<VirtualAddress>>,
     pub(super) sources: Vec<At<IpAddr>>,
@@ -60,6 +61,7 @@ fn read(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> Dra
         span: table.span.clone(),
         name: table.read(&key::NAME, out),
         interface: table.read(&key::INTERFACE, out),
+        netns: table.read(&key::NETNS, out),
         vhid: table.read(&key::VHID, out).and_then(|v| {
             Some(At {
                 value: Vhid::new(v.value.into()).ok()?,
@@ -147,6 +149,7 @@ fn finish(
         // Last, so that a `?` keeps nothing above from being checked.
         name: draft.name.clone()?.value,
         interface: draft.interface.clone()?.value,
+        netns: draft.netns.as_ref().map(|netns| netns.value.clone()),
         vhid: draft.vhid.clone()?.value,
         key: key?,
     })

@@ -5,6 +5,7 @@
 //! no TLS and none of the command-line tools: `tests/it/links.rs` checks that.
 
 mod helper;
+mod namespaces;
 mod prober;
 mod reader;
 mod run;

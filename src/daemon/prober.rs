@@ -22,17 +22,21 @@ pub(super) fn main() -> ExitCode {
     let (Some(part), Some(path)) = (part, words.next().map(PathBuf::from)) else {
         return Exit::Usage.into();
     };
-    let number = words.next().and_then(|word| word.to_str()?.parse().ok());
+    let share = super::helper::share(2);
+    let number = words.nth(1).and_then(|word| word.to_str()?.parse().ok());
     let copy = number.and_then(|number| super::helper::copy_at(&path, number));
     match Config::load_copy_without_secrets(&path, copy) {
-        Ok(loaded) => match engine::looks(&loaded.config).into_iter().nth(part) {
-            Some((user, mut jobs)) => {
-                refuse(&loaded.config, &mut jobs);
-                drop(loaded);
-                host::children::prober::main(&user, jobs)
+        Ok(loaded) => {
+            let config = loaded.config.only(&share);
+            match engine::looks(&config).into_iter().nth(part) {
+                Some((user, mut jobs)) => {
+                    refuse(&config, &mut jobs);
+                    drop(config);
+                    host::children::prober::main(&user, jobs)
+                }
+                None => Exit::Usage.into(),
             }
-            None => Exit::Usage.into(),
-        },
+        }
         Err(report) => {
             output::problems(&report);
             Exit::Config.into()

@@ -1,5 +1,6 @@
 //! `carpd-daemon run`, the implementation of `carpd run`: keeper and engine for a configuration.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -13,8 +14,8 @@ use tokio::sync::mpsc;
 use tracing::warn;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{CONFIG, report};
-use crate::config::{Config, LogFormat, LogLevel, Report};
+use super::{CONFIG, namespaces, report};
+use crate::config::{Config, LogFormat, LogLevel, Report, Share};
 use crate::control::{self, Bound, Listening};
 use crate::engine::command::Command;
 use crate::keeper;
@@ -49,6 +50,14 @@ pub(crate) struct Args {
     /// The format of the log on standard error; overrides the configuration.
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<LogForm>,
+
+    /// Only the virtual hosts of this share.
+    #[arg(long, hide = true, default_value = "", hide_default_value = true)]
+    share: Share,
+
+    /// First enter the network namespace of this descriptor.
+    #[arg(long, hide = true)]
+    enter: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -75,19 +84,30 @@ enum LogForm {
 pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     // People started `carpd run`, and look for that name.
     _ = prctl::set_name(c"carpd");
+    if let Some(number) = args.enter {
+        namespaces::enter(number).map_err(|error| {
+            let message = format!("cannot enter the network namespace {}: {error}", args.share);
+            Failure::new(Exit::Cannot, message).hint("this needs CAP_SYS_ADMIN")
+        })?;
+    }
     // Opened before anything else, so that later changes of the files on disk do not matter.
     let programs =
         Programs::of_daemon().map_err(|error| Failure::new(Exit::Cannot, error.to_string()))?;
     let loaded = Config::load(&args.config).map_err(refused)?;
     output::problems(&loaded.report);
     start_log(args, &loaded.config)?;
+    if args.share == Share::All && loaded.config.all_shares != BTreeSet::from([Share::All]) {
+        let ended = namespaces::run(&loaded.config, &args.config);
+        telemetry::stderr::finish();
+        return ended.map_err(|error| Failure::new(Exit::Failure, error.to_string()));
+    }
     // From here on the keeper uses its own copies of the file.
     drop(loaded);
     // The engine is this program executed anew with the same arguments: a clean address space, and
     // nothing inherited.
-    let arguments: Vec<_> = std::env::args_os().skip(2).collect();
+    let arguments: Vec<_> = engine_arguments(args).collect();
     let settings = keeper::ChildSettings {
-        arguments: &super::helper::arguments(&args.config),
+        arguments: &super::helper::arguments(&args.config, &args.share),
         config_file: Some(&args.config),
         inherited: None,
         ca_file,
@@ -95,6 +115,14 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     let code = keeper::run(&programs, &arguments, &settings);
     telemetry::stderr::finish();
     Ok(code)
+}
+
+/// Those of this process. The engine need not enter the namespace: it is there.
+fn engine_arguments(args: &Args) -> impl Iterator<Item = OsString> {
+    let all = std::env::args_os().skip(2);
+    // They come last.
+    let count = all.len() - if args.enter.is_some() { 2 } else { 0 };
+    all.take(count)
 }
 
 /// The certificate file that a configuration names.
@@ -118,7 +146,7 @@ pub(super) fn engine() -> ExitCode {
     let copy = copy.and_then(|number| super::helper::copy_at(&args.config, number));
     // The report has the text of the file.
     let config = match Config::load_copy(&args.config, copy) {
-        Ok(loaded) => loaded.config,
+        Ok(loaded) => loaded.config.only(&args.share),
         Err(report) => {
             output::problems(&report);
             return Exit::Config.into();

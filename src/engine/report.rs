@@ -73,6 +73,23 @@ pub struct Status {
     pub reload_problems: Vec<String>,
 }
 
+impl Status {
+    /// Adds what the engine of another network namespace of the same daemon reports.
+    pub fn add(&mut self, other: Self) {
+        self.vhosts.extend(other.vhosts);
+        self.groups.extend(other.groups);
+        self.held.extend(other.held);
+        self.tracks.extend(other.tracks);
+        self.unknown_vhids.extend(other.unknown_vhids);
+        for hook in other.hooks {
+            if !self.hooks.iter().any(|known| known.name == hook.name) {
+                self.hooks.push(hook);
+            }
+        }
+        self.reload_problems.extend(other.reload_problems);
+    }
+}
+
 /// One group of virtual hosts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupStatus {
@@ -93,6 +110,9 @@ pub struct VhostStatus {
     pub name: Name,
     /// Its interface.
     pub interface: IfName,
+    /// The network namespace that the interface is in, if not the daemon's own.
+    #[serde(default)]
+    pub netns: Option<String>,
     /// Its vhid.
     pub vhid: Vhid,
     /// Its addresses.

@@ -97,7 +97,7 @@ pub fn main<B, T>(
         error!(%error, "Could not start");
         return ExitCode::from(CANNOT);
     }
-    let name = instance_name(path);
+    let name = instance_name(path, &config.share.to_string());
     let origin = match Origin::current() {
         Ok(origin) => origin,
         Err(error) => {

@@ -159,29 +159,31 @@ pub struct Instance {
 }
 
 /// The name of the instance that runs a configuration: from its file's path, so that it is the same
-/// each time.
+/// each time. `share` tells those of one file apart, each in a network namespace; it may be empty.
 #[must_use]
-pub fn instance_name(config: &Path) -> String {
+pub fn instance_name(config: &Path, share: &str) -> String {
     let path = fs::canonicalize(config).unwrap_or_else(|_| config.to_owned());
     let stem = path
         .file_stem()
         .map(|stem| stem.to_string_lossy().into_owned())
         .unwrap_or_default();
-    let stem: String = stem
-        .chars()
-        .map(|c| {
+    let plain = |text: &str| -> String {
+        let plain = |c: char| {
             if c.is_ascii_alphanumeric() || "-_".contains(c) {
                 c
             } else {
                 '-'
             }
-        })
-        .take(32)
-        .collect();
-    format!(
-        "{stem}-{:08x}",
-        crc32fast::hash(path.as_os_str().as_encoded_bytes())
-    )
+        };
+        text.chars().map(plain).take(32).collect()
+    };
+    let (stem, path) = (plain(&stem), path.as_os_str().as_encoded_bytes());
+    if share.is_empty() {
+        return format!("{stem}-{:08x}", crc32fast::hash(path));
+    }
+    let both = [path, b"\0", share.as_bytes()].concat();
+    let share = plain(share.trim_start_matches('/'));
+    format!("{stem}.{share}-{:08x}", crc32fast::hash(&both))
 }
 
 impl Instance {

@@ -4,6 +4,7 @@
 
 mod address;
 mod name;
+mod netns;
 mod numbers;
 mod shown;
 mod state;
@@ -11,6 +12,7 @@ mod time;
 
 pub use address::{Family, MacAddr, ParseAddressError, PreferredLifetime, VirtualAddress};
 pub use name::{IfName, InvalidName, Name};
+pub use netns::Netns;
 pub use numbers::{AdvBase, AdvSkew, Demotion, OutOfRange, Vhid};
 pub use shown::{Page, is_treacherous, plain_json, shown, shown_within};
 pub use state::State;

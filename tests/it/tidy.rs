@@ -96,6 +96,8 @@ const EDGES: &[(&str, &[&str])] = &[
         "daemon",
         &[
             "types",
+            "backoff",
+            "ledger",
             "resolve",
             "proto",
             "effect",

@@ -25,6 +25,7 @@ mod lab;
 mod lease;
 mod leftovers;
 mod measure;
+mod namespaces;
 mod odd;
 mod orders;
 mod overlap;
@@ -120,6 +121,7 @@ fn main() -> ExitCode {
         orders::cases(),
         own::cases(),
         parents::cases(),
+        namespaces::cases(),
         peers::cases(),
         sources::cases(),
         split::cases(),

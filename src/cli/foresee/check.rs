@@ -1,6 +1,7 @@
 //! `carpd check`: checks a configuration.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use crate::config::{Config, Problem, Report, Severity, Vhost};
 use crate::effect::{Link, Medium};
 use crate::engine::{self, HookProblem};
 use crate::host::kernel::netlink::Reader;
-use crate::types::Page;
+use crate::host::kernel::netns;
+use crate::types::{Netns, Page};
 
 /// The time limit for listing the interfaces.
 const LOOK_LIMIT: Duration = Duration::from_secs(5);
@@ -85,9 +87,7 @@ fn load(args: &Args) -> (Option<Config>, Report) {
             let mut report = loaded.report;
             report
                 .problems
-                .extend(check_interfaces(&loaded.config, args.strict));
-            report.problems.extend(check_shared(&loaded.config));
-            report.problems.extend(check_addresses(&loaded.config));
+                .extend(check_namespaces(&loaded.config, args.strict));
             report.problems.extend(check_realtime(&loaded.config));
             report.problems.extend(super::tracks::check(&loaded.config));
             report.problems.extend(check_hooks(&loaded.config));
@@ -100,6 +100,58 @@ fn load(args: &Args) -> (Option<Config>, Report) {
             (Some(loaded.config), report)
         }
         Err(report) => (None, report),
+    }
+}
+
+/// What is in the network namespace of each virtual host.
+fn check_namespaces(config: &Config, strict: bool) -> Vec<Problem> {
+    let look = |part: &Config| {
+        [
+            check_interfaces(part, strict),
+            check_shared(part),
+            check_addresses(part),
+        ]
+        .concat()
+    };
+    let mut problems = Vec::new();
+    for share in &config.all_shares {
+        let part = config.clone().only(share);
+        let Some(namespace) = share.netns() else {
+            problems.extend(look(&part));
+            continue;
+        };
+        match netns::within(&namespace.path(), || look(&part)) {
+            Ok(found) => problems.extend(found),
+            Err(error) => problems.push(no_netns(&part, namespace, &error, strict)),
+        }
+    }
+    problems
+}
+
+fn no_netns(part: &Config, netns: &Netns, error: &io::Error, strict: bool) -> Problem {
+    let place = part.vhosts.first().map(|vhost| vhost.place.0.clone());
+    let is_missing = error.kind() == io::ErrorKind::NotFound;
+    let (message, hint) = if is_missing {
+        (
+            format!(
+                "there is no network namespace {netns} here now; its virtual hosts would wait for it"
+            ),
+            format!("`ip netns add {netns}` makes it"),
+        )
+    } else {
+        (
+            format!("cannot look into the network namespace {netns}: {error}"),
+            "run this as root".to_owned(),
+        )
+    };
+    Problem {
+        severity: if strict && is_missing {
+            Severity::Error
+        } else {
+            Severity::Warning
+        },
+        hint: Some(hint),
+        ..Problem::error(place, message)
     }
 }
 

@@ -1,14 +1,18 @@
 //! `carpd cleanup`: works through the ledger, and does nothing else.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::cli::{Exit, Failure, output};
+use crate::cli::{CONFIG, Exit, Failure, output};
 use crate::config::{self, Daemon};
 use crate::engine::{self, Cleanup, Undone};
+use crate::host::kernel::netns;
 use crate::telemetry::{self, Format};
+use crate::types::Netns;
 
 /// Undo what killed daemons left behind on this host.
 ///
@@ -23,9 +27,21 @@ pub(in crate::cli) struct Args {
     /// rest of the file may be invalid.
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
+
+    /// Only in this network namespace; otherwise in this one, and in all that the configuration
+    /// names.
+    #[arg(long, value_name = "NAME")]
+    netns: Option<Netns>,
 }
 
 pub(in crate::cli) fn run(args: &Args) -> Result<Exit, Failure> {
+    match &args.netns {
+        Some(netns) => netns::enter(&netns.path()).map_err(|error| {
+            let message = format!("cannot enter the network namespace {netns}: {error}");
+            Failure::new(Exit::Cannot, message)
+        })?,
+        None => elsewhere(args)?,
+    }
     let Daemon {
         run_dir, state_dir, ..
     } = match &args.config {
@@ -62,6 +78,31 @@ pub(in crate::cli) fn run(args: &Args) -> Result<Exit, Failure> {
         return Err(failure.hint(first.mend.clone()));
     }
     output::line(said)
+}
+
+/// Does the same in the network namespaces that the configuration names, as far as they exist: each
+/// in a process of its own.
+fn elsewhere(args: &Args) -> Result<(), Failure> {
+    let path = args.config.as_deref().unwrap_or(Path::new(CONFIG));
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let shares = config::written_shares(&text).into_iter();
+    let named: BTreeSet<Netns> = shares
+        .filter_map(|(_, share)| share.netns().cloned())
+        .collect();
+    let mut problem = None;
+    for netns in named.iter().filter(|netns| netns.path().exists()) {
+        let cleaned = std::env::current_exe().and_then(|program| {
+            let mut command = Command::new(program);
+            command.args(std::env::args_os().skip(1));
+            command.arg("--netns").arg(netns.as_str()).status()
+        });
+        if !cleaned.is_ok_and(|status| status.success()) {
+            let message =
+                format!("not everything could be undone in the network namespace {netns}");
+            problem.get_or_insert(Failure::new(Exit::Failure, message));
+        }
+    }
+    problem.map_or(Ok(()), Err)
 }
 
 /// The directories that a configuration sets. Problems with the rest of it are only warnings: the

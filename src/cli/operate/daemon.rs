@@ -1,11 +1,12 @@
 //! Shared by the commands that talk to a running daemon: which daemon is meant, how to ask it, and
 //! what to report when it does not answer.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::cli::{CONFIG, Exit, Failure, output};
-use crate::config;
+use crate::config::{self, Share};
 use crate::control::{self, CallError, Order, Reply};
 use crate::engine::report::Status;
 use crate::ledger::{Origin, instance_name};
@@ -15,7 +16,7 @@ use crate::types::Page;
 pub(in crate::cli) const RUN_DIR: &str = "/run/carpd";
 
 /// Which daemon is meant.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(in crate::cli) struct Daemon {
     /// The configuration that the daemon runs with. Not needed if only one daemon runs here
     /// [default: /etc/carpd/carpd.toml].
@@ -26,6 +27,11 @@ pub(in crate::cli) struct Daemon {
     /// called ucarp-INTERFACE-VHID.
     #[arg(long, value_name = "NAME", global = true, conflicts_with = "config")]
     pub(in crate::cli) instance: Option<String>,
+
+    /// Of a daemon with virtual hosts in several network namespaces: those in this one; `.` for those
+    /// without `netns`.
+    #[arg(long, value_name = "NAME", global = true, conflicts_with = "instance")]
+    pub(in crate::cli) netns: Option<Share>,
 
     /// The daemon's run directory [default: the one in the configuration].
     #[arg(long, value_name = "DIR", global = true)]
@@ -93,8 +99,16 @@ impl Daemon {
     }
 
     /// The path of this file in the instance that is meant: the one with the given name or
-    /// configuration, or the only one that has the file, or the default one.
-    pub(in crate::cli) fn part(&self, part: PartOf) -> Result<PathBuf, Failure> {
+    /// configuration, or the only one that has the file, or the default one. If a configuration has
+    /// several, the one with this virtual host.
+    pub(in crate::cli) fn part(
+        &self,
+        vhost: Option<&str>,
+        part: PartOf,
+    ) -> Result<PathBuf, Failure> {
+        if self.has_shares() {
+            return Ok(part(&self.directory(&self.share(vhost)?, part)?));
+        }
         let here = self.here(part);
         let directory = match (&self.instance, &self.config, here.as_slice()) {
             (Some(name), _, _) => here
@@ -103,7 +117,7 @@ impl Daemon {
                 .ok_or_else(|| self.no_instance(name))?
                 .clone(),
             (None, None, [only]) => only.clone(),
-            (None, _, _) => self.directory(part)?,
+            (None, _, _) => self.directory(&Share::All, part)?,
         };
         Ok(part(&directory))
     }
@@ -121,13 +135,54 @@ impl Daemon {
         Failure::new(Exit::Cannot, message).hint(hint(self))
     }
 
-    /// The directory of the daemon that runs the configuration: where it has this file, or would
-    /// have it.
-    pub(in crate::cli) fn directory(&self, part: PartOf) -> Result<PathBuf, Failure> {
+    /// The share of each virtual host of the configuration, by name.
+    fn written(&self) -> Vec<(String, Share)> {
+        let text = std::fs::read_to_string(self.file());
+        text.map(|text| config::written_shares(&text))
+            .unwrap_or_default()
+    }
+
+    /// The shares of the configuration, each of which has an instance.
+    pub(in crate::cli) fn shares(&self) -> BTreeSet<Share> {
+        match &self.netns {
+            Some(share) => BTreeSet::from([share.clone()]),
+            None => self.written().into_iter().map(|(_, share)| share).collect(),
+        }
+    }
+
+    /// Whether the daemon that is meant has virtual hosts in other network namespaces.
+    pub(in crate::cli) fn has_shares(&self) -> bool {
+        let is_other = |share: &Share| *share != Share::All;
+        self.instance.is_none() && self.shares().iter().any(is_other)
+    }
+
+    /// The share that is meant: the one that has this virtual host, or the only one.
+    fn share(&self, vhost: Option<&str>) -> Result<Share, Failure> {
+        let mut written = self.written().into_iter();
+        let shares: Vec<Share> = self.shares().into_iter().collect();
+        if let [only] = shares.as_slice() {
+            return Ok(only.clone());
+        }
+        if let Some((_, share)) = written.find(|(name, _)| vhost == Some(name)) {
+            return Ok(share);
+        }
+        let names: Vec<String> = shares.iter().map(ToString::to_string).collect();
+        let message = "the daemon has virtual hosts in several network namespaces";
+        let hint = format!("choose one with --netns: {}", names.join(", "));
+        Err(Failure::new(Exit::Usage, message).hint(hint))
+    }
+
+    /// The directory of the daemon that runs this share of the configuration: where it has this
+    /// file, or would have it.
+    pub(in crate::cli) fn directory(
+        &self,
+        share: &Share,
+        part: PartOf,
+    ) -> Result<PathBuf, Failure> {
         let candidates = self
             .run_dirs()
             .iter()
-            .map(|run_dir| crate::cli::instance_dir(run_dir, self.file()))
+            .map(|run_dir| crate::cli::instance_dir(run_dir, self.file(), share))
             .collect::<Result<Vec<_>, _>>()?;
         let found = candidates
             .iter()
@@ -168,7 +223,17 @@ pub(in crate::cli) fn is_named(directory: &str, name: &str) -> bool {
 }
 
 pub(in crate::cli) fn ask(daemon: &Daemon, order: Order) -> Result<Reply, Failure> {
-    let path = daemon.part(control::socket_path)?;
+    let vhost = match &order {
+        Order::Resign { vhost, .. } | Order::Undemote(vhost) => Some(vhost.as_str()),
+        Order::Status
+        | Order::Metrics
+        | Order::Reload
+        | Order::ForceReload
+        | Order::HookPlan(_)
+        | Order::HookRollback(_)
+        | Order::HookApply(_) => None,
+    };
+    let path = daemon.part(vhost, control::socket_path)?;
     control::call(&path, order).map_err(|error| {
         let failure = failure_of(&error);
         match error {
@@ -230,7 +295,7 @@ pub(in crate::cli) fn hint(daemon: &Daemon) -> String {
         }
         return "is it running? `carpd run` starts it; only root may talk to it".to_owned();
     };
-    let name = instance_name(daemon.file());
+    let name = instance_name(daemon.file(), "");
     let is_elsewhere = |other: &String| {
         other
             .split_once('@')

@@ -33,6 +33,9 @@ pub(in crate::cli) fn status(args: &StatusArgs) -> Result<Exit, Failure> {
     let Daemon {
         config, instance, ..
     } = &args.daemon;
+    if args.daemon.has_shares() && args.daemon.netns.is_none() {
+        return status_of_shares(args);
+    }
     let here = args.daemon.here(control::socket_path);
     if config.is_none() && instance.is_none() && here.len() > 1 && !args.json {
         return status_of_all(&here);
@@ -44,6 +47,39 @@ pub(in crate::cli) fn status(args: &StatusArgs) -> Result<Exit, Failure> {
     let mut page = Page::default();
     status_text(&status, &mut page);
     output::page(&page)
+}
+
+/// Shows one network namespace after the other.
+fn status_of_shares(args: &StatusArgs) -> Result<Exit, Failure> {
+    let mut page = Page::default();
+    let mut all: Option<Box<Status>> = None;
+    let mut problem = None;
+    for share in args.daemon.shares() {
+        let mut daemon = args.daemon.clone();
+        daemon.netns = Some(share.clone());
+        match share.netns() {
+            Some(netns) => writeln!(page, "network namespace {netns}"),
+            None => writeln!(page, "the daemon's own network namespace"),
+        }
+        match ask_status(&daemon) {
+            Ok(status) => {
+                status_text(&status, &mut page);
+                match &mut all {
+                    Some(all) => all.add(*status),
+                    None => all = Some(status),
+                }
+            }
+            Err(failure) => {
+                writeln!(page, "  {}", failure.message);
+                problem.get_or_insert(failure);
+            }
+        }
+    }
+    match (all, problem) {
+        (None, Some(failure)) => Err(failure),
+        (Some(all), _) if args.json => output::pretty_json(&all),
+        _ => output::page(&page),
+    }
 }
 
 /// Shows one daemon after the other. It is a failure only if none of them answers.
@@ -261,9 +297,11 @@ fn vhost_text(vhost: &VhostStatus, page: &mut Page) {
     } else {
         format!(", {}", vhost.lease)
     };
+    let netns = vhost.netns.iter();
+    let netns: String = netns.map(|netns| format!(" in {netns}")).collect();
     writeln!(
         page,
-        "  vhid {vhid} on {interface}, {}{up}{lease}",
+        "  vhid {vhid} on {interface}{netns}, {}{up}{lease}",
         addresses.join(" ")
     );
     if !vhost.unicast.is_empty() {

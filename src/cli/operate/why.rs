@@ -36,9 +36,9 @@ pub(in crate::cli) struct WhyArgs {
 pub(in crate::cli) fn why(args: &WhyArgs) -> Result<Exit, Failure> {
     let path = match &args.file {
         Some(file) => file.clone(),
-        None => args
-            .daemon
-            .part(|directory| directory.join(journal::FILE_NAME))?,
+        None => args.daemon.part(args.vhost.as_deref(), |directory| {
+            directory.join(journal::FILE_NAME)
+        })?,
     };
     let contents = load(&path).map_err(|failure| match args.file {
         None => failure

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cli::foresee::owners;
 use crate::cli::{CONFIG, Exit, Failure, instance_dir, output};
-use crate::config::{Config, Hook, Kind};
+use crate::config::{Config, Hook, Kind, Share};
 use crate::control::{self, Order, Reply};
 use crate::engine::report::HookStatus;
 use crate::hooks::artifact::manifest;
@@ -82,7 +82,9 @@ pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
 /// The hooks of the daemon that runs this configuration; `None` if it is not running, or we have no
 /// permission to ask.
 fn daemon(args: &Args, config: &Config) -> Option<Vec<HookStatus>> {
-    let socket = control::socket_path(&instance_dir(&config.daemon.run_dir, &args.config).ok()?);
+    let socket = control::socket_path(
+        &instance_dir(&config.daemon.run_dir, &args.config, &Share::All).ok()?,
+    );
     match control::call(&socket, Order::Status) {
         Ok(Reply::Status(status)) => Some(status.hooks),
         _ => None,

@@ -1,6 +1,6 @@
 //! From checked options to a configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::model::{self, AtStop, Health, Kind, Script};
 use super::super::secret::Secret;
+use super::super::share::Share;
 use super::super::{
     Announce, Config, Daemon, Destination, FamilyTimers, FileOwners, Hook, Ipv6Checksum, Language,
     Leases, Limits, LinkLocal, Log, LogFormat, LogLevel, OnConflict, OnFailure, Peers,
@@ -132,6 +133,7 @@ impl Options {
             tracks: Vec::new(),
             adopt: false,
             keep_degraded: true,
+            netns: None,
             place: model::Place::default(),
         };
         Ok(Config {
@@ -141,6 +143,8 @@ impl Options {
             tracks: BTreeMap::new(),
             groups: BTreeMap::new(),
             hooks,
+            share: Share::All,
+            all_shares: BTreeSet::from([Share::All]),
         })
     }
 

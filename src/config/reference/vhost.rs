@@ -11,7 +11,7 @@ use crate::config::choice::{
 use crate::config::form::{
     Address, Boolean, Integer, Items, ListOf, OneOf, Parsed, Period, TableOf, Text,
 };
-use crate::types::{IfName, MacAddr, Name, VirtualAddress};
+use crate::types::{IfName, MacAddr, Name, Netns, VirtualAddress};
 
 pub(in crate::config) static NAME: Key<Parsed<Name>> = required(
     "name",
@@ -25,6 +25,14 @@ pub(in crate::config) static INTERFACE: Key<Parsed<IfName>> = required(
     Parsed::new("interface name"),
     "\"eth0\"",
     "The interface on which it advertises and holds its addresses, by its primary name or an alternative one (`ip link property`). Any device will do that leads to the other nodes; tunnels and point-to-point links need `unicast`.",
+);
+
+pub(in crate::config) static NETNS: Key<Parsed<Netns>> = optional(
+    "netns",
+    Parsed::new("name below `/run/netns`, or absolute path"),
+    "the daemon's own",
+    "\"blue\"",
+    "The network namespace that its interface is in, and all that the daemon and the hooks do for it: addresses, routes, announcements, kernel parameters below `net`, commands and requests. Each namespace gets an engine of its own. It need not exist when the daemon starts, and may be deleted and made anew.",
 );
 
 pub(in crate::config) static VHID: Key<Integer<u8>> = required(
@@ -358,6 +366,7 @@ pub(in crate::config) static SECTION: Section = Section {
     keys: &[
         &NAME,
         &INTERFACE,
+        &NETNS,
         &VHID,
         &ADDRESSES,
         &PASSWORD_FILE,

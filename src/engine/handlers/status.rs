@@ -169,6 +169,7 @@ fn vhost<H>(
     VhostStatus {
         name: spec.name.clone(),
         interface: spec.interface.clone(),
+        netns: spec.netns.as_ref().map(ToString::to_string),
         vhid: spec.vhid,
         addresses: spec.addresses.clone(),
         state: machine.state(),

@@ -227,7 +227,10 @@ async fn read_config(path: PathBuf, old: Config, access: Access) -> (Config, Vec
             for problem in &loaded.report.problems {
                 warn!(problem = problem.message, "The configuration has a problem");
             }
-            (loaded.config, Vec::new())
+            match old.renewed(loaded.config) {
+                Ok(config) => (config, Vec::new()),
+                Err(problem) => (old, vec![problem]),
+            }
         }
         Ok(Err(report)) => (old, report.lines()),
         Err(error) => (old, vec![error.to_string()]),

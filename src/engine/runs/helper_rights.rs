@@ -34,7 +34,7 @@ pub fn terms(config: &Config, path: &Path) -> Terms {
             .collect(),
         services: services(config.daemon.service_backend).or_else(ServiceBackend::detect),
         records: records(&config.daemon.state_dir),
-        name: instance_name(path),
+        name: instance_name(path, &config.share.to_string()),
         ledgers: [
             config.daemon.run_dir.clone(),
             config.daemon.state_dir.clone(),

@@ -8,6 +8,7 @@ pub mod hostname;
 pub(in crate::host) mod launch;
 pub mod memory;
 pub mod netlink;
+pub mod netns;
 pub mod oom;
 pub mod privilege;
 pub mod process;

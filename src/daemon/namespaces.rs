@@ -1,0 +1,326 @@
+//! A daemon with virtual hosts in several network namespaces: for each of them a keeper and an
+//! engine of their own, which live there. This process only starts and ends them.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, getppid};
+use sd_notify::NotifyState;
+use tracing::{error, info, warn};
+
+use crate::backoff::Backoff;
+use crate::config::{Config, Share};
+use crate::control;
+use crate::host::clock;
+use crate::host::kernel::netns;
+use crate::host::services::notify::notify;
+use crate::ledger::{Instance, Origin, instance_name};
+use crate::telemetry::stderr;
+use crate::types::Timestamp;
+
+/// How often namespaces are looked for: that one was deleted or made anew, nobody reports.
+const LOOK: Duration = Duration::from_millis(250);
+/// Pauses before a keeper that was killed is started again.
+const RESTARTS: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
+/// Exit status if a keeper was killed while it was stopping (EX_SOFTWARE of sysexits.h).
+const KILLED: u8 = 70;
+/// The variable by which an engine would report on its own that it is ready.
+const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+
+/// The daemon of one namespace.
+struct Part {
+    share: Share,
+    /// Its keeper, while it runs.
+    pid: Option<Pid>,
+    /// The namespace in which it was started.
+    inode: u64,
+    /// It was told to end because its namespace is gone.
+    leaves: bool,
+    /// Somebody was told that there is no such namespace.
+    is_missed: bool,
+    restarts: Backoff,
+    not_before: Timestamp,
+}
+
+struct Daemons<'a> {
+    config: &'a Config,
+    path: &'a Path,
+    program: PathBuf,
+    signals: SignalFd,
+    all: Vec<Part>,
+    /// Why it ends, once it does: the exit status.
+    end: Option<u8>,
+    is_ready: bool,
+}
+
+/// Runs a daemon for each of the configuration's shares until they have all ended.
+pub(super) fn run(config: &Config, path: &Path) -> io::Result<ExitCode> {
+    let mask: SigSet = [
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGQUIT,
+        Signal::SIGHUP,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+        Signal::SIGCHLD,
+    ]
+    .into_iter()
+    .collect();
+    mask.thread_block()?;
+    let part = |share: &Share| Part {
+        share: share.clone(),
+        pid: None,
+        inode: 0,
+        leaves: false,
+        is_missed: false,
+        restarts: RESTARTS,
+        not_before: Timestamp::ZERO,
+    };
+    let mut daemons = Daemons {
+        config,
+        path,
+        program: std::env::current_exe()?,
+        signals: SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?,
+        all: config.all_shares.iter().map(part).collect(),
+        end: None,
+        is_ready: false,
+    };
+    daemons.work()
+}
+
+/// Enters the namespace of this descriptor: the first thing that a part's keeper does.
+///
+/// # Errors
+/// It is no network namespace, or we may not.
+pub(super) fn enter(number: u32) -> io::Result<()> {
+    // The kernel ends it in an orderly way if this process dies.
+    let parent = getppid();
+    prctl::set_pdeathsig(Signal::SIGTERM)?;
+    if getppid() != parent {
+        return Err(io::Error::other("the parent process is gone"));
+    }
+    netns::enter(Path::new(&format!("/proc/self/fd/{number}")))
+}
+
+/// The number of the namespace that this file stands for; `None` if there is none.
+fn inode(share: &Share) -> Option<u64> {
+    let there = File::open(share.path()).ok()?;
+    let is_namespace = rustix::fs::fstatfs(&there).is_ok_and(|fs| fs.f_type == libc::NSFS_MAGIC);
+    is_namespace.then(|| there.metadata().map(|found| found.ino()).ok())?
+}
+
+impl Daemons<'_> {
+    fn work(&mut self) -> io::Result<ExitCode> {
+        let watchdog = sd_notify::watchdog_enabled().is_some();
+        loop {
+            self.look()?;
+            self.tell_ready();
+            if watchdog {
+                _ = notify(&NotifyState::Watchdog);
+            }
+            stderr::flush();
+            if let Some(status) = self.end
+                && self.all.iter().all(|part| part.pid.is_none())
+            {
+                return Ok(ExitCode::from(status));
+            }
+            self.wait()?;
+            self.hear_signals()?;
+            self.reap()?;
+        }
+    }
+
+    fn wait(&self) -> io::Result<()> {
+        let timeout = PollTimeout::try_from(LOOK).unwrap_or(PollTimeout::MAX);
+        let mut fds = [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Starts what can be started, and ends what has lost its namespace.
+    fn look(&mut self) -> io::Result<()> {
+        let is_ending = self.end.is_some();
+        for at in 0..self.all.len() {
+            let Some(part) = self.all.get_mut(at) else {
+                continue;
+            };
+            let there = inode(&part.share);
+            match part.pid {
+                Some(pid) if !part.leaves && there != Some(part.inode) => {
+                    warn!(netns = %part.share, "The network namespace is gone");
+                    part.leaves = true;
+                    _ = kill(pid, Signal::SIGTERM);
+                }
+                Some(_) => {}
+                None if is_ending || clock::now() < part.not_before => {}
+                None => match there {
+                    Some(inode) => {
+                        (part.inode, part.leaves, part.is_missed) = (inode, false, false);
+                        let pid = spawn(&self.program, &part.share)?;
+                        info!(netns = %part.share, pid = pid.as_raw(), "Started the daemon of a network namespace");
+                        part.pid = Some(pid);
+                    }
+                    None if !part.is_missed => {
+                        warn!(netns = %part.share, "Waiting for a network namespace that does not exist yet");
+                        part.is_missed = true;
+                    }
+                    None => {}
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// The daemon is ready when all parts that can run listen to operators.
+    fn tell_ready(&mut self) {
+        let run_dir = &self.config.daemon.run_dir;
+        let (path, boot) = (self.path, Origin::current());
+        let listens = |part: &Part| {
+            let Ok(here) = boot.as_ref() else { return true };
+            let origin = Origin {
+                netns: part.inode,
+                ..*here
+            };
+            let name = instance_name(path, &part.share.to_string());
+            let socket = control::socket_path(&Instance::directory(run_dir, &name, origin));
+            UnixStream::connect(socket).is_ok()
+        };
+        if !self.is_ready
+            && self
+                .all
+                .iter()
+                .filter(|part| part.pid.is_some())
+                .all(listens)
+        {
+            self.is_ready = notify(&NotifyState::Ready);
+        }
+    }
+
+    fn hear_signals(&mut self) -> io::Result<()> {
+        while let Some(info) = self.signals.read_signal()? {
+            let number = i32::try_from(info.ssi_signo).unwrap_or_default();
+            let Ok(signal) = Signal::try_from(number) else {
+                continue;
+            };
+            if signal == Signal::SIGCHLD {
+                continue;
+            }
+            self.tell_all(signal);
+            let ends = matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT)
+                || (signal == Signal::SIGHUP && self.config.daemon.hangup_stops);
+            if ends {
+                self.end.get_or_insert(0);
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_all(&self, signal: Signal) {
+        for pid in self.all.iter().filter_map(|part| part.pid) {
+            _ = kill(pid, signal);
+        }
+    }
+
+    fn reap(&mut self) -> io::Result<()> {
+        loop {
+            let status = match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(()),
+                Ok(status) => status,
+                Err(Errno::EINTR) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            self.ended(status);
+        }
+    }
+
+    fn ended(&mut self, status: WaitStatus) {
+        let Some(pid) = status.pid() else { return };
+        let all = &mut self.all;
+        let Some(part) = all.iter_mut().find(|part| part.pid == Some(pid)) else {
+            return;
+        };
+        part.pid = None;
+        let code = match status {
+            WaitStatus::Exited(_, code) => u8::try_from(code).unwrap_or(KILLED),
+            _ => KILLED,
+        };
+        if part.leaves {
+            info!(netns = %part.share, "The daemon of a network namespace has ended with it");
+        } else if let Some(end) = &mut self.end {
+            *end = (*end).max(code);
+        } else if matches!(status, WaitStatus::Exited(..)) {
+            // As if it were the only one.
+            error!(netns = %part.share, status = code, "The daemon of a network namespace has ended: ending the others");
+            self.end = Some(code);
+            self.tell_all(Signal::SIGTERM);
+        } else {
+            let pause = part.restarts.pause();
+            error!(netns = %part.share, restart_ms = pause.as_millis(), "The daemon of a network namespace was killed; restarting it");
+            part.not_before = clock::now() + pause;
+        }
+    }
+}
+
+/// Starts this program again, with the same arguments, for one share.
+fn spawn(program: &Path, share: &Share) -> io::Result<Pid> {
+    let namespace = File::open(share.path())?;
+    let flags = |flag| fcntl(&namespace, FcntlArg::F_SETFD(flag));
+    let mut words: Vec<OsString> = vec!["--share".into(), share.to_string().into()];
+    words.extend(["--enter".into(), namespace.as_raw_fd().to_string().into()]);
+    let mut command = Command::new(program);
+    command
+        .arg0("carpd")
+        .args(std::env::args_os().skip(1))
+        .args(words)
+        .env_remove(NOTIFY_SOCKET)
+        // What a terminal sends to all comes from here.
+        .process_group(0);
+    flags(FdFlag::empty())?;
+    let spawned = command.spawn();
+    flags(FdFlag::FD_CLOEXEC)?;
+    let pid = i32::try_from(spawned?.id()).map_err(io::Error::other)?;
+    Ok(Pid::from_raw(pid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_share_is_an_instance_of_its_own() {
+        let name = |share: &str| instance_name(Path::new("/etc/carpd/web.toml"), share);
+        assert!(name("").starts_with("web-"));
+        assert!(name("blue").starts_with("web.blue-"));
+        assert!(name("/proc/7/ns/net").starts_with("web.proc-7-ns-net-"));
+        let all = ["", ".", "blue", "/proc/7/ns/net", "/run/netns/blue"].map(name);
+        let distinct: std::collections::BTreeSet<_> = all.iter().collect();
+        assert_eq!(distinct.len(), all.len(), "{all:?}");
+    }
+
+    #[test]
+    fn only_a_namespace_counts_as_one() {
+        assert!(inode(&Share::Here).is_some());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let share = |path: &str| Share::Netns(path.parse().unwrap());
+        // As `ip netns add` makes it first.
+        assert_eq!(inode(&share(file.path().to_str().unwrap())), None);
+        assert_eq!(inode(&share("/run/netns/carpd-none")), None);
+    }
+}
