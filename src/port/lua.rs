@@ -251,7 +251,12 @@ impl Printer<'_> {
                 }
             }
             What::Try(cond) => {
-                let text = self.cond(cond);
+                let text = match cond {
+                    Cond::Did(actions) if actions.len() == 1 => {
+                        actions.iter().map(|action| self.attempt(action)).collect()
+                    }
+                    cond => self.cond(cond),
+                };
                 let call = matches!(cond, Cond::Did(actions) if actions.len() == 1)
                     || matches!(cond, Cond::Function(..) | Cond::Changed(_));
                 self.line(&if call {
@@ -261,7 +266,12 @@ impl Printer<'_> {
                 });
             }
             What::Must(cond) => {
-                let text = self.cond(cond);
+                let text = match cond {
+                    Cond::Did(actions) if actions.len() == 1 => {
+                        actions.iter().map(|action| self.attempt(action)).collect()
+                    }
+                    cond => self.cond(cond),
+                };
                 self.line(&format!(
                     "assert({text}, {})",
                     quoted(&format!("{} line {}: failed", self.script, step.line))

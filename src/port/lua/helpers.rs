@@ -12,11 +12,11 @@ const HELPERS: &[(&str, &str)] = &[
     ),
     (
         "status_of",
-        "-- Runs a granted command line; its exit status, 127 if it cannot be run.\nlocal function status_of(name, holes)\n  \
+        "-- Runs a granted command line; its exit status, 127 if it cannot be run.\nlocal function status_of(name, holes, asked)\n  \
            local worked, result = pcall(command.run, name, holes)\n  \
            if not worked then\n    refuse(result)\n    log.warn(\"A command could not be run\", { command = name, problem = tostring(result) })\n    \
            return 127\n  end\n  \
-           if result.status ~= 0 then\n    \
+           if result.status ~= 0 and not asked then\n    \
              log.warn(\"A command failed\", { command = name, status = result.status, said = result.stderr })\n  end\n  \
            return result.status\nend\n",
     ),
@@ -272,6 +272,10 @@ const HELPERS: &[(&str, &str)] = &[
         "-- Runs a granted command line; did it work?\nlocal function run(name, holes)\n  return status_of(name, holes) == 0\nend\n",
     ),
     (
+        "succeeds",
+        "-- Does a granted command line work? If not, that is an answer.\nlocal function succeeds(name, holes)\n  return status_of(name, holes, true) == 0\nend\n",
+    ),
+    (
         "touch",
         "-- Makes an empty file if there is none.\nlocal function touch(path, options)\n  \
            if file.read(path) == nil then\n    file.write(path, \"\", options)\n  end\nend\n",
@@ -298,6 +302,7 @@ const HELPERS: &[(&str, &str)] = &[
 /// Helpers that call others, each before those that it calls.
 const NEEDS: &[(&str, &[&str])] = &[
     ("run", &["status_of"]),
+    ("succeeds", &["status_of"]),
     ("output", &["raw_output", "whole", "refuse"]),
     ("save", &["raw_output", "whole", "refuse"]),
     ("raw_output", &["whole", "refuse"]),

@@ -209,7 +209,7 @@ impl Printer<'_> {
         match cond {
             Cond::Const(given) => given.to_string(),
             Cond::Did(actions) => {
-                let all: Vec<String> = actions.iter().map(|action| self.attempt(action)).collect();
+                let all: Vec<String> = actions.iter().map(|action| self.asked(action)).collect();
                 if all.is_empty() {
                     "true".to_owned()
                 } else {
@@ -286,7 +286,18 @@ impl Printer<'_> {
         }
     }
 
-    /// A failure is an answer here.
+    /// A failure is an answer, and no failure.
+    fn asked(&mut self, action: &Action) -> String {
+        match action {
+            Action::Run(run) => {
+                let args = self.command(run).join(", ");
+                format!("{}({args})", self.helper("succeeds"))
+            }
+            action => self.attempt(action),
+        }
+    }
+
+    /// A failure is gone past.
     pub(super) fn attempt(&mut self, action: &Action) -> String {
         let (function, mut args) = self.action(action);
         if matches!(action, Action::Run(_)) {

@@ -135,7 +135,7 @@ fn what_a_script_says_in_one_breath_is_translated() {
         body("ping -c1 $2 && UP=yes || UP=no\nlogger $UP\n"),
         [
             "local UP = \"\"",
-            "if run(\"ping\", { address = vip }) then",
+            "if succeeds(\"ping\", { address = vip }) then",
             "UP = \"yes\"",
             "else",
             "UP = \"no\"",
@@ -163,7 +163,7 @@ fn what_a_script_says_in_one_breath_is_translated() {
     );
     assert_eq!(
         body("/usr/bin/x\nif [ $? -ne 0 ]; then logger bad; fi\n"),
-        ["if not run(\"x\") then", "log.info(\"bad\")", "end"]
+        ["if not succeeds(\"x\") then", "log.info(\"bad\")", "end"]
     );
     assert_eq!(
         body("for d in a b; do /etc/init.d/$d stop; done\n"),
