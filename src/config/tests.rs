@@ -726,6 +726,7 @@ fn every_key_that_differs_is_named() {
         "hooks",
         "tracks",
         "password-file",
+        "netns",
     ];
     let old = good(MINIMAL).vhosts.remove(0);
     let with_unicast = format!("{MINIMAL}unicast = [\"10.0.0.1\"]\n");

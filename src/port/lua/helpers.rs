@@ -254,7 +254,7 @@ const HELPERS: &[(&str, &str)] = &[
         "keepalived_state",
         "-- What keepalived calls the state of a node that is not master.\nlocal function keepalived_state(event)\n  \
            if event.cause == \"shutdown\" then\n    return \"STOP\"\n  end\n  \
-           local faults = { \"link-down\", \"unhealthy\", \"hook-failed\", \"address-failed\", \"send-failed\", \"track\" }\n  \
+           local faults = { \"link-down\", \"interface\", \"unhealthy\", \"hook-failed\", \"address-failed\", \"send-failed\", \"track\" }\n  \
            return if table.find(faults, event.cause) then \"FAULT\" else \"BACKUP\"\nend\n",
     ),
     (
