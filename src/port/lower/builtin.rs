@@ -218,6 +218,15 @@ impl Lower<'_> {
                 return Ok(Vec::new());
             }
             return if self.all_harmless(command) {
+                let to_file = |one: &Redirect| {
+                    one.op.starts_with(['>', '&'])
+                        && !one.target.literal().is_some_and(|target| {
+                            matches!(target.as_str(), "1" | "2" | "/dev/null")
+                        })
+                };
+                if command.redirects.iter().any(to_file) {
+                    self.differs("what went to a log file from here on goes to carpd's log");
+                }
                 Ok(Vec::new())
             } else {
                 Err("the redirection of all that follows".into())

@@ -200,6 +200,17 @@ fn a_message_begins_after_its_date() {
 }
 
 #[test]
+fn a_log_for_all_that_follows_is_told() {
+    let ported = ported("exec >>/var/log/x.log 2>&1\necho up\n");
+    assert!(
+        says(&ported, FactKind::Different, "carpd's log"),
+        "{:?}",
+        ported.facts
+    );
+    assert!(ported.is_complete(), "{:?}", ported.facts);
+}
+
+#[test]
 fn errexit_looks_at_the_last_of_a_pipe() {
     let strict = |script: &str| {
         let ported = ported(&format!("set -e\n{script}"));

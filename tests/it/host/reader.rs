@@ -93,7 +93,9 @@ fn reader_of_copy(directory: &Path, text: &str) -> (Arc<Client>, Child) {
     copy.write_all(text.as_bytes()).unwrap();
     let config = directory.join("carpd.toml");
     let number = copy.as_raw_fd().to_string();
-    let (socket, child) = role_with("__reader", &[config.as_os_str(), number.as_ref()]);
+    // Its share: all virtual hosts.
+    let arguments = [config.as_os_str(), "".as_ref(), number.as_ref()];
+    let (socket, child) = role_with("__reader", &arguments);
     (Arc::new(Client::new(socket).unwrap()), child)
 }
 
