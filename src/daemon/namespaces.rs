@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getppid};
@@ -29,6 +29,7 @@ use crate::control;
 use crate::host::clock;
 use crate::host::kernel::netns;
 use crate::host::services::notify::notify;
+use crate::keeper;
 use crate::ledger::{Instance, Origin, instance_name};
 use crate::telemetry::stderr;
 use crate::types::Timestamp;
@@ -37,6 +38,8 @@ use crate::types::Timestamp;
 const LOOK: Duration = Duration::from_millis(250);
 /// Pauses before a keeper that was killed is started again.
 const RESTARTS: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
+/// A keeper that ran for this long was not killed for the way it started.
+const HEALTHY: Duration = Duration::from_secs(60);
 /// Exit status if a keeper was killed while it was stopping (EX_SOFTWARE of sysexits.h).
 const KILLED: u8 = 70;
 /// The variable by which an engine would report on its own that it is ready.
@@ -54,7 +57,22 @@ struct Part {
     /// Somebody was told that there is no such namespace.
     is_missed: bool,
     restarts: Backoff,
+    /// When it was last started.
+    began: Timestamp,
     not_before: Timestamp,
+}
+
+impl Part {
+    /// It is not started again before the end of this pause, which grows unless it ran for a while.
+    fn pause(&mut self) -> Duration {
+        let now = clock::now();
+        if now.since(self.began) > HEALTHY {
+            self.restarts = RESTARTS;
+        }
+        let pause = self.restarts.pause();
+        self.not_before = now + pause;
+        pause
+    }
 }
 
 struct Daemons<'a> {
@@ -70,17 +88,8 @@ struct Daemons<'a> {
 
 /// Runs a daemon for each of the configuration's shares until they have all ended.
 pub(super) fn run(config: &Config, path: &Path) -> io::Result<ExitCode> {
-    let mask: SigSet = [
-        Signal::SIGTERM,
-        Signal::SIGINT,
-        Signal::SIGQUIT,
-        Signal::SIGHUP,
-        Signal::SIGUSR1,
-        Signal::SIGUSR2,
-        Signal::SIGCHLD,
-    ]
-    .into_iter()
-    .collect();
+    let mut mask = keeper::group_signals();
+    mask.add(Signal::SIGCHLD);
     mask.thread_block()?;
     let part = |share: &Share| Part {
         share: share.clone(),
@@ -89,6 +98,7 @@ pub(super) fn run(config: &Config, path: &Path) -> io::Result<ExitCode> {
         leaves: false,
         is_missed: false,
         restarts: RESTARTS,
+        began: Timestamp::ZERO,
         not_before: Timestamp::ZERO,
     };
     let mut daemons = Daemons {
@@ -128,7 +138,7 @@ impl Daemons<'_> {
     fn work(&mut self) -> io::Result<ExitCode> {
         let watchdog = sd_notify::watchdog_enabled().is_some();
         loop {
-            self.look()?;
+            self.look();
             self.tell_ready();
             if watchdog {
                 _ = notify(&NotifyState::Watchdog);
@@ -155,7 +165,7 @@ impl Daemons<'_> {
     }
 
     /// Starts what can be started, and ends what has lost its namespace.
-    fn look(&mut self) -> io::Result<()> {
+    fn look(&mut self) {
         let is_ending = self.end.is_some();
         for at in 0..self.all.len() {
             let Some(part) = self.all.get_mut(at) else {
@@ -173,9 +183,18 @@ impl Daemons<'_> {
                 None => match there {
                     Some(inode) => {
                         (part.inode, part.leaves, part.is_missed) = (inode, false, false);
-                        let pid = spawn(&self.program, &part.share)?;
-                        info!(netns = %part.share, pid = pid.as_raw(), "Started the daemon of a network namespace");
-                        part.pid = Some(pid);
+                        part.began = clock::now();
+                        match spawn(&self.program, &part.share) {
+                            Ok(pid) => {
+                                info!(netns = %part.share, pid = pid.as_raw(), "Started the daemon of a network namespace");
+                                part.pid = Some(pid);
+                            }
+                            // The others go on.
+                            Err(error) => {
+                                let pause = part.pause();
+                                error!(netns = %part.share, %error, restart_ms = pause.as_millis(), "Could not start the daemon of a network namespace");
+                            }
+                        }
                     }
                     None if !part.is_missed => {
                         warn!(netns = %part.share, "Waiting for a network namespace that does not exist yet");
@@ -185,7 +204,6 @@ impl Daemons<'_> {
                 },
             }
         }
-        Ok(())
     }
 
     /// The daemon is ready when all parts that can run listen to operators.
@@ -271,9 +289,8 @@ impl Daemons<'_> {
             self.end = Some(code);
             self.tell_all(Signal::SIGTERM);
         } else {
-            let pause = part.restarts.pause();
+            let pause = part.pause();
             error!(netns = %part.share, restart_ms = pause.as_millis(), "The daemon of a network namespace was killed; restarting it");
-            part.not_before = clock::now() + pause;
         }
     }
 }

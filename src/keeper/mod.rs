@@ -28,6 +28,7 @@ use std::time::Duration;
 pub use client::{Client, Exits};
 pub use descriptors::close_on_exec;
 pub use message::{ChildId, HowEnded, Predecessor, Role};
+pub(crate) use spawn::group_signals;
 pub use spawn::unblock_signals;
 
 use crate::programs::{Opened, Program, Programs, role};

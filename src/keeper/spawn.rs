@@ -20,7 +20,7 @@ use crate::programs::{Opened, Programs, role};
 /// Signals that an operator or a terminal sends to a whole process group. The keeper reads them
 /// from a descriptor; its children inherit them blocked, so that none is lost, and none ends a
 /// child that is not ready for it.
-pub(super) fn group_signals() -> SigSet {
+pub(crate) fn group_signals() -> SigSet {
     [
         Signal::SIGTERM,
         Signal::SIGINT,

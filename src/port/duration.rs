@@ -41,29 +41,31 @@ pub(super) fn needed(
         }
         most = most.max(takes);
     }
-    (most > USUAL / 2).then(|| (most + MARGIN).min(MOST))
+    (most > USUAL / 2).then(|| most.saturating_add(MARGIN).min(MOST))
 }
 
 fn told(facts: &mut Facts, lines: &BTreeSet<usize>, takes: Duration) {
-    let text = if takes + MARGIN > MOST {
-        format!(
-            "this waits for up to {} s, longer than the hour that a hook can have",
-            takes.as_secs()
+    let (kind, but) = if takes.saturating_add(MARGIN) > MOST {
+        (
+            FactKind::Guessed,
+            "longer than the hour that a hook can have",
         )
     } else {
-        format!(
-            "this waits for up to {} s in all: a hook has 10 s, if its configuration does not say timeout, as here",
-            takes.as_secs()
+        (
+            FactKind::Different,
+            "for which its timeout stands in the configuration; a hook has 10 s otherwise",
         )
     };
-    let kind = if takes + MARGIN > MOST {
-        FactKind::Guessed
-    } else {
-        FactKind::Different
-    };
+    let text = format!("this waits for up to {} s in all, {but}", takes.as_secs());
     for line in lines {
         facts.record(kind, *line, text.as_str());
     }
+}
+
+/// One after the other. What a script says may be any number.
+fn total(all: impl IntoIterator<Item = Duration>) -> Duration {
+    all.into_iter()
+        .fold(Duration::ZERO, Duration::saturating_add)
 }
 
 struct Watch<'a> {
@@ -95,7 +97,7 @@ impl<'a> Watch<'a> {
             self.line = step.line;
             self.step(step, steps.get(..index).unwrap_or_default())
         };
-        steps.iter().enumerate().map(one).sum()
+        total(steps.iter().enumerate().map(one))
     }
 
     fn step(&mut self, step: &Step, before: &[Step]) -> Duration {
@@ -110,10 +112,10 @@ impl<'a> Watch<'a> {
                 let mut questions = Duration::ZERO;
                 let mut longest = Duration::ZERO;
                 for (cond, body) in arms {
-                    questions += self.cond(cond);
+                    questions = questions.saturating_add(self.cond(cond));
                     longest = longest.max(self.steps(body));
                 }
-                questions + longest.max(self.steps(otherwise))
+                questions.saturating_add(longest.max(self.steps(otherwise)))
             }
             What::For(_, list, body) => {
                 let rounds = self.rounds(list);
@@ -142,7 +144,7 @@ impl<'a> Watch<'a> {
         question: Duration,
         body: &[Step],
     ) -> Duration {
-        let once = question + self.steps(body);
+        let once = question.saturating_add(self.steps(body));
         match rounds {
             _ if once.is_zero() => once,
             Some(rounds) => once.saturating_mul(rounds),
@@ -200,14 +202,26 @@ impl<'a> Watch<'a> {
         })??;
         let end = self.number(right)?;
         let way = match operator {
-            "<" if steps > 0 => end - begin,
-            "<=" if steps > 0 => end - begin + 1,
-            ">" if steps < 0 => begin - end,
-            ">=" if steps < 0 => begin - end + 1,
-            "~=" => (end - begin).abs(),
+            "<" if steps > 0 => end.saturating_sub(begin),
+            "<=" if steps > 0 => end.saturating_sub(begin).saturating_add(1),
+            ">" if steps < 0 => begin.saturating_sub(end),
+            ">=" if steps < 0 => begin.saturating_sub(end).saturating_add(1),
+            // It must come to it.
+            "~=" => {
+                let way = end.saturating_sub(begin);
+                if way.checked_rem(steps) != Some(0) || way.signum() != steps.signum() {
+                    return None;
+                }
+                way.saturating_abs()
+            }
             _ => return None,
         };
-        u32::try_from(way.max(0) / steps.abs().max(1)).ok()
+        // The last round may be a short one.
+        let rounds = way
+            .max(0)
+            .unsigned_abs()
+            .div_ceil(steps.unsigned_abs().max(1));
+        u32::try_from(rounds).ok()
     }
 
     fn number(&self, value: &Expr) -> Option<i64> {
@@ -225,7 +239,7 @@ impl<'a> Watch<'a> {
     fn action(&mut self, action: &Action) -> Duration {
         let waits = match action {
             Action::Sleep(Expr::Text(ms)) => {
-                ms.parse().map_or(Duration::ZERO, Duration::from_millis)
+                ms.parse().map_or(Duration::MAX, Duration::from_millis)
             }
             Action::Sleep(Expr::Sum(parts)) => self.product(parts).unwrap_or_else(|| {
                 self.unknown.insert(self.line);
@@ -238,12 +252,8 @@ impl<'a> Watch<'a> {
         if !waits.is_zero() {
             self.waits.insert(self.line);
         }
-        waits
-            + action
-                .values()
-                .into_iter()
-                .map(|value| self.expr(value))
-                .sum::<Duration>()
+        let values = action.values().into_iter().map(|value| self.expr(value));
+        waits.saturating_add(total(values))
     }
 
     /// `N * 1000`, as a sleep of a variable's seconds is.
@@ -266,13 +276,13 @@ impl<'a> Watch<'a> {
 
     fn cond(&mut self, cond: &Cond) -> Duration {
         match cond {
-            Cond::Did(actions) => actions.iter().map(|action| self.action(action)).sum(),
+            Cond::Did(actions) => total(actions.iter().map(|action| self.action(action))),
             Cond::Changed(action) => self.action(action),
             Cond::Function(name, _) => self.functions.get(name).copied().unwrap_or_default(),
-            Cond::Call(_, values) => values.iter().map(|value| self.expr(value)).sum(),
+            Cond::Call(_, values) => total(values.iter().map(|value| self.expr(value))),
             Cond::Not(inner) => self.cond(inner),
-            Cond::And(a, b) | Cond::Or(a, b) => self.cond(a) + self.cond(b),
-            Cond::Equal(a, b) | Cond::Number(_, a, b) => self.expr(a) + self.expr(b),
+            Cond::And(a, b) | Cond::Or(a, b) => total([self.cond(a), self.cond(b)]),
+            Cond::Equal(a, b) | Cond::Number(_, a, b) => total([self.expr(a), self.expr(b)]),
             Cond::Empty(a) | Cond::Match(a, _) => self.expr(a),
             _ => Duration::ZERO,
         }
@@ -288,7 +298,7 @@ impl<'a> Watch<'a> {
                 takes
             }
             Expr::Join(parts) | Expr::Call(_, parts) => {
-                parts.iter().map(|part| self.expr(part)).sum()
+                total(parts.iter().map(|part| self.expr(part)))
             }
             Expr::Trim(trim) => self.expr(&trim.value),
             Expr::Answer(action, _) => self.action(action),

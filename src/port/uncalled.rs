@@ -1,5 +1,5 @@
 //! Leaves out functions that nothing calls: a script for both directions has those of the other one
-//! too.
+//! too. What calls a function that could not be translated is not translated either.
 
 use std::collections::BTreeSet;
 

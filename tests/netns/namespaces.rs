@@ -6,7 +6,9 @@ use carpd::lab::{Exit, Lab};
 use carpd::types::MacAddr;
 use nix::sys::signal::Signal;
 
-use crate::rig::{ADDRESS, CARPD, Carpd, Daemon, Failed, SOON, TAKEOVER, Watch, lan, mac, sh};
+use crate::rig::{
+    ADDRESS, CARPD, Carpd, Daemon, Entry, Failed, SOON, TAKEOVER, Watch, lan, mac, sh,
+};
 use crate::{Case, Outcome};
 
 /// The virtual address in the namespace `blue`.
@@ -229,15 +231,7 @@ fn killed() -> Outcome {
         Ok((places(&lab, "a").is_ok_and(|places| places.1)).then_some(()))
     })?;
     db.wait(&[mac_inside(&lab, "a")?], SOON)?;
-    assert_eq!(
-        a.entries()
-            .iter()
-            .filter(|entry| entry.says("Changed state") && entry.text("vhost") == "web")
-            .count(),
-        2,
-        "{}",
-        a.text()
-    );
+    assert_eq!(changes_of_web(&a), 2, "{}", a.text());
     b.stop()?;
     // All of it dies at once, so that nothing but a cleanup takes the address down.
     let kill_all = "killall -q -STOP carpd carpd-engine; killall -q -9 carpd carpd-engine; true";
@@ -260,6 +254,13 @@ fn killed() -> Outcome {
         Ok((places(&lab, "a").is_ok_and(|places| places == (false, false))).then_some(()))
     })?;
     Ok(())
+}
+
+/// How often the virtual host in the namespace has changed its state, by the log.
+fn changes_of_web(node: &Daemon) -> usize {
+    let all = node.entries();
+    let is_change = |entry: &&Entry| entry.says("Changed state") && entry.text("vhost") == "web";
+    all.iter().filter(is_change).count()
 }
 
 fn deleted_and_made_anew() -> Outcome {
@@ -287,15 +288,7 @@ fn deleted_and_made_anew() -> Outcome {
         })
         .map_err(|error| format!("{error}: {}", a.text()))?;
     }
-    assert_eq!(
-        a.entries()
-            .iter()
-            .filter(|entry| entry.says("Changed state") && entry.text("vhost") == "web")
-            .count(),
-        2,
-        "{}",
-        a.text()
-    );
+    assert_eq!(changes_of_web(&a), 2, "{}", a.text());
     a.process.signal(Signal::SIGTERM)?;
     assert_eq!(a.process.wait(SOON)?, Exit::Code(0));
     Ok(())

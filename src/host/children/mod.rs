@@ -5,3 +5,4 @@ pub mod descriptors;
 pub mod helper;
 pub mod http_worker;
 pub mod prober;
+mod process;

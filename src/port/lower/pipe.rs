@@ -18,14 +18,6 @@ struct Pattern {
     word: bool,
 }
 
-/// What the first command of a pipe gives the others.
-enum Taken {
-    /// This.
-    Text(Expr),
-    /// What is in a file, through a filter.
-    File(Expr, Vec<Word>),
-}
-
 impl Lower<'_> {
     /// A pipe whose end nobody asks about.
     pub(super) fn piped(&mut self, commands: &[Command]) -> Lowered<Vec<Step>> {
@@ -188,37 +180,29 @@ impl Lower<'_> {
         self.must &= filters.is_empty() || self.pipefail;
         let text = self.first_text(first);
         self.must = must;
-        match text? {
-            Taken::Text(text) => self.through(text, filters),
-            Taken::File(text, words) => {
-                let text = self.filter(text, &words)?;
-                self.through(text, filters)
-            }
-        }
+        self.through(text?, filters)
     }
 
     /// What the first command of a pipe gives the others.
-    fn first_text(&mut self, first: &Command) -> Lowered<Taken> {
+    fn first_text(&mut self, first: &Command) -> Lowered<Expr> {
         let words = simple(first).ok_or("the output of a block")?;
         let read = self.input(first)?;
-        let text = if words.is_empty() {
-            read.ok_or("the output of nothing")?
-        } else {
-            if let (None, Some((words, path))) = (&read, file_of(&words)) {
-                let path = self.word(path)?;
-                let text = self.file_text(path)?;
-                return Ok(Taken::File(text, words.to_vec()));
-            }
-            let (name, args) = self.call(&words)?;
-            match (read, name.as_str(), args.as_slice()) {
-                (None, _, args) => self.output(&name, args)?,
-                (Some(text), "cat", []) => text,
-                (Some(text), _, _) => self
-                    .filter(text, &words)
-                    .map_err(|_| "input from a file".to_owned())?,
-            }
-        };
-        Ok(Taken::Text(text))
+        if words.is_empty() {
+            return read.ok_or_else(|| "the output of nothing".into());
+        }
+        if let (None, Some((words, path))) = (&read, file_of(&words)) {
+            let path = self.word(path)?;
+            let text = self.file_text(path)?;
+            return self.filter(text, words);
+        }
+        let (name, args) = self.call(&words)?;
+        match (read, name.as_str(), args.as_slice()) {
+            (None, _, args) => self.output(&name, args),
+            (Some(text), "cat", []) => Ok(text),
+            (Some(text), _, _) => self
+                .filter(text, &words)
+                .map_err(|_| "input from a file".to_owned()),
+        }
     }
 
     fn through(&mut self, text: Expr, filters: &[Command]) -> Lowered<Expr> {

@@ -44,6 +44,19 @@ fn a_hook_that_waits_gets_the_time() {
 }
 
 #[test]
+fn a_wait_of_any_length_is_no_accident() {
+    for script in [
+        "D=18446744073709551615\nsleep $D\nsleep $D\n",
+        "sleep 18446744073709551\nfor a in 1 2 3 4 5 6 7 8 9; do for b in 1 2 3 4 5 6 7 8 9; do sleep 18446744073709551; done; sleep 1; done\n",
+        "i=-9223372036854775808\nwhile [ $i -lt 9223372036854775807 ]; do sleep 1; i=$((i+1)); done\n",
+        "i=0\nwhile [ $i -ne 9 ]; do sleep 1; i=$((i-9223372036854775808)); done\n",
+    ] {
+        let ported = ported(script);
+        assert!(!ported.is_complete(), "{script}: {:?}", ported.facts);
+    }
+}
+
+#[test]
 fn a_wait_without_an_end_is_a_guess() {
     for script in [
         "until curl -sf http://10.0.0.1/; do sleep 2; done\n",

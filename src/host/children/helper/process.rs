@@ -2,14 +2,11 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream as StdStream;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::signal::SigSet;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -28,14 +25,12 @@ use super::{
 use crate::effect::{Outcome, Resource, ServiceVerb, UnitState, Value};
 use crate::frame::{self, FrameError, Inbox};
 use crate::host::HostError;
+use crate::host::children::process::{connect, drop_signals, runtime};
 use crate::host::kernel::{hostname, privilege};
 use crate::host::services::manager::ServiceBackend;
 use crate::host::services::manager::systemd::Systemd;
 use crate::host::services::spawn::Deadline;
 use crate::host::services::{files, manager, spawn};
-
-/// Threads for files; a dead network file system may hold some.
-const FILE_THREADS: usize = 16;
 
 /// An answer that is not read for this long is dropped. A working engine never has more requests
 /// than there is room for.
@@ -60,36 +55,8 @@ pub fn main(terms: Option<Terms>) -> ExitCode {
     }
 }
 
-fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(FILE_THREADS)
-        .build()
-}
-
-fn connect() -> io::Result<UnixStream> {
-    let stream = StdStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    stream.set_nonblocking(true)?;
-    UnixStream::from_std(stream)
-}
-
-/// The keeper has blocked these signals, so that one sent to the whole group does not end the
-/// helper before its work is done. Children would inherit the block and could not be ended, so the
-/// helper catches the signals and drops them. A handler, unlike ignoring, is not inherited.
-fn take_signals() -> io::Result<()> {
-    for kind in [
-        SignalKind::terminate(),
-        SignalKind::interrupt(),
-        SignalKind::hangup(),
-    ] {
-        let mut signals = signal(kind)?;
-        tokio::spawn(async move { while signals.recv().await.is_some() {} });
-    }
-    SigSet::empty().thread_set_mask().map_err(io::Error::from)
-}
-
 async fn serve(stream: UnixStream, mut gate: Gate) -> io::Result<()> {
-    take_signals()?;
+    drop_signals()?;
     let mut retire = signal(SignalKind::from_raw(RETIRE as i32))?;
     // Before it reads any request, if it needs no more privileges whatever is requested.
     let settled = gate.duty() == Duty::Settings;

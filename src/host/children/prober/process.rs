@@ -2,16 +2,12 @@
 
 use std::future::Future;
 use std::io;
-use std::os::fd::AsFd as _;
-use std::os::unix::net::UnixStream as StdStream;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use nix::sys::signal::SigSet;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::command::Command;
@@ -22,12 +18,10 @@ use super::service::Service;
 use super::teller::Teller;
 use super::{ALIVE_EVERY, Finding, Job, MESSAGE_MAX, Told, What};
 use crate::frame;
+use crate::host::children::process::{connect, drop_signals, runtime};
 use crate::host::clock;
 use crate::host::kernel::memory;
 use crate::sandbox::confine_prober;
-
-/// Threads for files; a dead network file system may hold some.
-const FILE_THREADS: usize = 16;
 
 /// Findings that wait to be sent.
 const QUEUE: usize = 64;
@@ -60,33 +54,6 @@ pub fn main(user: &str, jobs: Vec<Job>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(FILE_THREADS)
-        .build()
-}
-
-fn connect() -> io::Result<UnixStream> {
-    let stream = StdStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    stream.set_nonblocking(true)?;
-    UnixStream::from_std(stream)
-}
-
-/// The keeper has blocked these signals for its children; a signal to the whole group does not
-/// concern a prober, which ends with its socket.
-fn drop_signals() -> io::Result<()> {
-    for kind in [
-        SignalKind::terminate(),
-        SignalKind::interrupt(),
-        SignalKind::hangup(),
-    ] {
-        let mut signals = signal(kind)?;
-        tokio::task::spawn_local(async move { while signals.recv().await.is_some() {} });
-    }
-    SigSet::empty().thread_set_mask().map_err(io::Error::from)
 }
 
 /// Nothing is looked at as another user than the one that was asked for.
