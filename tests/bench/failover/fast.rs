@@ -195,7 +195,7 @@ impl Pair {
 }
 
 /// Who sent this advertisement, and when.
-fn sender(line: &str) -> Option<(IpAddr, Timestamp)> {
+pub(crate) fn sender(line: &str) -> Option<(IpAddr, Timestamp)> {
     let sighted = Sighted::parse(line)?;
     match sighted.what {
         Sighting::Advertisement { from, .. } => Some((from, sighted.at())),
@@ -228,7 +228,7 @@ fn keepalived_conf(variant: Variant, place: usize) -> String {
 /// The table.
 pub(crate) fn table(rows: &[Fast], time: Duration) -> String {
     let mut text = format!(
-        "| {} s with intervals of 12 ms (carpd) and 10 ms (keepalived), {LOAD} busy programs | changes of state | takeover when the master loses its power (limit {LIMIT_MS} ms) |\n|---|---|---|\n",
+        "\n## The fastest timers under load\n\nAll pairs side by side, on as many processors as the machine has.\n\n| {} s with intervals of 12 ms (carpd) and 10 ms (keepalived), {LOAD} busy programs | changes of state | takeover when the master loses its power (limit {LIMIT_MS} ms) |\n|---|---|---|\n",
         time.as_secs()
     );
     for Fast {

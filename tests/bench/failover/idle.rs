@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use carpd::lab::clock::{Ticker, now};
-use carpd::lab::{HostSpec, Lab, LabSpec, PROGRAM, ProbeSpec, Sighted, Sighting};
+use carpd::lab::{Host, HostSpec, Lab, LabSpec, PROGRAM, ProbeSpec, Sighted, Sighting};
 
 use crate::Failed;
 use crate::daemon::{CARPD, Kind, words};
@@ -68,14 +68,14 @@ pub(crate) fn measure(kind: Kind, vhids: u8) -> Result<Idle, Failed> {
     })?;
     pause(QUIET)?;
     let from = now();
-    let before = cpu_ns(&lab, kind)?;
+    let before = cpu_ns(&lab.host("a"), kind)?;
     pause(WINDOW)?;
-    let spent = cpu_ns(&lab, kind)?.saturating_sub(before);
+    let spent = cpu_ns(&lab.host("a"), kind)?.saturating_sub(before);
     let cpu = Duration::from_nanos(spent).as_secs_f64() / now().since(from).as_secs_f64() * 100.0;
     if let Some(exit) = daemon.ended() {
         return Err(format!("{} ended: {exit:?}", kind.name()).into());
     }
-    let (pss, processes) = pss_kb(&lab, kind)?;
+    let (pss, processes) = pss_kb(&lab.host("a"), kind)?;
     Ok(Idle {
         kind,
         vhids,
@@ -93,7 +93,7 @@ pub(crate) fn pause(time: Duration) -> Result<(), Failed> {
 }
 
 /// Lines that a shell prints for each process of the daemon: `cat`s one of its files in /proc.
-fn of_processes(lab: &Lab, kind: Kind, file: &str) -> Result<Vec<String>, Failed> {
+fn of_processes(host: &Host, kind: Kind, file: &str) -> Result<Vec<String>, Failed> {
     let program = match kind {
         Kind::Carpd => "*/carpd-daemon|*/carpd-worker".to_owned(),
         other => format!("*/{}", other.name()),
@@ -102,7 +102,7 @@ fn of_processes(lab: &Lab, kind: Kind, file: &str) -> Result<Vec<String>, Failed
     let script = format!(
         "for p in /proc/[0-9]*; do case $(readlink $p/exe) in {program}) cat $p/{file};; esac; done"
     );
-    let output = lab.host("a").run(&["bash", "-c", &script], SOON)?;
+    let output = host.run(&["bash", "-c", &script], SOON)?;
     if output.stdout.is_empty() {
         Err(format!("no process of {}: {output:?}", kind.name()).into())
     } else {
@@ -110,17 +110,17 @@ fn of_processes(lab: &Lab, kind: Kind, file: &str) -> Result<Vec<String>, Failed
     }
 }
 
-/// CPU time of all threads so far.
-fn cpu_ns(lab: &Lab, kind: Kind) -> Result<u64, Failed> {
-    let lines = of_processes(lab, kind, "task/*/schedstat")?;
+/// CPU time of all threads of the daemon on this host so far.
+pub(crate) fn cpu_ns(host: &Host, kind: Kind) -> Result<u64, Failed> {
+    let lines = of_processes(host, kind, "task/*/schedstat")?;
     lines
         .iter()
         .map(|line| Ok(line.split(' ').next().unwrap_or_default().parse::<u64>()?))
         .sum()
 }
 
-fn pss_kb(lab: &Lab, kind: Kind) -> Result<(u32, usize), Failed> {
-    let lines = of_processes(lab, kind, "smaps_rollup")?;
+fn pss_kb(host: &Host, kind: Kind) -> Result<(u32, usize), Failed> {
+    let lines = of_processes(host, kind, "smaps_rollup")?;
     let sizes = lines.iter().filter_map(|line| line.strip_prefix("Pss:"));
     let sizes = sizes
         .map(|size| size.trim().trim_end_matches(" kB").parse::<u32>())

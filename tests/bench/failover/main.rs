@@ -15,6 +15,7 @@
 mod daemon;
 mod fast;
 mod idle;
+mod many;
 mod report;
 mod round;
 mod tracks;
@@ -42,6 +43,8 @@ struct Options {
     fast: Option<Duration>,
     /// Only what commands cost as tracks, each time for so long.
     tracks: Option<Duration>,
+    /// Only what grows with virtual hosts, interfaces and routes.
+    many: bool,
     /// One daemon after the other.
     alone: bool,
     /// The file to write; else standard output.
@@ -78,6 +81,7 @@ fn options() -> Result<Options, Failed> {
         idle: false,
         fast: None,
         tracks: None,
+        many: false,
         alone: false,
         write: None,
         micro: None,
@@ -101,6 +105,7 @@ fn options() -> Result<Options, Failed> {
                     .map_err(|_| "--tracks needs a number of seconds")?;
                 options.tracks = Some(Duration::from_secs(seconds));
             }
+            "--many" => options.many = true,
             "--alone" => options.alone = true,
             "--write" => options.write = Some(value()?),
             "--micro" => options.micro = Some(std::fs::read_to_string(value()?)?),
@@ -109,7 +114,7 @@ fn options() -> Result<Options, Failed> {
             "--bench" => {}
             _ => {
                 return Err(format!(
-                    "unknown argument {arg}: --count N, --idle, --fast SECONDS, --tracks SECONDS, --alone, --write FILE, --micro FILE, --more FILE"
+                    "unknown argument {arg}: --count N, --idle, --fast SECONDS, --tracks SECONDS, --many, --alone, --write FILE, --micro FILE, --more FILE"
                 )
                 .into());
             }
@@ -124,6 +129,9 @@ fn options() -> Result<Options, Failed> {
 
 /// How long each measurement of tracks takes in a whole run.
 const TRACKS: Duration = Duration::from_secs(20);
+
+/// How long the fastest timers run in a whole run.
+const FAST: Duration = Duration::from_secs(60);
 
 /// How often a round is played before the run is given up: on a busy machine a daemon may miss what
 /// a round waits for.
@@ -180,6 +188,10 @@ fn run(options: &Options) -> Result<(), Failed> {
         println!("{}", tracks::measure(time)?);
         return Ok(());
     }
+    if options.many {
+        println!("{}", many::measure()?);
+        return Ok(());
+    }
     let before = report::load();
     let mut figures: BTreeMap<Kind, Figures> = BTreeMap::new();
     for n in 0..if options.idle { 0 } else { options.count } {
@@ -209,8 +221,11 @@ fn run(options: &Options) -> Result<(), Failed> {
     let text = if options.idle {
         report::idle_table(&idle)
     } else {
-        let tracks = tracks::measure(TRACKS)?;
+        let (tracks, many) = (tracks::measure(TRACKS)?, many::measure()?);
+        let fast = fast::table(&fast::measure(FAST)?, FAST);
         let mut text = report::markdown(&figures, &idle, &before, options.alone);
+        text += &fast;
+        text += &many;
         text += &tracks;
         text += &options
             .more
