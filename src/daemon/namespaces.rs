@@ -127,11 +127,12 @@ pub(super) fn enter(number: u32) -> io::Result<()> {
     netns::enter(Path::new(&format!("/proc/self/fd/{number}")))
 }
 
-/// The number of the namespace that this file stands for; `None` if there is none.
-fn inode(share: &Share) -> Option<u64> {
+/// The namespace that this file stands for, and its number; `None` if there is none.
+fn namespace(share: &Share) -> Option<(File, u64)> {
     let there = File::open(share.path()).ok()?;
     let is_namespace = rustix::fs::fstatfs(&there).is_ok_and(|fs| fs.f_type == libc::NSFS_MAGIC);
-    is_namespace.then(|| there.metadata().map(|found| found.ino()).ok())?
+    let inode = there.metadata().ok()?.ino();
+    is_namespace.then_some((there, inode))
 }
 
 impl Daemons<'_> {
@@ -171,9 +172,12 @@ impl Daemons<'_> {
             let Some(part) = self.all.get_mut(at) else {
                 continue;
             };
-            let there = inode(&part.share);
+            let there = namespace(&part.share);
+            let is_same = there
+                .as_ref()
+                .is_some_and(|(_, inode)| *inode == part.inode);
             match part.pid {
-                Some(pid) if !part.leaves && there != Some(part.inode) => {
+                Some(pid) if !part.leaves && !is_same => {
                     warn!(netns = %part.share, "The network namespace is gone");
                     part.leaves = true;
                     _ = kill(pid, Signal::SIGTERM);
@@ -181,10 +185,10 @@ impl Daemons<'_> {
                 Some(_) => {}
                 None if is_ending || clock::now() < part.not_before => {}
                 None => match there {
-                    Some(inode) => {
+                    Some((namespace, inode)) => {
                         (part.inode, part.leaves, part.is_missed) = (inode, false, false);
                         part.began = clock::now();
-                        match spawn(&self.program, &part.share) {
+                        match spawn(&self.program, &part.share, &namespace) {
                             Ok(pid) => {
                                 info!(netns = %part.share, pid = pid.as_raw(), "Started the daemon of a network namespace");
                                 part.pid = Some(pid);
@@ -283,22 +287,23 @@ impl Daemons<'_> {
             info!(netns = %part.share, "The daemon of a network namespace has ended with it");
         } else if let Some(end) = &mut self.end {
             *end = (*end).max(code);
-        } else if matches!(status, WaitStatus::Exited(..)) {
+        } else if matches!(status, WaitStatus::Exited(..)) && (code == 0 || !self.is_ready) {
             // As if it were the only one.
             error!(netns = %part.share, status = code, "The daemon of a network namespace has ended: ending the others");
             self.end = Some(code);
             self.tell_all(Signal::SIGTERM);
         } else {
+            // One that cannot begin anew, for example because the file is being edited just when a
+            // namespace is made again, is no reason to end the others.
             let pause = part.pause();
-            error!(netns = %part.share, restart_ms = pause.as_millis(), "The daemon of a network namespace was killed; restarting it");
+            error!(netns = %part.share, status = code, restart_ms = pause.as_millis(), "The daemon of a network namespace failed; restarting it");
         }
     }
 }
 
-/// Starts this program again, with the same arguments, for one share.
-fn spawn(program: &Path, share: &Share) -> io::Result<Pid> {
-    let namespace = File::open(share.path())?;
-    let flags = |flag| fcntl(&namespace, FcntlArg::F_SETFD(flag));
+/// Starts this program again, with the same arguments, for one share in its namespace.
+fn spawn(program: &Path, share: &Share, namespace: &File) -> io::Result<Pid> {
+    let flags = |flag| fcntl(namespace, FcntlArg::F_SETFD(flag));
     let mut words: Vec<OsString> = vec!["--share".into(), share.to_string().into()];
     words.extend(["--enter".into(), namespace.as_raw_fd().to_string().into()]);
     let mut command = Command::new(program);
@@ -333,11 +338,11 @@ mod tests {
 
     #[test]
     fn only_a_namespace_counts_as_one() {
-        assert!(inode(&Share::Here).is_some());
+        assert!(namespace(&Share::Here).is_some());
         let file = tempfile::NamedTempFile::new().unwrap();
         let share = |path: &str| Share::Netns(path.parse().unwrap());
         // As `ip netns add` makes it first.
-        assert_eq!(inode(&share(file.path().to_str().unwrap())), None);
-        assert_eq!(inode(&share("/run/netns/carpd-none")), None);
+        assert!(namespace(&share(file.path().to_str().unwrap())).is_none());
+        assert!(namespace(&share("/run/netns/carpd-none")).is_none());
     }
 }

@@ -32,6 +32,10 @@ pub(crate) fn cases() -> Vec<Case> {
             "namespaces::one_that_is_deleted_is_waited_for",
             deleted_and_made_anew,
         ),
+        long(
+            "namespaces::one_that_cannot_begin_anew_ends_no_other",
+            broken_file,
+        ),
         Case::new("namespaces::check_says_which_are_missing", missing),
     ]
 }
@@ -292,6 +296,40 @@ fn deleted_and_made_anew() -> Outcome {
     a.process.signal(Signal::SIGTERM)?;
     assert_eq!(a.process.wait(SOON)?, Exit::Code(0));
     Ok(())
+}
+
+/// The file is wrong just when a namespace is made anew: there is no daemon for that one, until the
+/// file is mended.
+fn broken_file() -> Outcome {
+    let lab = lan(&["a"])?;
+    make_blue(&lab, "a")?;
+    let a = node("a", 0, "").start(&lab)?;
+    becomes(&lab, &a, "web", "master")?;
+    becomes(&lab, &a, "db", "master")?;
+    let file = "/run/lab/carpd.toml";
+    sh(
+        &lab,
+        "a",
+        &format!("cp {file} {file}.good && echo wrong >> {file}"),
+    )?;
+    sh(&lab, "a", "ip netns delete blue")?;
+    make_blue(&lab, "a")?;
+    lab.until("it to fail", TAKEOVER, || {
+        let all = a.entries();
+        let mut failures = all
+            .iter()
+            .filter(|entry| entry.says("The daemon of a network namespace failed; restarting it"));
+        Ok(failures.next().is_some().then_some(()))
+    })
+    .map_err(|error| format!("{error}: {}", a.text()))?;
+    assert_eq!(changes_of_web(&a), 2, "{}", a.text());
+    sh(&lab, "a", &format!("mv {file}.good {file}"))?;
+    lab.until("the address", TAKEOVER + SOON, || {
+        Ok((places(&lab, "a").is_ok_and(|places| places.1)).then_some(()))
+    })
+    .map_err(|error| format!("{error}: {}", a.text()))?;
+    assert_eq!(changes_of_web(&a), 2, "{}", a.text());
+    a.stop()
 }
 
 fn missing() -> Outcome {
