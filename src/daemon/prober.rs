@@ -1,10 +1,11 @@
 //! A daemon's prober process: determines itself what it looks at, and as whom.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::config::{Config, FileOwners};
+use crate::config::{Config, FileOwners, Share};
 use crate::host::children::prober::{Job, What};
+use crate::ledger::Origin;
 use crate::programs::role;
 use crate::terminal::{Exit, output};
 use crate::{engine, host, keeper};
@@ -32,7 +33,7 @@ pub(super) fn main() -> ExitCode {
                 Some((user, mut jobs)) => {
                     refuse(&config, &mut jobs);
                     drop(config);
-                    host::children::prober::main(&user, jobs)
+                    host::children::prober::main(&user, jobs, &mark(&user, &path, &share))
                 }
                 None => Exit::Usage.into(),
             }
@@ -42,6 +43,13 @@ pub(super) fn main() -> ExitCode {
             Exit::Config.into()
         }
     }
+}
+
+/// Tells what this prober starts from what others do, of this configuration and of others: the same
+/// path may be another file in another network namespace.
+fn mark(user: &str, path: &Path, share: &Share) -> String {
+    let netns = Origin::current().map_or(0, |origin| origin.netns);
+    format!("{user} {share}@{netns} {}", path.display())
 }
 
 /// Root runs no program that others could change, as it loads no hook of theirs.

@@ -1,6 +1,6 @@
 //! Probers: what they look at, and keeping one running for each user that the configuration names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -217,20 +217,26 @@ impl Prober {
     /// Keeps one running until `stop` ends, and returns when it has ended.
     async fn run(self, mut stop: oneshot::Receiver<()>) {
         let mut backoff = RESTARTS;
-        let mut deaths_in_a_row = 0_u32;
+        // How often it has died in a row without a finding for each track.
+        let mut deaths: BTreeMap<Name, u32> = BTreeMap::new();
         loop {
             let began = clock::now();
-            let mut found = false;
+            let mut found = BTreeSet::new();
             let Some(why) = self.once(&mut stop, &mut found).await else {
                 return;
             };
-            if found || clock::now().since(began) > HEALTHY {
-                deaths_in_a_row = 0;
-            }
-            if clock::now().since(began) > HEALTHY {
+            let is_new = clock::now().since(began) > HEALTHY;
+            if is_new {
                 backoff = RESTARTS;
             }
-            deaths_in_a_row += 1;
+            for track in &self.tracks {
+                let deaths = deaths.entry(track.clone()).or_default();
+                *deaths = if is_new || found.contains(track) {
+                    1
+                } else {
+                    *deaths + 1
+                };
+            }
             let pause = backoff.pause();
             error!(
                 user = self.user,
@@ -238,8 +244,11 @@ impl Prober {
                 restart_ms = pause.as_millis(),
                 "A prober process died; restarting it"
             );
-            if deaths_in_a_row > 1 && self.nobody_looks(&why).await.is_err() {
-                return;
+            let again = deaths.iter().filter(|(_, deaths)| **deaths > 1);
+            for (track, _) in again {
+                if self.nobody_looks(track, &why).await.is_err() {
+                    return;
+                }
             }
             tokio::select! {
                 _ = &mut stop => return,
@@ -249,7 +258,11 @@ impl Prober {
     }
 
     /// Runs one until it dies: why. `None` if it is no longer wanted.
-    async fn once(&self, stop: &mut oneshot::Receiver<()>, found: &mut bool) -> Option<String> {
+    async fn once(
+        &self,
+        stop: &mut oneshot::Receiver<()>,
+        found: &mut BTreeSet<Name>,
+    ) -> Option<String> {
         let (id, stream, mut end) = match self.keeper.spawn_watched(self.role).await {
             Ok(started) => started,
             Err(error) => return Some(format!("it cannot be started: {error}")),
@@ -262,7 +275,7 @@ impl Prober {
                 };
                 match told {
                     Ok((track, finding)) => {
-                        *found = true;
+                        found.insert(track.clone());
                         self.tell(track, finding).await.ok()?;
                     }
                     Err(why) => break Some(why),
@@ -304,11 +317,8 @@ impl Prober {
         }
     }
 
-    async fn nobody_looks(&self, why: &str) -> Result<(), ()> {
-        for track in &self.tracks {
-            let finding = Finding::bad(format!("cannot be looked at: the prober process: {why}"));
-            self.tell(track.clone(), finding).await?;
-        }
-        Ok(())
+    async fn nobody_looks(&self, track: &Name, why: &str) -> Result<(), ()> {
+        let finding = Finding::bad(format!("cannot be looked at: the prober process: {why}"));
+        self.tell(track.clone(), finding).await
     }
 }

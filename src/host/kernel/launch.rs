@@ -53,6 +53,8 @@ struct Order {
     environment: *const *const c_char,
     input: c_int,
     output: c_int,
+    /// The process that starts it.
+    parent: libc::pid_t,
     /// Why it could not execute the program; 0 if it could.
     errno: c_int,
 }
@@ -97,6 +99,7 @@ impl Program {
             environment: environment.as_ptr(),
             input: input.as_raw_fd(),
             output: output.as_raw_fd(),
+            parent: nix::unistd::getpid().as_raw(),
             errno: 0,
         };
         // No handler of this process may run in the child.
@@ -176,10 +179,15 @@ extern "C" fn execute(order: *mut c_void) -> c_int {
             environment,
             input,
             output,
+            parent,
             ..
         } = *order;
         // After the change of user that the whole process has made, which would reset it.
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        // It may have been killed before that.
+        if libc::getppid() != parent {
+            libc::_exit(127);
+        }
         libc::setsid();
         for signal in RESET {
             libc::signal(signal, libc::SIG_DFL);

@@ -13,7 +13,7 @@ use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Error};
 
 use carpd::effect::outgoing::{BODY_MAX, HEADER_BYTES_MAX, HEADERS_MAX};
-use carpd::effect::{Endpoint, HttpRequest, HttpResponse, HttpVerb};
+use carpd::effect::{Endpoint, HttpRequest, HttpResponse, HttpVerb, Url};
 use carpd::host::HostError;
 use carpd::host::children::http_worker::{Brought, Report, Trouble};
 
@@ -79,14 +79,33 @@ pub(crate) fn ask(
     limit: Duration,
 ) -> Report {
     let endpoint = request.url.endpoint();
-    let agent = Agent::with_parts(
+    answer(&agent(addresses, trust, limit), request)
+        .map(Brought::Answer)
+        .map_err(|err| told(&endpoint, &err, trust))
+}
+
+/// Gets a page, and reads no more than the status of the answer.
+///
+/// # Errors
+/// As [`ask`].
+pub(crate) fn status(
+    url: &Url,
+    addresses: &[SocketAddr],
+    trust: &Trust,
+    limit: Duration,
+) -> Result<u16, HostError> {
+    let agent = agent(addresses, trust, limit);
+    let answer = agent.get(url.to_string()).call();
+    let answer = answer.map_err(|err| told(&url.endpoint(), &err, trust))?;
+    Ok(answer.status().as_u16())
+}
+
+fn agent(addresses: &[SocketAddr], trust: &Trust, limit: Duration) -> Agent {
+    Agent::with_parts(
         config(trust, limit),
         DefaultConnector::default(),
         Known(addresses.to_vec()),
-    );
-    answer(&agent, request)
-        .map(Brought::Answer)
-        .map_err(|err| told(&endpoint, &err, trust))
+    )
 }
 
 fn config(trust: &Trust, limit: Duration) -> ureq::config::Config {

@@ -16,10 +16,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
 
-use carpd::effect::{Endpoint, HttpRequest, HttpVerb, Url};
+use carpd::effect::Endpoint;
 use carpd::frame::FrameError;
 use carpd::host::HostError;
-use carpd::host::children::http_worker::{Brought, certificates};
+use carpd::host::children::http_worker::certificates;
 use carpd::host::children::prober::remote::{Ask, Order, Outlet, RemoteJob, late_at};
 use carpd::host::children::prober::{ALIVE_EVERY, Finding, Teller};
 use carpd::host::clock;
@@ -222,8 +222,8 @@ impl Asker {
                 talk::connect(endpoint, &addresses, left).map(|_| Finding::Well)
             }
             Ask::Get { url, good } => {
-                let answer = talk::ask(&get(url, left), &addresses, &self.trust, left)?;
-                Ok(judged(&answer, good))
+                let status = talk::status(url, &addresses, &self.trust, left)?;
+                Ok(judged(status, good))
             }
             Ask::Echo(_) => {
                 let address = addresses.first().map(std::net::SocketAddr::ip);
@@ -269,30 +269,12 @@ fn endpoint(ask: &Ask) -> Result<Endpoint, HostError> {
     }
 }
 
-fn get(url: &Url, limit: Duration) -> HttpRequest {
-    HttpRequest {
-        verb: HttpVerb::Get,
-        url: url.clone(),
-        headers: Vec::new(),
-        body: Vec::new(),
-        timeout_ms: u32::try_from(limit.as_millis()).unwrap_or(u32::MAX),
-    }
-}
-
-fn judged(answer: &Brought, good: &[(u16, u16)]) -> Finding {
-    match answer {
-        Brought::Answer(answer) => {
-            let status = answer.status;
-            if good
-                .iter()
-                .any(|(first, last)| (*first..=*last).contains(&status))
-            {
-                Finding::Well
-            } else {
-                Finding::bad(format!("status {status}"))
-            }
-        }
-        Brought::Connected(_) => Finding::bad("no answer"),
+fn judged(status: u16, good: &[(u16, u16)]) -> Finding {
+    let mut ranges = good.iter();
+    if ranges.any(|(first, last)| (*first..=*last).contains(&status)) {
+        Finding::Well
+    } else {
+        Finding::bad(format!("status {status}"))
     }
 }
 
@@ -385,17 +367,10 @@ impl Desk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use carpd::effect::HttpResponse;
 
     #[test]
     fn a_status_is_good_or_not() {
-        let of = |status| {
-            let answer = HttpResponse {
-                status,
-                ..HttpResponse::planned()
-            };
-            judged(&Brought::Answer(answer), &[(200, 299), (401, 401)])
-        };
+        let of = |status| judged(status, &[(200, 299), (401, 401)]);
         for status in [200, 204, 299, 401] {
             assert_eq!(of(status), Finding::Well, "{status}");
         }

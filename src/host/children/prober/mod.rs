@@ -6,6 +6,7 @@
 
 mod command;
 mod file;
+mod leftovers;
 mod process;
 pub mod remote;
 mod route;

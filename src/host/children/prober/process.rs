@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::command::Command;
 use super::file::NumberFile;
+use super::leftovers;
 use super::route::Way;
 use super::running::Running;
 use super::service::Service;
@@ -27,19 +28,30 @@ use crate::sandbox::confine_prober;
 const QUEUE: usize = 64;
 
 /// The prober: becomes this user, looks at these things, and tells the other end of its standard
-/// input until that is closed.
+/// input until that is closed. What it starts is marked by these words, which no other prober that
+/// may be running has.
 #[must_use]
-pub fn main(user: &str, jobs: Vec<Job>) -> ExitCode {
+pub fn main(user: &str, mut jobs: Vec<Job>, mark: &str) -> ExitCode {
+    let mut has_commands = false;
+    for job in &mut jobs {
+        if let What::Command { environment, .. } = &mut job.what {
+            environment.push((leftovers::VARIABLE.to_owned(), mark.to_owned()));
+            has_commands = true;
+        }
+    }
     let refused = confine_prober(user).err();
     // What reading the configuration took.
     memory::give_back();
     let served = runtime().and_then(|runtime| {
         let local = tokio::task::LocalSet::new();
         let served = local.block_on(&runtime, async {
-            match refused {
-                Some(why) => refuse(connect()?, jobs, &why).await,
-                None => serve(connect()?, jobs).await,
+            if let Some(why) = refused {
+                return refuse(connect()?, jobs, &why).await;
             }
+            if has_commands {
+                leftovers::end(mark).await;
+            }
+            serve(connect()?, jobs).await
         });
         // Kills what it has started.
         drop(local);
