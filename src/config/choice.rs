@@ -45,7 +45,7 @@ words! {
     OnFailure { Resign = "resign", Keep = "keep", Ignore = "ignore" }
     OnConflict { Report = "report", Defend = "defend", Resign = "resign" }
     OnUnhealthy { Resign = "resign", Demote = "demote" }
-    TrackKind { Link = "link", Tcp = "tcp", Http = "http", Icmp = "icmp", File = "file", Command = "command", Process = "process", Service = "service", Route = "route" }
+    TrackKind { Link = "link", Tcp = "tcp", Http = "http", Icmp = "icmp", File = "file", Command = "command", Process = "process", Service = "service", Route = "route", Hook = "hook" }
     HookKind { Module = "module", Script = "script" }
     PreferredLifetime { Zero = "0s", Forever = "forever" }
     Leases { Kernel = "kernel", Off = "off" }
@@ -104,6 +104,8 @@ pub(super) enum TrackKind {
     Service,
     /// A way that packets take.
     Route,
+    /// What a hook says.
+    Hook,
 }
 
 /// What a hook is.

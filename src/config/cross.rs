@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::problem::Findings;
 use super::read::{At, nearest};
-use super::{address, hook, track, vhost};
+use super::{Kind, address, hook, track, vhost};
 use crate::types::{IfName, Name, Netns};
 
 /// Everything between virtual hosts, and between them, the tracks and the hooks.
@@ -27,13 +27,49 @@ pub(super) fn check(
         |track| (!track.all_vhosts).then(|| track.span.clone()),
         out,
     );
+    let of_vhosts = vhosts.iter().map(|vhost| vhost.hooks.as_slice());
+    let of_tracks = tracks.values().map(|track| track.hook.as_slice());
     named(
         "hook",
-        vhosts.iter().map(|vhost| &vhost.hooks),
+        of_vhosts.chain(of_tracks),
         hooks,
         |hook| Some(hook.span.clone()),
         out,
     );
+    asked_hooks(vhosts, tracks, hooks, out);
+}
+
+/// Hooks that tracks ask: programs cannot be asked, and nothing is to count twice.
+fn asked_hooks(
+    vhosts: &[vhost::Draft],
+    tracks: &BTreeMap<Name, track::Draft>,
+    hooks: &BTreeMap<Name, hook::Draft>,
+    out: &mut Findings,
+) {
+    for (name, track) in tracks {
+        let Some(asked) = &track.hook else { continue };
+        let hook = hooks.get(&asked.value);
+        let kind = hook.and_then(|hook| hook.done.as_ref()).map(|h| &h.kind);
+        if matches!(kind, Some(Kind::Script(_))) {
+            let text = format!("hook {} is a script, which has no `health`", asked.value);
+            out.error(asked.span.clone(), text)
+                .hint("use a track of `kind = \"command\"` for a program".to_owned());
+        }
+        let has_track = |vhost: &&vhost::Draft| {
+            track.all_vhosts || vhost.tracks.iter().any(|track| track.value == *name)
+        };
+        for vhost in vhosts.iter().filter(has_track) {
+            let mut own = vhost.hooks.iter();
+            if let Some(own) = own.find(|hook| hook.value == asked.value) {
+                let text = format!(
+                    "the `health` of {} counts twice for this virtual host: by itself, and as track {name}",
+                    asked.value
+                );
+                out.warn(own.span.clone(), text)
+                    .hint("give the track a hook of its own".to_owned());
+            }
+        }
+    }
 }
 
 fn names(vhosts: &[vhost::Draft], out: &mut Findings) {

@@ -6,9 +6,9 @@ use super::choice::Choice;
 use super::form::{TablesOf, Text};
 use super::problem::Findings;
 use super::read::{At, Table};
-use super::reference::{Key, grant as key};
+use super::reference::{Entry as _, Key, grant as key};
 use crate::effect::{
-    AddrGrant, CommandGrant, FileGrant, Grants, Hole, HttpGrant, LinkGrant, RouteGrant,
+    AddrGrant, CommandGrant, FileGrant, Grants, Hole, HttpGrant, HttpVerb, LinkGrant, RouteGrant,
     RouteTarget, RuleGrant, ServiceGrant, SysctlGrant,
 };
 use crate::types::Name;
@@ -191,9 +191,18 @@ fn http(table: &Table<'_>, out: &mut Findings) -> Option<HttpGrant> {
         table.read(&key::http::URL, out),
         verbs(table.read(&key::http::DO, out)),
     );
+    let query = table.get(&key::http::QUERY, out);
+    let place = table.entries.get_key_value(key::http::QUERY.name());
+    if let Some((key, _)) = place.filter(|_| query && !verbs.contains(&HttpVerb::Post)) {
+        let text = "`query` means nothing without `post` in `do`";
+        out.warn(key.span(), text).hint(
+            "`health` may send a GET in any case, and no other method than these two".to_owned(),
+        );
+    }
     Some(HttpGrant {
         url: url?.value,
         verbs,
+        query,
     })
 }
 
@@ -223,8 +232,12 @@ fn commands(table: &Table<'_>, out: &mut Findings) -> BTreeMap<String, CommandGr
     for (name, table) in commands.map(|c| c.value).unwrap_or_default() {
         let called = name.value.to_owned();
         let _ = super::read::parse::<Name>(name, out);
-        let grant = table.and_then(|table| argv(&table, out));
-        grants.extend(grant.map(|argv| (called, CommandGrant { argv })));
+        let grant = table.and_then(|table| {
+            let query = table.get(&key::command::QUERY, out);
+            let argv = argv(&table, out)?;
+            Some(CommandGrant { argv, query })
+        });
+        grants.extend(grant.map(|grant| (called, grant)));
     }
     grants
 }

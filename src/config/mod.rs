@@ -54,8 +54,8 @@ pub use diff::{differences, needs_restart};
 #[cfg(feature = "daemon")]
 pub use load::{Disk, load_trust, only_warns_of_owners};
 pub use model::{
-    Announce, Asked, AtStop, Config, Daemon, Demote, Destination, Group, Health, Hook, Kind,
-    Language, Limits, Loaded, Local, Log, Looked, Place, Poll, Program, Remote, Script,
+    Announce, Asked, AskedHook, AtStop, Config, Daemon, Demote, Destination, Group, Health, Hook,
+    Kind, Language, Limits, Loaded, Local, Log, Looked, Place, Poll, Program, Remote, Script,
     StatusRange, Track, Tracked, Vhost,
 };
 pub use problem::{Excerpt, Problem, Report, Severity};

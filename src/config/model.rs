@@ -326,6 +326,26 @@ pub enum Tracked {
     Local(Box<Local>),
     /// Another host, or a server, that is asked again and again.
     Remote(Box<Remote>),
+    /// `hook`: what the `health` of a hook answers.
+    Hook(Box<AskedHook>),
+}
+
+impl Config {
+    /// Whether a hook is called for a virtual host: one of its own, or one that a track of it asks.
+    #[must_use]
+    pub fn calls(&self, vhost: &Vhost, hook: &Name) -> bool {
+        let asks = |name: &Name| self.tracks.get(name)?.tracked.hook();
+        vhost.hooks.contains(hook) || vhost.tracks.iter().any(|name| asks(name) == Some(hook))
+    }
+}
+
+/// A hook whose `health` is asked again and again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskedHook {
+    /// Which one; it is in [`Config::hooks`].
+    pub hook: Name,
+    /// How often.
+    pub poll: Poll,
 }
 
 /// What is asked over the network.
@@ -467,6 +487,7 @@ impl Tracked {
             (Self::Local(one), Self::Local(other)) => {
                 one.what == other.what && one.user == other.user
             }
+            (Self::Hook(one), Self::Hook(other)) => one.hook == other.hook,
             _ => self == other,
         }
     }
@@ -478,6 +499,16 @@ impl Tracked {
             Self::Link(_) => None,
             Self::Local(local) => Some(&local.poll),
             Self::Remote(remote) => Some(&remote.poll),
+            Self::Hook(asked) => Some(&asked.poll),
+        }
+    }
+
+    /// The hook that it asks, if it does.
+    #[must_use]
+    pub fn hook(&self) -> Option<&Name> {
+        match self {
+            Self::Hook(asked) => Some(&asked.hook),
+            Self::Link(_) | Self::Local(_) | Self::Remote(_) => None,
         }
     }
 }
@@ -499,6 +530,7 @@ impl std::fmt::Display for Tracked {
                 Looked::Service(unit) => write!(f, "service {unit}"),
                 Looked::Route { to, .. } => write!(f, "route to {to}"),
             },
+            Self::Hook(asked) => write!(f, "hook {}", asked.hook),
         }
     }
 }

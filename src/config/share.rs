@@ -86,10 +86,15 @@ impl Config {
         self.vhosts
             .retain(|vhost| Share::of(vhost.netns.as_ref()) == *share);
         let vhosts = &self.vhosts;
-        self.hooks
-            .retain(|name, _| vhosts.iter().any(|vhost| vhost.hooks.contains(name)));
         self.tracks
             .retain(|name, _| vhosts.iter().any(|vhost| vhost.tracks.contains(name)));
+        let tracks = &self.tracks;
+        self.hooks.retain(|name, _| {
+            vhosts.iter().any(|vhost| vhost.hooks.contains(name))
+                || tracks
+                    .values()
+                    .any(|track| track.tracked.hook() == Some(name))
+        });
         self.groups.retain(|_, group| {
             let is_here = |member: &Name| vhosts.iter().any(|vhost| vhost.name == *member);
             group.members.iter().all(is_here)

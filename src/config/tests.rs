@@ -134,6 +134,7 @@ fn file_with(header: &str, body: &str) -> String {
                     "kind = \"http\"\nurl = \"http://192.0.2.1/\"\n"
                 }
                 () if has("path = ") => "kind = \"file\"\n",
+                () if has("hook = ") => "kind = \"hook\"\n",
                 () => "kind = \"command\"\nargv = [\"/bin/true\"]\n",
             };
             let kind = base.lines().next().unwrap_or_default();
@@ -142,7 +143,12 @@ fn file_with(header: &str, body: &str) -> String {
             let is_other = |line: &&str| has("user = ") && line.starts_with("status = ");
             let lines = whole.lines().filter(|line| !is_other(line));
             let body: String = lines.map(|line| format!("{line}\n")).collect();
-            format!("{MINIMAL}tracks = [\"n\"]\n[track.n]\n{body}")
+            let asked = if has("hook = ") {
+                "[hook.app]\nsource = \"h.lua\"\n"
+            } else {
+                ""
+            };
+            format!("{MINIMAL}tracks = [\"n\"]\n[track.n]\n{body}{asked}")
         }
         "[hook.NAME.grant]" => format!("{MINIMAL}hooks = [\"h\"]\n{hook}[hook.h.grant]\n{body}"),
         "[hook.NAME.health]" => format!("{MINIMAL}hooks = [\"h\"]\n{hook}[hook.h.health]\n{body}"),

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use super::choice::{Choice as _, TrackKind};
 use super::grant::{is_plain_path, is_unit};
 use super::model::{
-    Asked, Host, Local, Looked, Place, Poll, Program, Remote, StatusRange, Track, Tracked,
+    Asked, AskedHook, Host, Local, Looked, Place, Poll, Program, Remote, StatusRange, Track,
+    Tracked,
 };
 use super::problem::Findings;
 use super::read::{At, Table, parse};
@@ -23,6 +24,8 @@ pub(super) struct Draft {
     pub(super) span: Range<usize>,
     /// Every virtual host has it.
     pub(super) all_vhosts: bool,
+    /// The hook that it asks.
+    pub(super) hook: Option<At<Name>>,
     /// `None` only if something was reported.
     pub(super) done: Option<Track>,
 }
@@ -39,6 +42,7 @@ pub(super) fn read_all(root: &Table<'_>, out: &mut Findings) -> BTreeMap<Name, D
             Draft {
                 span: span.clone(),
                 all_vhosts: true,
+                hook: None,
                 done: None,
             },
             |table| read(&table, span, out),
@@ -63,6 +67,7 @@ static OF_KINDS: &[&dyn Entry] = &[
     &key::UNIT,
     &key::TO,
     &key::VIA,
+    &key::HOOK,
     &key::USER,
     &key::ENVIRONMENT,
 ];
@@ -135,6 +140,11 @@ static ROUTE: Keys = Keys {
     may_have: &[&key::VIA, &key::INTERFACE, &key::INTERVAL],
 };
 
+static HOOK: Keys = Keys {
+    needs: &[&key::HOOK],
+    may_have: OF_POLLS,
+};
+
 impl Keys {
     fn of(kind: TrackKind) -> &'static Self {
         match kind {
@@ -147,6 +157,7 @@ impl Keys {
             TrackKind::Process => &PROCESS,
             TrackKind::Service => &SERVICE,
             TrackKind::Route => &ROUTE,
+            TrackKind::Hook => &HOOK,
         }
     }
 
@@ -161,12 +172,14 @@ fn read(table: &Table<'_>, span: Range<usize>, out: &mut Findings) -> Draft {
     let demote = table.get(&key::DEMOTE, out);
     let all_vhosts = table.get(&key::ALL_VHOSTS, out);
     let given = Given::read(table, out);
+    let hook = given.hook.clone();
     let tracked = kind.and_then(|kind| {
         belong(table, &kind, out);
         given.tracked(kind.value)
     });
     Draft {
         all_vhosts,
+        hook,
         done: tracked.map(|tracked| Track {
             tracked,
             demote,
@@ -189,6 +202,7 @@ struct Given {
     unit: Option<String>,
     to: Option<IpAddr>,
     via: Option<IpAddr>,
+    hook: Option<At<Name>>,
     user: String,
     poll: Poll,
 }
@@ -211,6 +225,7 @@ impl Given {
             unit: unit(table, out),
             to: table.read(&key::TO, out).map(|given| given.value),
             via: table.read(&key::VIA, out).map(|given| given.value),
+            hook: table.read(&key::HOOK, out),
             user: user(table, out),
             poll: Poll {
                 interval: table.get(&key::INTERVAL, out),
@@ -258,6 +273,10 @@ impl Given {
                     interface: self.interface,
                 };
                 Some(local(route, self.user, at_once))
+            }
+            TrackKind::Hook => {
+                let hook = self.hook?.value;
+                Some(Tracked::Hook(Box::new(AskedHook { hook, poll })))
             }
             TrackKind::Command => {
                 let program = self.program?;

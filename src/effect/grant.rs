@@ -226,6 +226,15 @@ pub struct CommandGrant {
     /// The program and its arguments; an argument `{name:type}` is a hole that the hook fills.
     /// Types: see [`Hole`].
     pub argv: Vec<String>,
+    /// It changes nothing, so `health` may run it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub query: bool,
+}
+
+/// For what is not written if it is not so.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+pub(super) const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// The type of a hole in a command line; what does not fit is refused.
@@ -564,6 +573,42 @@ impl Grants {
             && self.sysctl.is_empty()
             && self.file.is_empty()
             && self.command.is_empty())
+    }
+
+    /// Whether what this does is marked as changing nothing (`query`).
+    #[must_use]
+    pub fn is_query(&self, effect: &Effect) -> bool {
+        match effect {
+            Effect::CommandRun { name, .. } => {
+                self.command.get(name).is_some_and(|grant| grant.query)
+            }
+            Effect::HttpSend(request) => {
+                let mut grants = self.http.iter();
+                grants.any(|grant| grant.is_query(request.verb) && grant.allows(request))
+            }
+            Effect::AddressAdd { .. }
+            | Effect::AddressDelete { .. }
+            | Effect::Announce { .. }
+            | Effect::RouteReplace(_)
+            | Effect::RouteAdd(_)
+            | Effect::RouteRestore(_)
+            | Effect::RouteDelete(_)
+            | Effect::RuleReplace(_)
+            | Effect::RuleDelete(_)
+            | Effect::LinkSetUp { .. }
+            | Effect::LinkSetMac { .. }
+            | Effect::LinkSetArp { .. }
+            | Effect::MacvlanAdd { .. }
+            | Effect::MacvlanDelete { .. }
+            | Effect::HostnameSet { .. }
+            | Effect::Service { .. }
+            | Effect::SysctlSet { .. }
+            | Effect::FileWrite { .. }
+            | Effect::FileRestore { .. }
+            | Effect::FileRemove { .. }
+            | Effect::Demote { .. }
+            | Effect::Resign { .. } => false,
+        }
     }
 
     fn allows_link(&self, dev: &IfName, verb: LinkVerb) -> bool {

@@ -43,6 +43,7 @@ fn command_holes_take_only_their_type() {
             "primary".into(),
             "{resource:word}".into(),
         ],
+        query: false,
     };
     let fill = |v: &str| grant.fill(&BTreeMap::from([("resource".to_owned(), v.to_owned())]));
     assert_eq!(fill("r0").unwrap(), ["/sbin/drbdadm", "primary", "r0"]);
@@ -330,4 +331,47 @@ fn no_hole_yields_an_option_unless_the_grant_says_so() {
             assert!(!takes(hole, text), "{hole}: {text}");
         }
     }
+}
+
+#[test]
+fn a_query_is_what_its_grant_marks_as_one() {
+    let grants: Grants = toml::from_str(
+        "command.look = { argv = [\"/bin/look\"], query = true }\n\
+         command.act = { argv = [\"/bin/act\"] }\n\
+         http = [{ url = \"http://192.0.2.7/q\", do = [\"post\", \"delete\"], query = true }, \
+                 { url = \"http://192.0.2.7/\", do = [\"post\"] }]",
+    )
+    .unwrap();
+    let run = |name: &str| Effect::CommandRun {
+        name: name.to_owned(),
+        args: BTreeMap::new(),
+    };
+    let send = |verb, path: &str| {
+        Effect::HttpSend(HttpRequest {
+            verb,
+            url: format!("http://192.0.2.7{path}").parse().unwrap(),
+            headers: Vec::new(),
+            body: Vec::new(),
+            timeout_ms: 1000,
+        })
+    };
+    for (effect, is_query) in [
+        (run("look"), true),
+        (run("act"), false),
+        (run("none"), false),
+        (send(HttpVerb::Post, "/q/x"), true),
+        (send(HttpVerb::Post, "/other"), false),
+        (send(HttpVerb::Delete, "/q/x"), false),
+        (
+            Effect::Resign {
+                reason: String::new(),
+            },
+            false,
+        ),
+    ] {
+        assert_eq!(grants.is_query(&effect), is_query, "{effect}");
+    }
+    // What it does not say is not written, so that older programs read it.
+    let written = toml::to_string(&grants.command["act"]).unwrap();
+    assert!(!written.contains("query"), "{written}");
 }

@@ -399,7 +399,7 @@ const fn when(entry: EntryPoint) -> &'static str {
         }
         EntryPoint::OnPeerClaim => "Master, and heard a worse master: a split has healed.",
         EntryPoint::Health => {
-            "Now and then; may only look. Gives true, false, or a demotion from 0 to 240 and a reason."
+            "Now and then, and for tracks; may only look. Gives true, false, or a demotion from 0 to 240 and a reason."
         }
         EntryPoint::OnStop => "The daemon stops, after everything is undone.",
     }

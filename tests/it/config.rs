@@ -30,9 +30,14 @@ pub(crate) fn directory_with(config: &str) -> TempDir {
         b"function on_master() end\n",
         0o644,
     );
-    // A key pair for tests, and its signature of the hook.
+    write(
+        &at.join("inside.lua"),
+        b"function health() return true end\n",
+        0o644,
+    );
+    // A key pair for tests, and its signatures of the hooks.
     let trust = configs().join("../trust");
-    for name in ["team.pub", "failover.sig"] {
+    for name in ["team.pub", "failover.sig", "inside.sig"] {
         fs::copy(trust.join(name), at.join(name)).unwrap();
     }
     fs::copy(
@@ -85,12 +90,12 @@ fn bad_configurations_are_refused_as_reviewed() {
 
 #[test]
 fn a_good_configuration_is_called_good() {
-    for name in ["good.toml", "good-all-keys.toml"] {
+    for (name, hooks) in [("good.toml", "1 hook"), ("good-all-keys.toml", "2 hooks")] {
         let ran = check(&directory_with(name), name);
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{name}");
         assert_eq!(
             ran.stdout,
-            format!("{name}: good: 1 virtual host, 1 hook\n")
+            format!("{name}: good: 1 virtual host, {hooks}\n")
         );
     }
 }

@@ -54,6 +54,17 @@ pub(crate) fn cases() -> Vec<Case> {
                 prober,
             )
         },
+        Case {
+            limit: Duration::from_mins(1),
+            ..Case::new(
+                "tracks::a_prober_that_is_killed_comes_again_and_nothing_runs_twice",
+                prober_killed,
+            )
+        },
+        Case {
+            limit: Duration::from_mins(1),
+            ..Case::new("tracks::what_a_hook_answers_hands_over", hook)
+        },
         Case::new(
             "tracks::a_reload_with_the_same_result_changes_no_state",
             reload,
@@ -355,12 +366,61 @@ fn prober() -> Outcome {
     let root = of("r");
     assert!(root.contains("Uid: 0 0 0 0"), "{root}");
     assert!(root.contains("NoNewPrivs: 1"), "{root}");
-    // One that is killed takes along what it has started, and comes again.
     let sleeping = || sh(&lab, "a", "pgrep -fx \"sleep 98765\" || true");
     lab.until("the command to run", SOON, || {
         let running = sleeping().map_err(|error| failed("a", &error))?;
         Ok((!running.is_empty()).then_some(()))
     })?;
+    a.stop()?;
+    assert_eq!(sleeping()?, Vec::<String>::new());
+    Ok(())
+}
+
+/// The prober is killed: no state changes, what its commands have started does not run beside the
+/// next ones, and the tracks go on.
+fn prober_killed() -> Outcome {
+    let lab = lan(&["a"])?;
+    let track = |name: &str, script: &str, more: &str| {
+        format!(
+            "[track.{name}]\nkind = \"command\"\nargv = [\"/bin/sh\", \"-c\", '{script}']\n\
+             interval = \"200ms\"\nall-vhosts = true\n{more}"
+        )
+    };
+    let config = [
+        track("app", "[ ! -e /run/lab/broken ]", "fall = 2\n"),
+        // The shell waits for it, so it is not the prober's own child.
+        track(
+            "slow",
+            "sleep 98764; true",
+            "timeout = \"1m\"\ndemote = 10\n",
+        ),
+        "[track.up]\nkind = \"process\"\nprocess = \"carpd-engine\"\nuser = \"root\"\n\
+         all-vhosts = true\n"
+            .to_owned(),
+    ]
+    .concat();
+    let mut a = Carpd::new("a").preempts().more(&config).start(&lab)?;
+    a.wait_state("master", TAKEOVER)?;
+    let sleeping = || sh(&lab, "a", "pgrep -fx \"sleep 98764\" || true");
+    let runs = |other: &[String]| {
+        lab.until("the command to run, and once", SOON, || {
+            let running = sleeping().map_err(|error| failed("a", &error))?;
+            Ok((running.len() == 1 && running != other).then_some(running))
+        })
+    };
+    let mut before = runs(&[])?;
+    for _ in 0..2 {
+        sh(&lab, "a", "pkill -9 -x carpd-prober")?;
+        a.wait_says("A prober process died; restarting it", SOON)?;
+        before = runs(&before)?;
+    }
+    let status = said(&lab, "a", "status")?;
+    assert!(status.contains("web: master"), "{status}");
+    assert_eq!(a.states().last().map(String::as_str), Some("master"));
+    sh(&lab, "a", "touch /run/lab/broken")?;
+    a.wait_state("init", SOON)?;
+    sh(&lab, "a", "rm /run/lab/broken")?;
+    a.wait_state("master", TAKEOVER + SOON)?;
     a.stop()?;
     assert_eq!(sleeping()?, Vec::<String>::new());
     Ok(())
@@ -378,6 +438,7 @@ pub(crate) fn run_web() -> ExitCode {
         return ExitCode::FAILURE;
     };
     println!("listens");
+    let mut waiting = Vec::new();
     for stream in listener.incoming() {
         let Ok(mut stream) = stream else { continue };
         let lines = BufReader::new(&stream).lines();
@@ -387,16 +448,20 @@ pub(crate) fn run_web() -> ExitCode {
             .collect();
         if request
             .first()
-            .is_none_or(|line| line != "GET /health HTTP/1.1")
+            .is_none_or(|line| !line.ends_with(" /health HTTP/1.1"))
         {
             continue;
         }
         let status = std::fs::read_to_string(STATUS).unwrap_or_default();
+        // The page is large, and slow to come: only its status counts.
+        let is_get = request.first().is_some_and(|line| line.starts_with("GET"));
         let answer = format!(
-            "HTTP/1.1 {} x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-            status.trim()
+            "HTTP/1.1 {} x\r\nContent-Length: {}\r\n\r\n",
+            status.trim(),
+            if is_get { 1_000_000_000 } else { 0 }
         );
         _ = stream.write_all(answer.as_bytes());
+        waiting.push(stream);
     }
     ExitCode::SUCCESS
 }
@@ -524,4 +589,76 @@ fn service() -> Outcome {
         "track web: httpd is not running",
         (&lab, &|| service("stop"), &|| service("start")),
     )
+}
+
+/// A hook that looks by a program and by a POST, which its grants mark as harmless.
+fn hook() -> Outcome {
+    let lab = lan(&["a", "b"])?;
+    let answers = |status: u16| sh(&lab, "client", &format!("echo {status} > {STATUS}")).map(drop);
+    answers(200)?;
+    let mut server = lab.host("client").spawn(&[PROGRAM, WEB])?;
+    server.wait_line("its start", SOON, |line| line == "listens")?;
+    let health = "function health()\n  local ran = command.run('look')\n\
+                  if ran.status ~= 0 then return false, 'look ended with ' .. ran.status end\n\
+                  local said = http.post('http://192.168.32.50:8080/health', 'well?')\n\
+                  return said.status == 200, 'the server says ' .. said.status\nend";
+    sh(
+        &lab,
+        "a",
+        &format!("cat > /run/lab/app.lua <<'END'\n{health}\nEND"),
+    )?;
+    let track = "[track.app]\nkind = \"hook\"\nhook = \"app\"\ninterval = \"100ms\"\nfall = 2\nall-vhosts = true\n\
+                 [hook.app]\nsource = \"app.lua\"\n[hook.app.grant]\n\
+                 command.look = { argv = [\"/bin/sh\", \"-c\", \"test ! -e /run/lab/broken\"], query = true }\n\
+                 http = [{ url = \"http://192.168.32.50:8080/health\", do = [\"post\"], query = true }]\n";
+    let mut a = Carpd::new("a").preempts().more(track).start(&lab)?;
+    a.wait_state("master", TAKEOVER)?;
+    let mut b = Carpd::new("b").advskew(50).start(&lab)?;
+    b.wait_state("backup", SOON)?;
+    for (breaks, mends, says) in [
+        (
+            "touch /run/lab/broken",
+            "rm /run/lab/broken",
+            "look ended with 1",
+        ),
+        ("", "", "the server says 503"),
+    ] {
+        if breaks.is_empty() {
+            answers(503)?;
+        } else {
+            sh(&lab, "a", breaks)?;
+        }
+        let left = a.wait_state("init", SOON)?;
+        assert_eq!(left.text("cause"), "track");
+        b.wait_state("master", SOON)?;
+        until_said(
+            &lab,
+            "a",
+            "status",
+            &format!("not taking part: track app: {says}"),
+        )?;
+        if mends.is_empty() {
+            answers(200)?;
+        } else {
+            sh(&lab, "a", mends)?;
+        }
+        a.wait_state("master", TAKEOVER + SOON)?;
+        b.wait_state("backup", SOON)?;
+    }
+    // What is asked again and again does not fill the log.
+    assert!(!a.text().contains("Applied an effect"), "{}", a.text());
+    // Without the mark neither is done.
+    let unmarked = track.replace(", query = true", "");
+    let plain = Carpd::new("a").preempts().more(&unmarked);
+    plain.write(&lab)?;
+    let check = lab
+        .host("a")
+        .run(&[CARPD, "check", "/run/lab/carpd.toml"], SOON)?;
+    let said = [check.stdout.join("\n"), check.stderr.join("\n")].concat();
+    assert!(
+        said.contains("command.run: health is read-only, and this changes something, unless its grant has `query = true`"),
+        "{said}"
+    );
+    a.stop()?;
+    b.stop()
 }

@@ -351,8 +351,8 @@ pub(in crate::config) mod file {
 /// Entries of `http`.
 pub(in crate::config) mod http {
 
-    use super::super::{Key, Section, required};
-    use crate::config::form::{Parsed, SomeOf};
+    use super::super::{Defaulted, Key, Section, defaulted, required};
+    use crate::config::form::{Boolean, Parsed, SomeOf};
     use crate::effect::{HttpVerb, Url};
 
     pub(in crate::config) static URL: Key<Parsed<Url>> = required(
@@ -369,19 +369,26 @@ pub(in crate::config) mod http {
         "The methods that may be used.",
     );
 
+    pub(in crate::config) static QUERY: Defaulted<Boolean> = defaulted(
+        "query",
+        Boolean,
+        || false,
+        "A POST there changes nothing, as with APIs that are asked in this way: `health` may send it.",
+    );
+
     /// One entry of `http`.
     pub(in crate::config) static SECTION: Section = Section {
         header: "http = [{ ... }]",
         text: "One entry of `http` in `[hook.NAME.grant]`. Redirects are not followed: the hook sees them, and its next request is checked again. A name is resolved once for each request and must resolve to other hosts: a loopback or link-local address (127.0.0.1, 169.254.169.254) is refused unless it is granted as such, or as `localhost`.",
-        keys: &[&URL, &DO],
+        keys: &[&URL, &DO, &QUERY],
     };
 }
 
 /// Entries of `command`.
 pub(in crate::config) mod command {
 
-    use super::super::{Key, Section, required};
-    use crate::config::form::ListOf;
+    use super::super::{Defaulted, Key, Section, defaulted, required};
+    use crate::config::form::{Boolean, ListOf};
 
     pub(in crate::config) static ARGV: Key<ListOf<String>> = required(
         "argv",
@@ -390,10 +397,17 @@ pub(in crate::config) mod command {
         "The program by its absolute path, and its arguments. An argument `{NAME:TYPE}` is a hole that the hook fills in. TYPE is `word` (letters, digits and `_.-:@/`), `text` (any text, also none, up to 4096 bytes), `int`, `ip`, `cidr` or `dev`; values that do not fit are refused. An `int` must not be negative unless a range is given, as in `{nice:int:-20..19}`; no other value may begin with `-`.",
     );
 
+    pub(in crate::config) static QUERY: Defaulted<Boolean> = defaulted(
+        "query",
+        Boolean,
+        || false,
+        "The program changes nothing: `health` may run it. carpd cannot check that.",
+    );
+
     /// One entry of `command`.
     pub(in crate::config) static SECTION: Section = Section {
         header: "command.NAME = { ... }",
         text: "One entry of `command` in `[hook.NAME.grant]`: a whole command line, run without a shell.",
-        keys: &[&ARGV],
+        keys: &[&ARGV, &QUERY],
     };
 }

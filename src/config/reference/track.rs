@@ -9,13 +9,13 @@ use crate::config::form::{Address, Boolean, Demote, Integer, ListOf, OneOf, Pars
 use crate::config::model::{self, Host, StatusRange};
 use crate::config::read::At;
 use crate::effect::{Endpoint, Url};
-use crate::types::IfName;
+use crate::types::{IfName, Name};
 
 pub(in crate::config) static KIND: Key<OneOf<TrackKind>> = required(
     "kind",
     OneOf::new(),
     "\"link\"",
-    "What is tracked. `link`: an interface, which is up while it exists, is set up and has a carrier; the kernel reports every change. `tcp`: a server, which is up while it takes connections. `http`: a web server, which is up while it answers a GET with a good status. `icmp`: a host, which is up while it answers echo requests (ping). `file`: the number in a file, which is up while that is 0. `command`: a program, which is up while it ends with status 0; never two at one time. `process`: a program, which is up while a process of its name is running; the end of the process counts at once. `service`: a service, which is up while the service manager calls it active. `route`: an address, which is up while the kernel has a route to it; a change counts at once.",
+    "What is tracked. `link`: an interface, which is up while it exists, is set up and has a carrier; the kernel reports every change. `tcp`: a server, which is up while it takes connections. `http`: a web server, which is up while it answers a GET with a good status. `icmp`: a host, which is up while it answers echo requests (ping). `file`: the number in a file, which is up while that is 0. `command`: a program, which is up while it ends with status 0; never two at one time. `process`: a program, which is up while a process of its name is running; the end of the process counts at once. `service`: a service, which is up while the service manager calls it active. `route`: an address, which is up while the kernel has a route to it; a change counts at once. `hook`: the `health` of a hook, which is up while that returns `true` or 0.",
 );
 
 pub(in crate::config) static INTERFACE: Key<Parsed<IfName>> = optional(
@@ -119,6 +119,14 @@ pub(in crate::config) static VIA: Key<Address<IpAddr>> = optional(
     "The gateway that a `route` must lead through.",
 );
 
+pub(in crate::config) static HOOK: Key<Parsed<Name>> = optional(
+    "hook",
+    Parsed::new("name of a hook"),
+    "required for `hook`",
+    "\"app\"",
+    "The hook whose `health` a `hook` asks, on behalf of the first virtual host that has the track, whatever state that is in. It need not be one of the `hooks` of a virtual host, and `[hook.NAME.health]` does not matter.",
+);
+
 pub(in crate::config) static USER: Defaulted<Text> = defaulted(
     "user",
     Text {
@@ -202,6 +210,7 @@ pub(in crate::config) static SECTION: Section = Section {
         &UNIT,
         &TO,
         &VIA,
+        &HOOK,
         &USER,
         &ENVIRONMENT,
         &INTERVAL,

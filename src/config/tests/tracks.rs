@@ -146,6 +146,17 @@ fn what_is_wrong_with_a_track_is_told_where_it_is() {
             5,
             "`interval`",
         ),
+        ("kind = \"hook\"\n", 3, "`kind = \"hook\"` needs `hook`"),
+        (
+            "kind = \"hook\"\nhook = \"app\"\n",
+            4,
+            "there is no hook \"app\"",
+        ),
+        (
+            "kind = \"hook\"\nhook = \"app\"\n[hook.app]\nkind = \"script\"\nup = \"/bin/true\"\n",
+            4,
+            "hook app is a script, which has no `health`",
+        ),
     ] {
         says(&format!("[track.up]\n{body}"), line, text);
     }
@@ -162,4 +173,17 @@ fn what_is_wrong_with_a_track_is_told_where_it_is() {
         "{}",
         loaded.report
     );
+}
+
+#[test]
+fn a_hook_that_a_track_asks_is_used_and_counts_once() {
+    let track = "[track.up]\nkind = \"hook\"\nhook = \"app\"\n[hook.app]\nsource = \"app.lua\"\n";
+    let loaded = parse(&format!("{MINIMAL}tracks = [\"up\"]\n{track}")).unwrap();
+    assert_eq!(loaded.report.to_string(), "");
+    let config = loaded.config;
+    assert!(config.calls(&config.vhosts[0], &"app".parse().unwrap()));
+    let twice = format!("{MINIMAL}tracks = [\"up\"]\nhooks = [\"app\"]\n{track}");
+    let report = parse(&twice).unwrap().report.to_string();
+    let text = "the `health` of app counts twice for this virtual host: by itself, and as track up";
+    assert!(report.contains(text), "{report}");
 }

@@ -71,7 +71,8 @@ impl Grants {
                 let argv = std::iter::once(format!("/path/to/{name}"))
                     .chain(holes)
                     .collect();
-                self.command.insert(name.clone(), CommandGrant { argv });
+                self.command
+                    .insert(name.clone(), CommandGrant { argv, query: false });
             }
             Effect::HttpSend(request) => self.widen_http(request),
             Effect::Demote { .. } => self.carp.push(CarpVerb::Demote),
@@ -114,6 +115,7 @@ impl Grants {
             None => self.http.push(HttpGrant {
                 url,
                 verbs: vec![request.verb],
+                query: false,
             }),
         }
     }

@@ -224,9 +224,18 @@ pub struct HttpGrant {
     /// What may be asked there.
     #[serde(rename = "do")]
     pub verbs: Vec<HttpVerb>,
+    /// A POST there changes nothing, so `health` may send it.
+    #[serde(default, skip_serializing_if = "super::grant::is_false")]
+    pub query: bool,
 }
 
 impl HttpGrant {
+    /// Is a request with this method marked as one that changes nothing?
+    #[must_use]
+    pub fn is_query(&self, verb: HttpVerb) -> bool {
+        self.query && verb == HttpVerb::Post
+    }
+
     /// Does this allow the request?
     #[must_use]
     pub fn allows(&self, request: &HttpRequest) -> bool {

@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use crate::config::OnUnhealthy;
 use crate::engine::environment::Environment;
+use crate::engine::runs::queue::Purpose;
 use crate::engine::state::Engine;
 use crate::engine::vhost::health::{AGAIN, Change, Verdict};
 use crate::engine::vhost::id::VhostId;
@@ -38,7 +39,7 @@ impl<E: Environment> Engine<E> {
             };
             let ticket = check.begin(&pool.spec().health, now);
             node.queue
-                .begin_check(Rc::clone(pool), event.clone(), ticket);
+                .begin_check(Rc::clone(pool), event.clone(), Purpose::Vhost { ticket });
         }
     }
 

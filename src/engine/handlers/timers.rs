@@ -23,6 +23,8 @@ with_all! {
         Look,
         /// Follow bow-outs.
         BowOuts,
+        /// Ask the hooks of tracks.
+        Tracks,
         /// Take real-time priority again.
         Realtime,
     }
@@ -39,6 +41,7 @@ impl<E: Environment> Engine<E> {
             EngineTimer::Stop => self.stopping.as_ref().map(|stopping| stopping.deadline),
             EngineTimer::Look => self.look_again,
             EngineTimer::BowOuts => self.bow_outs.due(),
+            EngineTimer::Tracks => self.tracks.asked.due(),
             EngineTimer::Realtime => self.realtime_again,
         }
     }
@@ -100,6 +103,7 @@ impl<E: Environment> Engine<E> {
                 self.relook = true;
             }
             EngineTimer::BowOuts => self.follow_bow_outs(),
+            EngineTimer::Tracks => self.ask_hooks(clock::now()),
             EngineTimer::Realtime => self.resume_realtime(),
         }
     }

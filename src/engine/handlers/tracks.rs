@@ -1,6 +1,7 @@
 //! Tracks (`[track.NAME]`): results come in here, and what they cost the virtual hosts that name
 //! them follows ([ADR 0052](../../../docs/adr/0052-tracks.md)).
 
+pub(in crate::engine) mod hook;
 mod probe;
 
 use tracing::{debug, info, warn};
@@ -79,13 +80,16 @@ impl<E: Environment> Engine<E> {
         }
     }
 
-    /// On a simulated machine nobody asks: what the kernel does not report is well until a scenario
-    /// says otherwise.
+    /// On a simulated machine nobody asks but hooks: what the kernel does not report is well until a
+    /// scenario says otherwise.
     pub(in crate::engine) fn assume_tracks_up(&mut self) {
         let asked: Vec<Name> = self
             .tracks
             .iter()
-            .filter(|(_, track)| track.is_asked())
+            .filter(|(_, track)| {
+                let hook = track.spec.tracked.hook();
+                track.is_asked() && hook.is_none_or(|hook| self.hooks.current(hook).is_none())
+            })
             .map(|(name, _)| name.clone())
             .collect();
         let now = clock::now();

@@ -7,6 +7,7 @@ use tracing::{info, warn};
 
 use crate::config::{AtStop, OnFailure};
 use crate::engine::environment::Environment;
+use crate::engine::handlers::tracks::hook::finding;
 use crate::engine::runs::outcome::{Failure, HookOutcome};
 use crate::engine::state::Engine;
 use crate::engine::vhost::id::VhostId;
@@ -328,6 +329,12 @@ impl<E: Environment> Engine<E> {
                 seq,
                 result,
             } => self.checked(vhost, &hook, (ticket, seq), result, now),
+            HookOutcome::Answered {
+                track,
+                number,
+                result,
+                ..
+            } => self.hook_answered(&track, number, finding(result), now),
             HookOutcome::Resign { vhost, reason } => self.hook_resigns(vhost, reason, now),
         }
     }

@@ -238,6 +238,16 @@ fn check(event: &Event, machines: &[SimMachine]) -> Result<(), String> {
                 {
                     Err(format!("{name} has no track {track}"))
                 }
+                NodeEvent::Track(track, _) => {
+                    let known = machine.node.config.tracks.get(track.as_str());
+                    let hook = known.and_then(|track| track.tracked.hook());
+                    match hook.filter(|hook| machine.pools.contains_key(*hook)) {
+                        Some(hook) => Err(format!(
+                            "track {track} is what hook {hook} answers: write `{name} hook {hook} fails`"
+                        )),
+                        None => Ok(()),
+                    }
+                }
                 _ => Ok(()),
             }
         }

@@ -20,6 +20,7 @@ use crate::engine::sim::{
     Down, Endless, PATIENCE, Settling, SimMachine, Turn, Turns, settle, wake,
 };
 use crate::engine::vhost::id::VhostId;
+use crate::engine::vhost::tracks::Standing;
 use crate::hooks::LoadError;
 use crate::host::clock::{self, Virtual};
 use crate::keeper::Client;
@@ -430,6 +431,23 @@ fn tell(turn: &mut Turn<'_>, outcome: HookOutcome) -> Option<(String, bool)> {
                 ),
                 Some(true) | None => (format!("health: hook {hook}: well"), true),
             })
+        }
+        HookOutcome::Answered { track, .. } => {
+            let track = track.clone();
+            let standing = |turn: &Turn<'_>| {
+                let mut tracks = turn.tracks.iter();
+                let (_, found) = tracks.find(|(name, _)| **name == track)?;
+                Some(found.standing.clone())
+            };
+            let before = standing(turn)?;
+            turn.hook_outcome(outcome);
+            match (before, standing(turn)?) {
+                (Standing::Down { .. }, Standing::Up) => Some((format!("track {track}: up"), true)),
+                (Standing::Up | Standing::Unknown, Standing::Down { reason, .. }) => {
+                    Some((format!("track {track}: down: {reason}"), false))
+                }
+                _ => None,
+            }
         }
         HookOutcome::Applied { .. } | HookOutcome::Demote { .. } | HookOutcome::Resign { .. } => {
             turn.hook_outcome(outcome);

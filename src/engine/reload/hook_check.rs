@@ -71,8 +71,10 @@ pub(in crate::engine) struct HookCheck {
     imports: Vec<String>,
     entry_points: Vec<EntryPoint>,
     grants: Grants,
-    /// The virtual hosts that name it.
+    /// The virtual hosts for which it is called.
     homes: Vec<(Name, IfName, Vec<VirtualAddress>)>,
+    /// The tracks that ask for its health.
+    asked_by: Vec<Name>,
 }
 
 impl HookCheck {
@@ -88,9 +90,13 @@ impl HookCheck {
         let homes = config
             .vhosts
             .iter()
-            .filter(|vhost| vhost.hooks.contains(pool.name()))
+            .filter(|vhost| config.calls(vhost, pool.name()))
             .map(home)
             .collect();
+        let asks = config
+            .tracks
+            .iter()
+            .filter(|(_, track)| track.tracked.hook() == Some(pool.name()));
         Some(Self {
             source: Arc::clone(pool.original()?),
             modules: pool.modules().to_vec(),
@@ -98,6 +104,7 @@ impl HookCheck {
             entry_points: pool.entry_points().to_vec(),
             grants: pool.spec().grants.clone(),
             homes,
+            asked_by: asks.map(|(track, _)| track.clone()).collect(),
         })
     }
 
@@ -107,6 +114,13 @@ impl HookCheck {
             Language::Lua => self.lua(),
             Language::Wasm => self.component(),
         };
+        if !self.entry_points.contains(&EntryPoint::Health) {
+            let unanswered = |track: &Name| {
+                let text = format!("track {track} asks for its health, and it has none");
+                self.problem(text, true)
+            };
+            found.extend(self.asked_by.iter().map(unanswered));
+        }
         found.sort_by_key(|problem| !problem.certain);
         found
     }
@@ -178,6 +192,7 @@ impl HookCheck {
         let mut vain: Vec<String> = FUNCTIONS
             .iter()
             .filter(|function| function.changes())
+            .filter(|function| !function.may_be_query(&self.grants))
             .map(Function::full_name)
             .filter(|name| self.imports.contains(name))
             .collect();

@@ -46,6 +46,17 @@ pub(in crate::engine) enum HookOutcome {
         /// What it said, or how it failed.
         result: Result<Returned, HookError>,
     },
+    /// A hook was asked for a track.
+    Answered {
+        /// Index of the virtual host on whose behalf.
+        vhost: VhostId,
+        /// For which one.
+        track: Name,
+        /// The question's number.
+        number: u64,
+        /// What it said, or how it failed.
+        result: Result<Returned, HookError>,
+    },
     /// A hook asked to hand over.
     Resign {
         /// Index of the virtual host.
@@ -62,6 +73,7 @@ impl HookOutcome {
             Self::Finished { vhost, .. }
             | Self::Demote { vhost, .. }
             | Self::Checked { vhost, .. }
+            | Self::Answered { vhost, .. }
             | Self::Resign { vhost, .. }
             | Self::Applied { vhost, .. } => *vhost,
         }
@@ -70,12 +82,11 @@ impl HookOutcome {
     /// Outcomes at the same time are handled in this order, whichever process was quicker: by
     /// virtual host, first those of its queue and then its checks.
     pub(in crate::engine) const fn order(&self) -> (VhostId, Option<&Name>) {
-        let hook = if let Self::Checked { hook, .. } = self {
-            Some(hook)
-        } else {
-            None
+        let check = match self {
+            Self::Checked { hook: name, .. } | Self::Answered { track: name, .. } => Some(name),
+            _ => None,
         };
-        (self.vhost(), hook)
+        (self.vhost(), check)
     }
 }
 

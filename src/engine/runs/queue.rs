@@ -8,6 +8,8 @@
 mod check;
 mod serve;
 
+pub(in crate::engine) use check::Purpose;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;

@@ -132,8 +132,12 @@ impl<'a, H: Host + 'static> RunRequests<'a, H> {
 
     async fn answer(&mut self, ask: Ask) -> Result<Answer, AskError> {
         let shared = &self.queue.shared;
-        if matches!(ask, Ask::Effect { .. }) && !self.entry.may_change() {
-            return Err(AskError::only_looks());
+        let grants = &self.hook.spec().grants;
+        if let Ask::Effect { effect, .. } = &ask
+            && !self.entry.may_change()
+            && !grants.is_query(effect)
+        {
+            return Err(AskError::only_looks(effect));
         }
         if self.left().is_zero() && !matches!(ask, Ask::Log { .. }) {
             return Err(AskError::TimeUp(self.budget.wall));
@@ -143,6 +147,17 @@ impl<'a, H: Host + 'static> RunRequests<'a, H> {
                 effect: effect @ (Effect::Demote { .. } | Effect::Resign { .. }),
                 ..
             } => self.on_the_vhost(effect),
+            // What is marked as changing nothing.
+            Ask::Effect {
+                effect, wait_ms, ..
+            } if !self.entry.may_change() => {
+                let mut behalf = self.behalf();
+                if let Some(wait) = wait_ms {
+                    behalf.left = behalf.left.min(Duration::from_millis(wait));
+                }
+                let reply = shared.executor.ask_harmless(&behalf, effect).await;
+                reply.map(Answer::Reply)
+            }
             Ask::Effect {
                 effect,
                 keep,

@@ -123,7 +123,7 @@ impl SimMachine {
             .values()
             .filter_map(|track| match &track.tracked {
                 Tracked::Link(interface) => Some(interface),
-                Tracked::Local(_) | Tracked::Remote(_) => None,
+                Tracked::Local(_) | Tracked::Remote(_) | Tracked::Hook(_) => None,
             });
         for name in config
             .vhosts

@@ -4,13 +4,18 @@ use std::collections::BTreeMap;
 
 use crate::config::{self, Demote, Looked, Tracked};
 use crate::engine::report::{TrackState, TrackStatus};
+use crate::engine::vhost::asked_hooks::AskedHooks;
 use crate::host::children::prober::Finding;
 use crate::host::clock;
 use crate::types::{Demotion, IfName, Name, shown_within};
 
 /// All tracks of this node.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct Tracks(BTreeMap<Name, Track>);
+pub(in crate::engine) struct Tracks {
+    all: BTreeMap<Name, Track>,
+    /// Those that ask hooks: when, and what is asked now.
+    pub(in crate::engine) asked: AskedHooks,
+}
 
 /// One of them.
 #[derive(Debug)]
@@ -184,7 +189,12 @@ impl Tracks {
     pub(in crate::engine) fn of(specs: &BTreeMap<Name, config::Track>) -> Self {
         let tracks = specs.iter();
         let tracks = tracks.map(|(name, spec)| (name.clone(), Track::new(spec.clone())));
-        Self(tracks.collect())
+        let mut tracks = Self {
+            all: tracks.collect(),
+            asked: AskedHooks::default(),
+        };
+        tracks.asked.follow(specs);
+        tracks
     }
 
     /// These are the tracks from now on: one that follows the same thing as before keeps its state.
@@ -194,7 +204,8 @@ impl Tracks {
         specs: &BTreeMap<Name, config::Track>,
         changes: &mut Vec<String>,
     ) {
-        self.0.retain(|name, _| {
+        self.asked.follow(specs);
+        self.all.retain(|name, _| {
             let stays = specs.contains_key(name);
             if !stays {
                 changes.push(format!("track {name}: removed"));
@@ -202,10 +213,10 @@ impl Tracks {
             stays
         });
         for (name, spec) in specs {
-            match self.0.get_mut(name) {
+            match self.all.get_mut(name) {
                 None => {
                     changes.push(format!("track {name}: added"));
-                    self.0.insert(name.clone(), Track::new(spec.clone()));
+                    self.all.insert(name.clone(), Track::new(spec.clone()));
                 }
                 Some(track) if track.spec != *spec => {
                     changes.push(format!("track {name}: changed"));
@@ -222,26 +233,26 @@ impl Tracks {
     }
 
     pub(in crate::engine) fn get_mut(&mut self, name: &Name) -> Option<&mut Track> {
-        self.0.get_mut(name)
+        self.all.get_mut(name)
     }
 
     pub(in crate::engine) fn iter(&self) -> impl Iterator<Item = (&Name, &Track)> {
-        self.0.iter()
+        self.all.iter()
     }
 
     /// Those of a link, with its name.
     pub(in crate::engine) fn links(&mut self) -> impl Iterator<Item = (&Name, IfName, &mut Track)> {
-        self.0
+        self.all
             .iter_mut()
             .filter_map(|(name, track)| match track.spec.tracked.clone() {
                 Tracked::Link(interface) => Some((name, interface, track)),
-                Tracked::Local(_) | Tracked::Remote(_) => None,
+                Tracked::Local(_) | Tracked::Remote(_) | Tracked::Hook(_) => None,
             })
     }
 
     /// What these tracks of a virtual host cost it now.
     pub(in crate::engine) fn burdens(&self, names: &[Name]) -> Vec<Burden> {
-        let known = names.iter().filter_map(|name| self.0.get_key_value(name));
+        let known = names.iter().filter_map(|name| self.all.get_key_value(name));
         known
             .filter_map(|(name, track)| track.burden(name))
             .collect()
@@ -249,7 +260,7 @@ impl Tracks {
 
     /// For operators.
     pub(in crate::engine) fn status(&self) -> Vec<TrackStatus> {
-        let tracks = self.0.iter();
+        let tracks = self.all.iter();
         tracks.map(|(name, track)| track.status(name)).collect()
     }
 }

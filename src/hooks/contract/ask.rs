@@ -92,7 +92,12 @@ impl AskError {
     /// The answer to an effect where [`EntryPoint::may_change`](super::EntryPoint::may_change) says
     /// no.
     #[must_use]
-    pub fn only_looks() -> Self {
-        Self::Invalid("health is read-only: it cannot change the host".to_owned())
+    pub fn only_looks(effect: &Effect) -> Self {
+        let why = if matches!(effect, Effect::CommandRun { .. } | Effect::HttpSend(_)) {
+            "health is read-only: it may only run commands and send POSTs whose grant says that they change nothing (query = true)"
+        } else {
+            "health is read-only: it cannot change the host"
+        };
+        Self::Invalid(why.to_owned())
     }
 }

@@ -572,7 +572,7 @@ async fn commands(host: &LinuxHost) {
         .map(str::to_owned)
         .to_vec();
     let grants = Grants {
-        command: [("greet".to_owned(), CommandGrant { argv })].into(),
+        command: [("greet".to_owned(), CommandGrant { argv, query: false })].into(),
         ..Grants::default()
     };
     let effect = Effect::CommandRun {

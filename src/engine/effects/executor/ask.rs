@@ -236,6 +236,24 @@ impl<H: Host> Executor<H> {
         self.host.observe(resource, limit).await
     }
 
+    /// Does what a hook asked for, if it may, and if it is marked as changing nothing: like a query it
+    /// is neither logged nor counted, since it is done again and again.
+    ///
+    /// # Errors
+    /// The refusal or the failure, for the hook.
+    pub(in crate::engine) async fn ask_harmless(
+        &self,
+        behalf: &Behalf<'_>,
+        effect: Effect,
+    ) -> Result<Reply, AskError> {
+        if !behalf.grants.is_query(&effect) {
+            return Err(AskError::only_looks(&effect));
+        }
+        let granted = behalf.grants.permit(effect, behalf.own);
+        let granted = granted.map_err(|denied| AskError::Denied(*denied))?;
+        Ok(self.host.perform(&granted, behalf.left).await?)
+    }
+
     /// Answers a hook's query, if it may ask.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Health: asked of one hook, beside whatever else runs.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use tracing::debug;
 
@@ -11,6 +12,26 @@ use crate::engine::runs::pool::Pool;
 use crate::engine::runs::requests::RunRequests;
 use crate::hooks::{EntryPoint, HookEvent};
 use crate::host::{Host, clock};
+use crate::types::Name;
+
+/// Who wants to know of a hook's health.
+#[derive(Debug)]
+pub(in crate::engine) enum Purpose {
+    /// The virtual host.
+    Vhost {
+        /// The check's number.
+        ticket: u64,
+    },
+    /// A track.
+    Track {
+        /// Which one.
+        track: Name,
+        /// The question's number.
+        number: u64,
+        /// For the answer.
+        limit: Duration,
+    },
+}
 
 impl<H: Host + 'static> Queue<H> {
     /// Checks one hook's health, in parallel to other runs.
@@ -18,16 +39,20 @@ impl<H: Host + 'static> Queue<H> {
         self: &Rc<Self>,
         hook: Rc<Pool>,
         event: HookEvent,
-        ticket: u64,
+        purpose: Purpose,
     ) {
-        let task = tokio::task::spawn_local(Rc::clone(self).check(hook, event, ticket));
+        let task = tokio::task::spawn_local(Rc::clone(self).check(hook, event, purpose));
         let mut checks = self.checks.borrow_mut();
         checks.retain(|task| !task.is_finished());
         checks.push(task.abort_handle());
     }
 
-    async fn check(self: Rc<Self>, hook: Rc<Pool>, mut event: HookEvent, ticket: u64) {
-        let (seq, budget) = (event.seq, hook.budget(EntryPoint::Health));
+    async fn check(self: Rc<Self>, hook: Rc<Pool>, mut event: HookEvent, purpose: Purpose) {
+        let (seq, mut budget) = (event.seq, hook.budget(EntryPoint::Health));
+        if let Purpose::Track { limit, .. } = purpose {
+            budget.wall = limit;
+            budget.cpu = budget.cpu.min(limit);
+        }
         let place = (
             hook.checks().take(false).await,
             self.shared.limits_of_daemon.checks.take(false).await,
@@ -53,13 +78,21 @@ impl<H: Host + 'static> Queue<H> {
         let (vhost, outcome) = (self.vhost(), result.as_ref().map_or("failed", |_| "done"));
         debug!(%vhost, hook = %hook.name(), outcome, "Checked health");
         clock::rest();
-        let hook = hook.name().clone();
-        _ = self.shared.outcomes.send(HookOutcome::Checked {
-            vhost: self.index,
-            hook,
-            ticket,
-            seq,
-            result,
+        let (vhost, hook) = (self.index, hook.name().clone());
+        _ = self.shared.outcomes.send(match purpose {
+            Purpose::Vhost { ticket } => HookOutcome::Checked {
+                vhost,
+                hook,
+                ticket,
+                seq,
+                result,
+            },
+            Purpose::Track { track, number, .. } => HookOutcome::Answered {
+                vhost,
+                track,
+                number,
+                result,
+            },
         });
     }
 }

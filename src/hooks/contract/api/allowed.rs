@@ -16,6 +16,30 @@ pub fn allowed(grants: &Grants) -> Vec<String> {
         .collect()
 }
 
+impl Function {
+    /// Can a grant mark a call of it as one that changes nothing (`query`)?
+    #[must_use]
+    pub fn can_be_query(&self) -> bool {
+        matches!(
+            (self.group, self.name),
+            ("command", "run") | ("http", "post")
+        )
+    }
+
+    /// Does one of these grants mark some call of it so?
+    #[must_use]
+    pub fn may_be_query(&self, grants: &Grants) -> bool {
+        match (self.group, self.name) {
+            ("command", "run") => grants.command.values().any(|grant| grant.query),
+            ("http", "post") => grants
+                .http
+                .iter()
+                .any(|grant| grant.is_query(HttpVerb::Post)),
+            _ => false,
+        }
+    }
+}
+
 /// Can a call of this function ever be granted?
 #[must_use]
 pub fn is_allowed(function: &Function, grants: &Grants) -> bool {

@@ -131,10 +131,16 @@ fn judge(script: &Script, used: &Use<'_>) -> Judged {
 /// What is wrong with a call in an entry point, and how certain that can be at most.
 fn wrong(call: &Call, entry: EntryPoint, used: &Use<'_>) -> Vec<(String, Sure)> {
     let name = call.function.full_name();
-    if !entry.may_change() && call.function.changes() {
+    let may_change = entry.may_change() || rights::is_harmless(call, used.grants, used.homes);
+    if !may_change && call.function.changes() {
+        let unless = if call.function.can_be_query() {
+            ", unless its grant has `query = true`"
+        } else {
+            ""
+        };
         return vec![(
             format!(
-                "{name}: {} is read-only, and this changes something",
+                "{name}: {} is read-only, and this changes something{unless}",
                 entry.as_str()
             ),
             Sure::Certain,

@@ -65,6 +65,26 @@ pub(super) fn refused(call: &Call, grants: &Grants, homes: &[Home<'_>]) -> Optio
     Some((format!("for virtual host {}: {denied}", home.name), false))
 }
 
+/// Whether the grants mark a call as one that changes nothing, or may do so: what it is about may be
+/// unknown.
+pub(super) fn is_harmless(call: &Call, grants: &Grants, homes: &[Home<'_>]) -> bool {
+    let function = call.function;
+    if !function.may_be_query(grants) {
+        return false;
+    }
+    let (Some(raw), Some(home)) = (arguments(function, &call.given), homes.first()) else {
+        return true;
+    };
+    let context = Context {
+        interface: home.interface,
+    };
+    match function.request(raw, context) {
+        Ok(Request::Ask(Ask::Effect { effect, .. })) => grants.is_query(&effect),
+        // What is wrong with it is said elsewhere.
+        _ => true,
+    }
+}
+
 /// A route with neither a gateway nor a device; the kernel refuses it whatever is granted.
 pub(super) fn leads_nowhere(call: &Call) -> bool {
     let Call {

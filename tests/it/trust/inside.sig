@@ -1,0 +1,4 @@
+untrusted comment: signature from carpd plugin sign
+RURmqzC2vYsupn+/yuW5RlSWTFzNENqAQecpndbC/Kqc+l9CTa4Jb5brhEXSZq0c9mIpGFzgZDH3q+aT7SbJpAVpnX9Zq5c66gM=
+trusted comment: for tests
+XWVMoWzEv7iMjpxm4JtPwUEiDr+HhonKQj7+jhj8Sq/sOZvzGRKfpQ1aUln3BJTKtt71VC68merKtLj6Q9UCDw==
