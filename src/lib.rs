@@ -57,6 +57,8 @@ pub mod keeper;
 pub mod programs;
 
 #[cfg(feature = "daemon")]
+pub mod endpoint;
+#[cfg(feature = "daemon")]
 pub mod engine;
 #[cfg(feature = "daemon")]
 pub mod telemetry;

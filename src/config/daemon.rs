@@ -32,6 +32,7 @@ pub(super) fn read(
         run_dir: directory(&table, &key::RUN_DIR, out),
         service_backend: table.get(&key::SERVICE_BACKEND, out),
         ca_file: ca_file(&table, around, out),
+        listen: table.read(&key::LISTEN, out).map(|listen| listen.value),
         realtime: table.get(&key::REALTIME, out),
         ..Daemon::default()
     })
@@ -73,6 +74,7 @@ impl Default for Daemon {
             run_dir: key::RUN_DIR.default().into(),
             service_backend: key::SERVICE_BACKEND.default(),
             ca_file: None,
+            listen: None,
             realtime: key::REALTIME.default(),
             hangup_stops: false,
         }

@@ -87,6 +87,7 @@ pub fn needs_restart(old: &Daemon, new: &Daemon) -> Vec<&'static str> {
         node_name: daemon::NODE_NAME,
         log: daemon::LOG,
         ca_file: daemon::CA_FILE,
+        listen: daemon::LISTEN,
         realtime: daemon::REALTIME,
         }
         not compared: shutdown_timeout file_owners hangup_stops

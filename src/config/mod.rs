@@ -23,6 +23,7 @@ mod group;
 mod hook;
 mod json;
 pub mod legacy;
+mod listen;
 #[cfg(feature = "daemon")]
 mod load;
 mod model;
@@ -51,6 +52,7 @@ pub use choice::{
 };
 pub use daemon::{run_dir, state_dir};
 pub use diff::{differences, needs_restart};
+pub use listen::{InvalidListen, Listen};
 #[cfg(feature = "daemon")]
 pub use load::{Disk, load_trust, only_warns_of_owners};
 pub use model::{

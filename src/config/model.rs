@@ -14,6 +14,7 @@ use super::choice::{
     OnFailure, OnUnhealthy, Peers, Preempt, PreferredLifetime, Reload, Sandbox, ServiceBackend,
     SourceMac, TieBreak,
 };
+use super::listen::Listen;
 use super::secret::Secret;
 use super::share::Share;
 use crate::effect::outgoing::ParseUrlError;
@@ -88,6 +89,8 @@ pub struct Daemon {
     /// `ca-file`: its full path; certificates that requests of hooks believe beside those of the
     /// system.
     pub ca_file: Option<PathBuf>,
+    /// `listen`: where the HTTP endpoint listens, if it is wanted.
+    pub listen: Option<Listen>,
     /// `realtime`: keeper and engine have real-time priority.
     pub realtime: bool,
     /// SIGHUP stops the daemon, as it does ucarp; no key sets this.

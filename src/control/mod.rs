@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use client::{CallError, call};
 pub use condition::Trouble;
-pub use server::{Bound, Listening, bind, serve};
+pub use server::{Bound, Listening, bind, bind_for, serve};
 
 use crate::engine::command::ReloadReport;
 use crate::engine::plan::Plan;

@@ -36,6 +36,14 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct Listening(Place);
 
+impl Bound {
+    /// The socket, and what removes its file.
+    #[must_use]
+    pub fn into_parts(self) -> (StdListener, Listening) {
+        (self.listener, self.listening)
+    }
+}
+
 impl Drop for Listening {
     fn drop(&mut self) {
         // If it is already gone, that is fine.
@@ -56,6 +64,14 @@ pub struct Bound {
 /// # Errors
 /// The socket cannot be made there; `AddrInUse` if another daemon listens on it.
 pub fn bind(path: &Path) -> io::Result<Bound> {
+    bind_for(path, 0o660)
+}
+
+/// As [`bind`], with these permissions.
+///
+/// # Errors
+/// As of [`bind`].
+pub fn bind_for(path: &Path, mode: u32) -> io::Result<Bound> {
     if let Some(directory) = path.parent() {
         resolve::make_directory(directory, 0o755)?;
     }
@@ -77,7 +93,7 @@ pub fn bind(path: &Path) -> io::Result<Bound> {
     // Had a directory on the way been exchanged, there would be none in ours.
     let listener = StdListener::bind(path)?;
     let listening = Listening(place);
-    listening.0.set_mode(0o660, is_own_socket)?;
+    listening.0.set_mode(mode, is_own_socket)?;
     listener.set_nonblocking(true)?;
     Ok(Bound {
         listener,

@@ -10,19 +10,20 @@ use std::sync::Arc;
 use clap::Parser as _;
 use nix::sys::prctl;
 
-use tokio::sync::mpsc;
-use tracing::warn;
+use tracing::{error, warn};
 use tracing_subscriber::filter::LevelFilter;
 
 use super::{CONFIG, namespaces, report};
-use crate::config::{Config, LogFormat, LogLevel, Report, Share};
+use crate::config::{Config, Listen, LogFormat, LogLevel, Report, Sandbox, Share};
 use crate::control::{self, Bound, Listening};
-use crate::engine::command::Command;
+use crate::endpoint::{self, Listener, Serving};
+use crate::engine::Doors;
 use crate::keeper;
 use crate::programs::{Programs, role};
 use crate::resolve::Snapshot;
 use crate::telemetry::{self, FILTER_VARIABLE, Format};
 use crate::terminal::{Exit, Failure, output};
+use crate::types::Netns;
 
 /// Run the daemon in the foreground.
 ///
@@ -154,7 +155,17 @@ pub(super) fn engine() -> ExitCode {
     };
     match start_log(&args, &config) {
         Ok(()) => {
-            let code = crate::engine::main(config, &args.config, open, listen);
+            let place = config.daemon.listen.as_ref().map(|place| {
+                let netns = config.share.netns().map(Netns::path);
+                place.in_netns(netns.as_deref())
+            });
+            let confined = config.daemon.sandbox == Sandbox::Required;
+            let code = crate::engine::main(
+                config,
+                &args.config,
+                |instance_dir| open(instance_dir, place),
+                |opened, doors| listen(opened, confined, doors),
+            );
             telemetry::tell_repeats();
             telemetry::stderr::finish();
             code
@@ -163,21 +174,45 @@ pub(super) fn engine() -> ExitCode {
     }
 }
 
-/// Opens the control socket. The daemon runs without it, too.
-pub(super) fn open(instance_dir: &Path) -> Option<Bound> {
+/// The sockets that others ask on, before there is anybody to answer.
+pub(super) struct Opened {
+    control: Option<Bound>,
+    endpoint: Option<Listener>,
+}
+
+/// What answers on them, until it is dropped.
+pub(super) type Answering = (Option<Listening>, Option<Serving>);
+
+/// Opens the control socket, and that of the HTTP endpoint if one is wanted. The daemon runs
+/// without them, too.
+pub(super) fn open(instance_dir: &Path, place: Option<Listen>) -> Opened {
     let socket = control::socket_path(instance_dir);
-    control::bind(&socket)
+    let control = control::bind(&socket)
         .inspect_err(|error| {
             warn!(path = %socket.display(), %error, "Cannot open the control socket: no status, and reload only by SIGHUP");
         })
-        .ok()
+        .ok();
+    let endpoint = place.and_then(|place| {
+        endpoint::bind(place.clone())
+            .inspect_err(|error| {
+                error!(listen = %place, %error, "Cannot listen for HTTP: there is no endpoint until the daemon is restarted");
+            })
+            .ok()
+    });
+    Opened { control, endpoint }
 }
 
-/// Starts answering on the control socket.
-pub(super) fn listen(bound: Option<Bound>, commands: mpsc::Sender<Command>) -> Option<Listening> {
-    control::serve(bound?, commands)
-        .inspect_err(|error| warn!(%error, "Cannot answer on the control socket"))
-        .ok()
+/// Starts answering on them. `confined`: over HTTP not without a full sandbox.
+pub(super) fn listen(opened: Opened, confined: bool, doors: Doors) -> Answering {
+    let control = opened.control.and_then(|bound| {
+        control::serve(bound, doors.commands.clone())
+            .inspect_err(|error| warn!(%error, "Cannot answer on the control socket"))
+            .ok()
+    });
+    let endpoint = opened
+        .endpoint
+        .map(|listener| endpoint::serve(listener, confined, doors));
+    (control, endpoint)
 }
 
 #[derive(clap::Parser)]

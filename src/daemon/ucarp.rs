@@ -241,7 +241,12 @@ pub(super) fn engine() -> Option<ExitCode> {
     let _ = ucarp::start(sink);
     drop(handover);
     let path = path(&config, vhost);
-    Some(engine::main(config, &path, run::open, run::listen))
+    Some(engine::main(
+        config,
+        &path,
+        |instance_dir| run::open(instance_dir, None),
+        |opened, doors| run::listen(opened, true, doors),
+    ))
 }
 
 /// All interfaces of this machine.

@@ -56,5 +56,5 @@ pub use runs::helper_rights::terms;
 pub use runs::observer;
 pub use runs::pool::budget;
 pub use runs::prober::{looks, unsafe_programs};
-pub use start::main;
+pub use start::{Doors, main};
 pub use vhost::new::post;

@@ -19,6 +19,7 @@ use crate::config::Kind;
 use crate::engine::handlers::protocol::FRAMES_IN_A_ROW;
 use crate::engine::report::{EngineStatus, Realtime, Status};
 use crate::engine::signals::Signal;
+use crate::engine::start::Doors;
 use crate::engine::state::{Engine, Stopping};
 use crate::engine::vhost::id::{InterfaceId, VhostId};
 use crate::host::clock;
@@ -54,9 +55,13 @@ impl Event {
 }
 
 impl Engine {
-    /// A channel for orders.
-    pub(super) fn commands(&self) -> mpsc::Sender<Command> {
-        self.orders.clone()
+    /// What others in this process may use.
+    pub(super) fn doors(&self) -> Doors {
+        Doors {
+            commands: self.orders.clone(),
+            keeper: self.keeper.clone(),
+            node: self.host_name.clone(),
+        }
     }
 
     /// Starts watching the files of the hooks that are in use.

@@ -68,16 +68,27 @@ fn stand_back(ordinary: Option<i32>) {
     }
 }
 
+/// What others in the engine's process may use of it.
+#[derive(Debug)]
+pub struct Doors {
+    /// For orders.
+    pub commands: mpsc::Sender<Command>,
+    /// Starts processes.
+    pub keeper: Client,
+    /// This node's name, as hooks see it.
+    pub node: String,
+}
+
 /// The engine process, started by the keeper: runs this configuration from this file until it is
 /// told to stop. `open` is called with the instance's directory, before the engine loses the
-/// ability to create sockets of that kind; `attach` receives its result, and a channel for orders.
-/// The result of `attach` is dropped at the end.
+/// ability to create sockets of that kind; `attach` receives its result, and what it may use of the
+/// engine. The result of `attach` is dropped at the end.
 #[must_use]
 pub fn main<B, T>(
     config: Config,
     path: &Path,
     open: impl FnOnce(&Path) -> B,
-    attach: impl FnOnce(B, mpsc::Sender<Command>) -> T,
+    attach: impl FnOnce(B, Doors) -> T,
 ) -> ExitCode {
     if let Err(error) = process::raise_descriptors(descriptors_needed(&config)) {
         error!(%error, "Could not start");
@@ -131,7 +142,7 @@ pub fn main<B, T>(
     let status = tokio::task::LocalSet::new().block_on(&runtime, async {
         match start(config, (path, &name), rights, killed).await {
             Ok((engine, signals)) => {
-                let attached = attach(opened, engine.commands());
+                let attached = attach(opened, engine.doors());
                 let clean = engine.run(signals).await;
                 drop(attached);
                 info!(clean, "Stopped");

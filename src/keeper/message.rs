@@ -6,7 +6,7 @@ use std::{fmt, io};
 use serde::{Deserialize, Serialize};
 
 use crate::hooks::contract::message;
-use crate::host::children::{http_worker, prober};
+use crate::host::children::{endpoint, http_worker, prober};
 use crate::programs::{Program, role};
 use crate::reader::ROLE as READER;
 use crate::types::Timestamp;
@@ -56,6 +56,8 @@ pub enum Role {
     },
     /// Asks over the network what tracks follow.
     NetProber,
+    /// Answers whoever asks over HTTP how the daemon is.
+    Endpoint,
 }
 
 impl Role {
@@ -68,9 +70,10 @@ impl Role {
             Self::Tester => "carpd-tester",
             Self::Helper | Self::NewHelper => "carpd-helper",
             Self::Reader | Self::NewReader => "carpd-reader",
-            Self::HttpWorker => "carpd-http",
+            Self::HttpWorker => "carpd-request",
             Self::Prober { .. } => "carpd-prober",
             Self::NetProber => "carpd-netprober",
+            Self::Endpoint => "carpd-http",
         }
     }
 
@@ -81,7 +84,8 @@ impl Role {
             | Self::WasmRunner { .. }
             | Self::Compiler
             | Self::HttpWorker
-            | Self::NetProber => Program::Worker,
+            | Self::NetProber
+            | Self::Endpoint => Program::Worker,
             Self::Tester => Program::Carpd,
             Self::Helper
             | Self::NewHelper
@@ -101,7 +105,8 @@ impl Role {
             | Self::Tester
             | Self::HttpWorker
             | Self::Prober { .. }
-            | Self::NetProber => false,
+            | Self::NetProber
+            | Self::Endpoint => false,
         }
     }
 
@@ -116,6 +121,7 @@ impl Role {
             Self::HttpWorker => http_worker::ROLE,
             Self::Prober { .. } => prober::ROLE,
             Self::NetProber => prober::remote::ROLE,
+            Self::Endpoint => endpoint::ROLE,
         }
     }
 
@@ -134,7 +140,8 @@ impl Role {
             | Self::Reader
             | Self::NewReader
             | Self::HttpWorker
-            | Self::NetProber => Vec::new(),
+            | Self::NetProber
+            | Self::Endpoint => Vec::new(),
         }
     }
 }

@@ -74,9 +74,11 @@ impl ChildArguments<'_> {
             | Role::NewReader
             | Role::Prober { .. } => (self.of_helpers, self.inherited),
             Role::HttpWorker | Role::NetProber => (&self.of_http_workers, None),
-            Role::Runner { .. } | Role::WasmRunner { .. } | Role::Compiler | Role::Tester => {
-                (&[], None)
-            }
+            Role::Runner { .. }
+            | Role::WasmRunner { .. }
+            | Role::Compiler
+            | Role::Tester
+            | Role::Endpoint => (&[], None),
         }
     }
 }
@@ -126,7 +128,8 @@ pub(super) fn child(
         | Role::Compiler
         | Role::Tester
         | Role::HttpWorker
-        | Role::NetProber => None,
+        | Role::NetProber
+        | Role::Endpoint => None,
     };
     command.envs(variable.and_then(|name| Some((name, std::env::var_os(name)?))));
     let all: Vec<_> = by_number.into_iter().chain(inherited).collect();

@@ -33,6 +33,19 @@ pub(super) const ALLOWED: [libc::c_long; 19] = [
     libc::SYS_exit_group,
 ];
 
+/// What the endpoint needs in addition to [`ALLOWED`] to answer clients on a socket that listens.
+const SERVING: &[libc::c_long] = &[
+    libc::SYS_accept4,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_epoll_wait,
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_ctl,
+    libc::SYS_writev,
+    libc::SYS_shutdown,
+    libc::SYS_setsockopt,
+    libc::SYS_getsockopt,
+];
+
 /// Installs the filter for this kind of process, for all of its threads.
 pub(super) fn apply(kind: Kind<'_>) -> Result<(), String> {
     install(&filter(kind).map_err(|err| err.to_string())?)
@@ -164,6 +177,14 @@ fn filter(kind: Kind<'_>) -> Result<BpfProgram, seccompiler::BackendError> {
     match kind {
         Kind::Lua => {}
         Kind::HttpWorker { .. } | Kind::NetProber { .. } => return naming(),
+        Kind::Endpoint => {
+            rules.extend(SERVING.iter().map(|call| (*call, vec![])));
+            // The C library's heap grows this way.
+            rules.insert(
+                libc::SYS_mprotect,
+                vec![SeccompRule::new(vec![not_executable])?],
+            );
+        }
         // The C library's heaps grow this way.
         #[cfg(feature = "wasm")]
         Kind::Compiler => {

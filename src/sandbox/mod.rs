@@ -99,6 +99,9 @@ pub enum Kind<'a> {
         /// Each 1..=65535.
         ports: &'a [u16],
     },
+    /// Answers clients on a socket that listens already, for as long as the daemon runs. Its
+    /// runtime is built before; it opens nothing itself.
+    Endpoint,
 }
 
 impl Kind<'_> {
@@ -109,7 +112,7 @@ impl Kind<'_> {
             Self::Wasm => SPARE_BYTES_WASM,
             #[cfg(feature = "wasm")]
             Self::Compiler => SPARE_BYTES,
-            Self::HttpWorker { .. } | Self::NetProber { .. } => SPARE_BYTES,
+            Self::HttpWorker { .. } | Self::NetProber { .. } | Self::Endpoint => SPARE_BYTES,
         }
     }
 
@@ -118,7 +121,7 @@ impl Kind<'_> {
         match self {
             Self::HttpWorker { port } => Some(vec![port]),
             Self::NetProber { ports } => Some(ports.to_vec()),
-            Self::Lua => None,
+            Self::Lua | Self::Endpoint => None,
             #[cfg(feature = "wasm")]
             Self::Wasm | Self::Compiler => None,
         }
@@ -177,7 +180,7 @@ pub fn confine(kind: Kind<'_>, memory_bytes: u64, warm_up: impl FnOnce()) -> Con
         ports.map_or_else(no_files, |ports| only_names_and(&ports)),
     );
     // No code of others runs in it, and it lasts: what it takes is not to be added up.
-    let is_lasting = matches!(kind, Kind::NetProber { .. });
+    let is_lasting = matches!(kind, Kind::NetProber { .. } | Kind::Endpoint);
     notes.note(
         measure::CPU_LIMIT,
         if is_lasting {
@@ -417,6 +420,8 @@ fn limits(kind: Kind<'_>, memory_bytes: u64) -> Result<(), String> {
             Kind::HttpWorker { .. } => 64,
             // For each a socket, and the files of looking up its name.
             Kind::NetProber { .. } => 4096,
+            // Its clients, and what its runtime needs.
+            Kind::Endpoint => 320,
             Kind::Lua => 4,
             #[cfg(feature = "wasm")]
             Kind::Wasm | Kind::Compiler => 4,

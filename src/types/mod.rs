@@ -3,6 +3,7 @@
 //! Everything else may use this module; it uses nothing of the crate.
 
 mod address;
+mod exposition;
 mod name;
 mod netns;
 mod numbers;
@@ -11,6 +12,7 @@ mod state;
 mod time;
 
 pub use address::{Family, MacAddr, ParseAddressError, PreferredLifetime, VirtualAddress};
+pub use exposition::prometheus_text;
 pub use name::{IfName, InvalidName, Name};
 pub use netns::Netns;
 pub use numbers::{AdvBase, AdvSkew, Demotion, OutOfRange, Vhid};

@@ -60,6 +60,7 @@ const ROOMS: &[(&str, Table)] = &[
                     "report",
                     "runs",
                     "signals",
+                    "start",
                     "state",
                     "vhost",
                 ],

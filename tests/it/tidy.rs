@@ -89,6 +89,12 @@ const EDGES: &[(&str, &[&str])] = &[
             "engine",
         ],
     ),
+    (
+        "endpoint",
+        &[
+            "types", "backoff", "frame", "process", "config", "host", "keeper", "engine", "control",
+        ],
+    ),
     ("telemetry", &["types"]),
     ("programs", &["telemetry", "resolve"]),
     ("terminal", &["types", "config", "telemetry"]),
@@ -107,6 +113,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "keeper",
             "engine",
             "control",
+            "endpoint",
             "telemetry",
             "programs",
             "terminal",

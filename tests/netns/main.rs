@@ -15,6 +15,7 @@
 mod calm;
 mod conflict;
 mod crash;
+mod endpoint;
 mod faults;
 mod flood;
 mod forge;
@@ -132,6 +133,7 @@ fn main() -> ExitCode {
         overlap::cases(),
         reload::cases(),
         told::cases(),
+        endpoint::cases(),
         group::cases(),
         forge::cases(),
         flood::cases(),

@@ -146,7 +146,8 @@ fn with_grant(lab: &Lab) -> Result<Carpd, Failed> {
     let lua = "function on_master() file.write('/run/lab/out/flag', 'x') end\n";
     lab.host("a").run(&["mkdir", "/run/lab/out"], SOON)?;
     let toml = "[hook.h.grant]\nfile = [{ path = \"/run/lab/out/flag\", do = [\"write\"] }]";
-    Ok(Carpd::new("a").hook(lua, toml))
+    let listen = format!("{toml}\n\n[daemon]\nlisten = \"127.0.0.1:9478\"");
+    Ok(Carpd::new("a").hook(lua, &listen))
 }
 
 /// Such a daemon as master.
@@ -175,7 +176,8 @@ fn as_documented() -> Outcome {
     let helper = Kept::of(&host, tree.helper.expect("a grant needs the helper"))?;
     let reader = Kept::of(&host, tree.reader.expect("a hook needs the reader"))?;
     let runner = Kept::of(&host, *tree.runners.first().expect("a runner"))?;
-    let all = [&engine, &helper, &reader, &runner];
+    let endpoint = Kept::of(&host, tree.endpoint.expect("`listen` needs the endpoint"))?;
+    let all = [&engine, &helper, &reader, &runner, &endpoint];
     let names = all.map(|process| process.name.as_str());
     assert_eq!(
         names,
@@ -183,7 +185,8 @@ fn as_documented() -> Outcome {
             "carpd-engine",
             "carpd-helper",
             "carpd-reader",
-            "carpd-runner"
+            "carpd-runner",
+            "carpd-http"
         ]
     );
     for process in all {

@@ -16,6 +16,8 @@ pub(crate) struct Tree {
     pub(crate) engine: Option<i32>,
     pub(crate) helper: Option<i32>,
     pub(crate) reader: Option<i32>,
+    /// What answers HTTP.
+    pub(crate) endpoint: Option<i32>,
     pub(crate) runners: Vec<i32>,
 }
 
@@ -30,6 +32,7 @@ impl Tree {
             engine: None,
             helper: None,
             reader: None,
+            endpoint: None,
             runners: Vec::new(),
         };
         let children = host.read(&format!("/proc/{keeper}/task/{keeper}/children"))?;
@@ -45,6 +48,7 @@ impl Tree {
                 Some("__engine") => tree.engine = Some(child),
                 Some("__helper") => tree.helper = Some(child),
                 Some("__reader") => tree.reader = Some(child),
+                Some("__endpoint") => tree.endpoint = Some(child),
                 Some("__runner") => tree.runners.push(child),
                 _ => {}
             }
@@ -60,7 +64,7 @@ impl Tree {
 
     /// All of them, the keeper first.
     pub(crate) fn all(&self) -> Vec<i32> {
-        let children = [self.engine, self.helper, self.reader]
+        let children = [self.engine, self.helper, self.reader, self.endpoint]
             .into_iter()
             .flatten();
         [self.keeper]

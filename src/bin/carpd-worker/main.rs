@@ -3,6 +3,7 @@
 
 #[cfg(feature = "wasm")]
 mod compiler;
+mod endpoint;
 mod http_worker;
 #[cfg(test)]
 #[path = "../../../tests/it/limit.rs"]
@@ -38,7 +39,7 @@ const ROLES: &[Role] = &[
     ),
     Role::new(
         carpd::host::children::http_worker::ROLE,
-        c"carpd-http",
+        c"carpd-request",
         Log::Keeper,
         http_worker::main,
     ),
@@ -47,6 +48,12 @@ const ROLES: &[Role] = &[
         c"carpd-netprober",
         Log::Keeper,
         net_prober::main,
+    ),
+    Role::new(
+        carpd::host::children::endpoint::ROLE,
+        c"carpd-http",
+        Log::Keeper,
+        endpoint::main,
     ),
 ];
 

@@ -168,6 +168,7 @@ impl Options {
             run_dir: PathBuf::from("/run/carpd"),
             service_backend: ServiceBackend::Auto,
             ca_file: None,
+            listen: None,
             hangup_stops: true,
         }
     }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::{Defaulted, Key, Section, defaulted, optional};
+use crate::config::Listen;
 use crate::config::choice::{FileOwners, Sandbox, ServiceBackend};
-use crate::config::form::{Boolean, OneOf, Period, TableOf, Text};
+use crate::config::form::{Boolean, OneOf, Parsed, Period, TableOf, Text};
 
 pub(in crate::config) static NODE_NAME: Key<Text> = optional(
     "node-name",
@@ -82,6 +83,14 @@ pub(in crate::config) static CA_FILE: Key<Text> = optional(
     "CA certificates (PEM) that are trusted for `https` requests of hooks, in addition to the system's. The file is read for each request, so changing it needs no reload.",
 );
 
+pub(in crate::config) static LISTEN: Key<Parsed<Listen>> = optional(
+    "listen",
+    Parsed::new("address and port, or `unix:` and an absolute path"),
+    "no HTTP endpoint",
+    "\"127.0.0.1:9478\"",
+    "Where the HTTP endpoint answers: metrics for Prometheus, the status as JSON and as a page, and checks for load balancers. It only reads. Whoever can connect can read everything that `carpd status` shows. In a network namespace of a virtual host (`netns`), the name of the namespace is appended to the path of a socket.",
+);
+
 pub(in crate::config) static REALTIME: Defaulted<Boolean> = defaulted(
     "realtime",
     Boolean,
@@ -103,6 +112,7 @@ pub(in crate::config) static SECTION: Section = Section {
         &RUN_DIR,
         &SERVICE_BACKEND,
         &CA_FILE,
+        &LISTEN,
         &REALTIME,
     ],
 };
