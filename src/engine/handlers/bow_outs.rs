@@ -45,12 +45,20 @@ impl<E: Environment> Engine<E> {
     fn take_in(&mut self, index: VhostId, received: Received<'_>, now: Timestamp) {
         let from = received.src;
         self.handle(index, Input::Packet(received), now);
-        if let Some(node) = self.nodes.get_mut(index)
-            && node.spec.unicast.contains(&from)
-            && let Some(heard) = node.machine.heard()
-            && (heard.from, heard.at) == (from, now)
-        {
+        let Some(node) = self.nodes.get_mut(index) else {
+            return;
+        };
+        let heard = node.machine.heard();
+        let Some(heard) = heard.filter(|heard| (heard.from, heard.at) == (from, now)) else {
+            return;
+        };
+        if node.spec.unicast.contains(&from) {
             node.peers.heard(from, now);
+        }
+        if let Some(late) = node.arrivals.note(heard)
+            && let Some(interface) = self.interfaces.get_mut(node.interface)
+        {
+            interface.lateness.heard.note(late);
         }
     }
 

@@ -1,7 +1,10 @@
 //! The metrics of the engine, for `carpd metrics`: the only place that names them.
 
+use std::time::Duration;
+
 use crate::engine::metrics::{BUCKETS_MS, Kind, Runs, Text, VhostCounters};
 use crate::engine::state::Engine;
+use crate::engine::vhost::lateness::{BOUNDS_US, Lateness, OfInterface};
 use crate::engine::vhost::node::Node;
 use crate::engine::vhost::tracks::Standing;
 use crate::host::LinuxHost;
@@ -19,6 +22,7 @@ impl Engine {
         vhost_gauges(&mut text, &nodes, now);
         vhost_counters(&mut text, &nodes);
         self.counted_vhosts(&mut text);
+        self.lateness_metrics(&mut text);
         text.family(
             "carpd_group_whole",
             Kind::Gauge,
@@ -53,13 +57,13 @@ impl Engine {
 
     fn process_metrics(&self, text: &mut Text) {
         text.family(
-            "carpd_build",
+            "carpd_build_info",
             Kind::Gauge,
             "Always 1; the version is in the label.",
         )
         .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
         text.family(
-            "carpd_start_time_seconds",
+            "process_start_time_seconds",
             Kind::Gauge,
             "When the engine started, in seconds since 1970.",
         )
@@ -122,6 +126,30 @@ impl Engine {
             "carpd_lease_renewals",
             "Renewals of address leases.",
             |c| [c.renewed, c.renew_failures],
+        );
+    }
+
+    fn lateness_metrics(&self, text: &mut Text) {
+        let mut histogram = |name, help, of: fn(&OfInterface) -> &Lateness| {
+            text.family(name, Kind::Histogram, help);
+            for interface in self.interfaces.iter() {
+                let lateness = of(&interface.lateness);
+                let bounds = BOUNDS_US.map(|us| Duration::from_micros(us).as_secs_f64());
+                let buckets = bounds.into_iter().zip(lateness.buckets);
+                let labels = [("interface", interface.name.as_str())];
+                let total = lateness.total.as_secs_f64();
+                text.histogram(&labels, buckets, lateness.count, total);
+            }
+        };
+        histogram(
+            "carpd_advertisement_send_lateness_seconds",
+            "How long after they were due our advertisements were sent.",
+            |lateness| &lateness.sent,
+        );
+        histogram(
+            "carpd_advertisement_receive_lateness_seconds",
+            "How long after their senders had promised them valid advertisements of others arrived.",
+            |lateness| &lateness.heard,
         );
     }
 
@@ -230,7 +258,7 @@ impl Engine {
             text.sample(&[("outcome", outcome)], count);
         }
         text.family(
-            "carpd_undone",
+            "carpd_effects_undone",
             Kind::Counter,
             "Effects that had to be undone, by result.",
         )
@@ -299,6 +327,7 @@ impl Engine {
 }
 
 fn vhost_gauges(text: &mut Text, nodes: &[&Node<LinuxHost>], now: Timestamp) {
+    let wall_ms = clock::wall_ms();
     text.family(
         "carpd_vhost_state",
         Kind::Gauge,
@@ -367,12 +396,12 @@ fn vhost_gauges(text: &mut Text, nodes: &[&Node<LinuxHost>], now: Timestamp) {
         &|node| Some(seconds_of(node.since_ms)),
     );
     gauge(
-        "carpd_vhost_heard_seconds",
-        "Time since it last heard another master, if it ever did.",
+        "carpd_vhost_heard_timestamp_seconds",
+        "When it last heard another master, in seconds since 1970; missing if it never did.",
         &|node| {
-            node.machine
-                .heard()
-                .map(|heard| now.since(heard.at).as_secs_f64())
+            let heard = node.machine.heard()?;
+            let ago_ms = u64::try_from(now.since(heard.at).as_millis()).unwrap_or(u64::MAX);
+            Some(seconds_of(wall_ms.saturating_sub(ago_ms)))
         },
     );
     gauge(

@@ -231,8 +231,15 @@ impl<E: Environment> Engine<E> {
         }
         if transmit.kind == proto::Kind::Advertisement {
             node.sending.note(node.machine.advertised(), &sent);
-            if sent.is_ok() && self.to_renew.last() != Some(&index) {
-                self.to_renew.push(index);
+            if sent.is_ok() {
+                // Some are sent before they are due, as when the demotion changes.
+                let (due, now) = (node.wake, clock::now());
+                if let Some(due) = due.filter(|due| *due <= now) {
+                    interface.lateness.sent.note(now.since(due));
+                }
+                if self.to_renew.last() != Some(&index) {
+                    self.to_renew.push(index);
+                }
             }
         }
         self.follow_ups.push_back((

@@ -11,6 +11,7 @@ use tracing::{debug, info, warn};
 use super::id::{InterfaceId, VhostId};
 use crate::config::{self, SourceMac};
 use crate::effect::{Flaw, Link};
+use crate::engine::vhost::lateness;
 use crate::engine::vhost::unknown_vhids::UnknownVhids;
 use crate::host::kernel::claims;
 use crate::host::kernel::readiness::Readiness;
@@ -146,6 +147,8 @@ pub(in crate::engine) struct Interface<W: Wire = Ethernet> {
     ip_id: u16,
     /// Unmatched advertisements on this interface.
     pub(in crate::engine) unknown_vhids: UnknownVhids,
+    /// How late advertisements on this interface are.
+    pub(in crate::engine) lateness: lateness::OfInterface,
     /// The kernel's name for it, under which locks were last taken.
     own_name: Option<IfName>,
     /// Virtual hosts that another process has here, under another name of the interface.
@@ -297,6 +300,7 @@ impl<W: Wire> Interface<W> {
             sources: None,
             ip_id: 1,
             unknown_vhids: UnknownVhids::default(),
+            lateness: lateness::OfInterface::default(),
             own_name: None,
             barred: BTreeMap::new(),
         }

@@ -11,6 +11,7 @@ pub(super) mod handover;
 pub(super) mod health;
 pub(super) mod id;
 pub(super) mod interface;
+pub(super) mod lateness;
 pub(super) mod lease;
 pub(super) mod new;
 pub(super) mod node;

@@ -12,6 +12,7 @@ use crate::engine::vhost::conflicts::Conflicts;
 use crate::engine::vhost::health::Checks;
 use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::interface::{Interfaces, Wire};
+use crate::engine::vhost::lateness::Arrivals;
 use crate::engine::vhost::node::{self, Node, PutBack};
 use crate::engine::vhost::peers::Peers;
 use crate::engine::vhost::published::Published;
@@ -133,6 +134,7 @@ pub(in crate::engine) fn node_with_seed<H: Host + 'static, W: Wire>(
         refusals: RejectLog::default(),
         conflicts: Conflicts::default(),
         peers: Peers::default(),
+        arrivals: Arrivals::default(),
         sending: Sending::default(),
         unsent: LogPace::default(),
         published: Published::default(),

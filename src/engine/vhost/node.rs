@@ -13,6 +13,7 @@ use crate::engine::vhost::conflicts::Conflicts;
 use crate::engine::vhost::degraded::Degraded;
 use crate::engine::vhost::handover::Handover;
 use crate::engine::vhost::health::Checks;
+use crate::engine::vhost::lateness::Arrivals;
 use crate::engine::vhost::lease::Lease;
 use crate::engine::vhost::peers::Peers;
 use crate::engine::vhost::published::Published;
@@ -86,6 +87,8 @@ pub(in crate::engine) struct Node<H> {
     pub(in crate::engine) conflicts: Conflicts,
     /// What became of what was sent to its unicast peers, and when each was heard.
     pub(in crate::engine) peers: Peers,
+    /// The advertisements that promise the next.
+    pub(in crate::engine) arrivals: Arrivals,
     /// Whether its advertisements go out.
     pub(in crate::engine) sending: Sending,
     /// Packets that could not be sent.
