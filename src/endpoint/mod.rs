@@ -164,7 +164,7 @@ impl Desk {
             Ask::Status => {
                 let status = self.ask(Command::Status).await?;
                 tokio::task::spawn_blocking(move || {
-                    let json = serde_json::to_vec(&status).map_err(io::Error::other)?;
+                    let json = serde_json::to_string(&status).map_err(io::Error::other)?;
                     encoded(Content::Status(json))
                 })
             }

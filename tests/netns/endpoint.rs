@@ -204,5 +204,11 @@ fn formats() -> Outcome {
             && text.ends_with("\n# EOF"),
         "{text}"
     );
+    // The query decides.
+    let (_, text) = ask(&lab, "a", &format!("{open} '{url}?format=prometheus'"))?;
+    assert!(!text.contains("# EOF") && text.contains("_total counter"));
+    let (_, text) = ask(&lab, "a", &format!("'{url}?x=1&format=openmetrics'"))?;
+    assert!(text.ends_with("# EOF"));
+    assert_eq!(ask(&lab, "a", &format!("'{url}?format=xml'"))?.0, 400);
     a.stop()
 }

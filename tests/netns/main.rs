@@ -26,6 +26,7 @@ mod lab;
 mod lease;
 mod leftovers;
 mod measure;
+mod monitoring;
 mod namespaces;
 mod odd;
 mod orders;
@@ -134,6 +135,7 @@ fn main() -> ExitCode {
         reload::cases(),
         told::cases(),
         endpoint::cases(),
+        monitoring::cases(),
         group::cases(),
         forge::cases(),
         flood::cases(),

@@ -64,7 +64,7 @@ pub struct Answer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Content {
     /// The status, as JSON.
-    Status(Vec<u8>),
+    Status(String),
     /// The metrics, as OpenMetrics text.
     Metrics(String),
 }

@@ -7,8 +7,8 @@ use carpd::types::State;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{
-    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName,
-    HeaderValue, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, Request, Response, StatusCode};
 
@@ -31,6 +31,9 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// What there is, for whoever asks for something else.
 const PATHS: &str = "There are / /metrics /status /healthz /readyz /master/NAME\n";
 
+/// What metrics there are.
+const FORMATS: &str = "There is format=openmetrics and format=prometheus\n";
+
 /// So many virtual hosts that are not ready are named.
 const NAMED_MAX: usize = 20;
 
@@ -47,7 +50,7 @@ pub(super) async fn answer<B>(desk: &Desk, request: &Request<B>) -> Answer {
     let path = request.uri().path();
     let answered = match path {
         "/" => show_page(desk).await,
-        "/metrics" => metrics(desk, request.headers()).await,
+        "/metrics" => metrics(desk, request).await,
         "/status" => status(desk).await,
         "/healthz" => health(desk, |_| Ok("ok\n".to_owned())).await,
         "/readyz" => health(desk, readiness).await,
@@ -80,11 +83,12 @@ async fn show_page(desk: &Desk) -> Result<Answer, Silence> {
     Ok(respond(StatusCode::OK, HTML, page.into(), Some(age)))
 }
 
-async fn metrics(desk: &Desk, headers: &HeaderMap) -> Result<Answer, Silence> {
+async fn metrics<B>(desk: &Desk, request: &Request<B>) -> Result<Answer, Silence> {
+    let Some(is_open) = is_open_wanted(request) else {
+        return Ok(said(StatusCode::BAD_REQUEST, FORMATS));
+    };
     let metrics = desk.metrics().await?;
     let age = age_of(&*metrics);
-    let accepted = headers.get_all(ACCEPT).iter();
-    let is_open = exposition::wants_open(accepted.filter_map(|value| value.to_str().ok()));
     let (kept, kind) = if is_open {
         (&metrics.openmetrics, exposition::OPEN)
     } else {
@@ -95,6 +99,25 @@ async fn metrics(desk: &Desk, headers: &HeaderMap) -> Result<Answer, Silence> {
     body.extend_from_slice(exposition::tail(age, is_open).as_bytes());
     let kind = HeaderValue::from_static(kind);
     Ok(respond(StatusCode::OK, kind, body.into(), Some(age)))
+}
+
+/// Whether OpenMetrics is wanted: as the query says, or else as the client prefers. `None`: the
+/// query asks for something else.
+fn is_open_wanted<B>(request: &Request<B>) -> Option<bool> {
+    let query = request.uri().query().unwrap_or_default();
+    let format = query
+        .split('&')
+        .find_map(|parameter| parameter.strip_prefix("format="));
+    match format {
+        Some("openmetrics") => Some(true),
+        Some("prometheus") => Some(false),
+        Some(_) => None,
+        None => {
+            let accepted = request.headers().get_all(ACCEPT).iter();
+            let accepted = accepted.filter_map(|value| value.to_str().ok());
+            Some(exposition::wants_open(accepted))
+        }
+    }
 }
 
 async fn status(desk: &Desk) -> Result<Answer, Silence> {

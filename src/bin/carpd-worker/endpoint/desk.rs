@@ -131,7 +131,6 @@ impl Desk {
         self.answered.set(Some(at));
         match content {
             Content::Status(json) => {
-                let json = String::from_utf8(json).map_err(std::io::Error::other)?;
                 let view = serde_json::from_str(&json).map_err(std::io::Error::from)?;
                 // A terminal may show it.
                 let mut json = plain_json(&json);
