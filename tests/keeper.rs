@@ -31,6 +31,7 @@ fn main() -> ExitCode {
                     .get(1)
                     .map(Path::new)
                     .filter(|what| what.is_absolute()),
+                on_reload: None,
                 inherited: None,
                 ca_file: |_, _| None,
             };

@@ -102,16 +102,24 @@ impl Config {
         self
     }
 
-    /// What an engine with this configuration takes from a new one at a reload.
+    /// What an engine with this configuration takes from a new one at a reload. Engines for other
+    /// shares are the business of who started this one.
     ///
     /// # Errors
-    /// One line: other engines would be needed.
+    /// One line: it has no part in the new one.
     pub fn renewed(&self, new: Self) -> Result<Self, String> {
-        if new.share == Share::All && new.shares() != self.all_shares {
-            return Err(
-                "virtual hosts are in other network namespaces (`netns`) than before: restart carpd"
-                    .to_owned(),
-            );
+        if new.share == Share::All {
+            let shares = new.shares();
+            let is_whole = |share: &Share| *share == Share::All;
+            if shares.iter().any(is_whole) != is_whole(&self.share) {
+                return Err(
+                    "the first `netns` of a configuration, and the removal of the last one, need a restart of carpd"
+                        .to_owned(),
+                );
+            }
+            if !shares.contains(&self.share) {
+                return Err("no virtual host is in this network namespace any more".to_owned());
+            }
         }
         Ok(new.only(&self.share))
     }

@@ -44,6 +44,26 @@ pub enum CallError {
     Refused(String),
 }
 
+/// How long a daemon that is being started may take until it listens.
+const BEGINNING: Duration = Duration::from_secs(10);
+/// Between two looks at whether it does.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Waits for a daemon that is being started: whether it listens.
+#[must_use]
+pub fn begins(path: &Path) -> bool {
+    let patience = Patience::of(BEGINNING);
+    loop {
+        if UnixStream::connect(path).is_ok() {
+            return true;
+        }
+        if patience.left().is_zero() {
+            return false;
+        }
+        patience.pause(LOOK_AGAIN);
+    }
+}
+
 /// Gives one order and waits for its answer, as long as the daemon looks as if one would come.
 ///
 /// # Errors

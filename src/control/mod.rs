@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use client::{CallError, call};
+pub use client::{CallError, begins, call};
 pub use condition::Trouble;
 pub use server::{Bound, Listening, bind, bind_for, serve};
 

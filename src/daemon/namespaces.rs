@@ -4,8 +4,8 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -13,13 +13,13 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, getppid};
+use nix::unistd::{Pid, getppid, pipe2};
 use sd_notify::NotifyState;
 use tracing::{error, info, warn};
 
@@ -52,8 +52,10 @@ struct Part {
     pid: Option<Pid>,
     /// The namespace in which it was started.
     inode: u64,
-    /// It was told to end because its namespace is gone.
+    /// It was told to end because its namespace is gone, or nothing of the configuration is there.
     leaves: bool,
+    /// No virtual host is there any more.
+    is_dropped: bool,
     /// Somebody was told that there is no such namespace.
     is_missed: bool,
     restarts: Backoff,
@@ -63,6 +65,28 @@ struct Part {
 }
 
 impl Part {
+    fn new(share: &Share) -> Self {
+        Self {
+            share: share.clone(),
+            pid: None,
+            inode: 0,
+            leaves: false,
+            is_dropped: false,
+            is_missed: false,
+            restarts: RESTARTS,
+            began: Timestamp::ZERO,
+            not_before: Timestamp::ZERO,
+        }
+    }
+
+    /// Has it end.
+    fn leave(&mut self) {
+        self.leaves = true;
+        if let Some(pid) = self.pid {
+            _ = kill(pid, Signal::SIGTERM);
+        }
+    }
+
     /// It is not started again before the end of this pause, which grows unless it ran for a while.
     fn pause(&mut self) -> Duration {
         let now = clock::now();
@@ -76,10 +100,12 @@ impl Part {
 }
 
 struct Daemons<'a> {
-    config: &'a Config,
+    config: Config,
     path: &'a Path,
     program: PathBuf,
     signals: SignalFd,
+    /// A keeper writes to the second end when another configuration is in use.
+    reloads: (OwnedFd, OwnedFd),
     all: Vec<Part>,
     /// Why it ends, once it does: the exit status.
     end: Option<u8>,
@@ -87,26 +113,17 @@ struct Daemons<'a> {
 }
 
 /// Runs a daemon for each of the configuration's shares until they have all ended.
-pub(super) fn run(config: &Config, path: &Path) -> io::Result<ExitCode> {
+pub(super) fn run(config: Config, path: &Path) -> io::Result<ExitCode> {
     let mut mask = keeper::group_signals();
     mask.add(Signal::SIGCHLD);
     mask.thread_block()?;
-    let part = |share: &Share| Part {
-        share: share.clone(),
-        pid: None,
-        inode: 0,
-        leaves: false,
-        is_missed: false,
-        restarts: RESTARTS,
-        began: Timestamp::ZERO,
-        not_before: Timestamp::ZERO,
-    };
     let mut daemons = Daemons {
+        all: config.all_shares.iter().map(Part::new).collect(),
         config,
         path,
+        reloads: pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?,
         program: std::env::current_exe()?,
         signals: SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?,
-        all: config.all_shares.iter().map(part).collect(),
         end: None,
         is_ready: false,
     };
@@ -125,6 +142,17 @@ pub(super) fn enter(number: u32) -> io::Result<()> {
         return Err(io::Error::other("the parent process is gone"));
     }
     netns::enter(Path::new(&format!("/proc/self/fd/{number}")))
+}
+
+/// The end of a pipe that a part's keeper writes to: see [`keeper::ChildSettings::on_reload`].
+///
+/// # Errors
+/// There is no such descriptor.
+pub(super) fn told_of_reloads(number: u32) -> io::Result<File> {
+    File::options()
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(format!("/proc/self/fd/{number}"))
 }
 
 /// The namespace that this file stands for, and its number; `None` if there is none.
@@ -152,13 +180,15 @@ impl Daemons<'_> {
             }
             self.wait()?;
             self.hear_signals()?;
+            self.hear_reloads();
             self.reap()?;
         }
     }
 
     fn wait(&self) -> io::Result<()> {
         let timeout = PollTimeout::try_from(LOOK).unwrap_or(PollTimeout::MAX);
-        let mut fds = [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        let wakes = [self.signals.as_fd(), self.reloads.0.as_fd()];
+        let mut fds = wakes.map(|wakes| PollFd::new(wakes, PollFlags::POLLIN));
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(error) => Err(error.into()),
@@ -177,10 +207,9 @@ impl Daemons<'_> {
                 .as_ref()
                 .is_some_and(|(_, inode)| *inode == part.inode);
             match part.pid {
-                Some(pid) if !part.leaves && !is_same => {
+                Some(_) if !part.leaves && !is_same => {
                     warn!(netns = %part.share, "The network namespace is gone");
-                    part.leaves = true;
-                    _ = kill(pid, Signal::SIGTERM);
+                    part.leave();
                 }
                 Some(_) => {}
                 None if is_ending || clock::now() < part.not_before => {}
@@ -188,7 +217,7 @@ impl Daemons<'_> {
                     Some((namespace, inode)) => {
                         (part.inode, part.leaves, part.is_missed) = (inode, false, false);
                         part.began = clock::now();
-                        match spawn(&self.program, &part.share, &namespace) {
+                        match spawn(&self.program, &part.share, &namespace, &self.reloads.1) {
                             Ok(pid) => {
                                 info!(netns = %part.share, pid = pid.as_raw(), "Started the daemon of a network namespace");
                                 part.pid = Some(pid);
@@ -254,6 +283,51 @@ impl Daemons<'_> {
         Ok(())
     }
 
+    /// Another configuration is in use somewhere: what it says of network namespaces counts.
+    fn hear_reloads(&mut self) {
+        let mut told = false;
+        while matches!(nix::unistd::read(&self.reloads.0, &mut [0; 64]), Ok(1..)) {
+            told = true;
+        }
+        if !told || self.end.is_some() {
+            return;
+        }
+        if let Ok(loaded) = Config::load(self.path) {
+            self.take(loaded.config);
+        } else {
+            // It was good a moment ago, and will be told of again when it is once more.
+            warn!("The configuration was changed again while it was being reloaded");
+        }
+    }
+
+    fn take(&mut self, config: Config) {
+        let wanted = &config.all_shares;
+        if wanted.contains(&Share::All) {
+            // Refused everywhere.
+            return;
+        }
+        for part in &mut self.all {
+            let is_dropped = !wanted.contains(&part.share);
+            if is_dropped && !part.is_dropped {
+                info!(netns = %part.share, "No virtual host is in a network namespace any more: ending the daemon there");
+                part.leave();
+            }
+            part.is_dropped = is_dropped;
+        }
+        for share in wanted {
+            if !self.all.iter().any(|part| part.share == *share) {
+                self.all.push(Part::new(share));
+            }
+        }
+        self.forget_dropped();
+        self.config = config;
+    }
+
+    fn forget_dropped(&mut self) {
+        self.all
+            .retain(|part| part.pid.is_some() || !part.is_dropped);
+    }
+
     fn tell_all(&self, signal: Signal) {
         for pid in self.all.iter().filter_map(|part| part.pid) {
             _ = kill(pid, signal);
@@ -285,6 +359,7 @@ impl Daemons<'_> {
         };
         if part.leaves {
             info!(netns = %part.share, "The daemon of a network namespace has ended with it");
+            self.forget_dropped();
         } else if let Some(end) = &mut self.end {
             *end = (*end).max(code);
         } else if matches!(status, WaitStatus::Exited(..)) && (code == 0 || !self.is_ready) {
@@ -302,10 +377,17 @@ impl Daemons<'_> {
 }
 
 /// Starts this program again, with the same arguments, for one share in its namespace.
-fn spawn(program: &Path, share: &Share, namespace: &File) -> io::Result<Pid> {
-    let flags = |flag| fcntl(namespace, FcntlArg::F_SETFD(flag));
+fn spawn(program: &Path, share: &Share, namespace: &File, on_reload: &OwnedFd) -> io::Result<Pid> {
+    let flags = |flag| {
+        fcntl(namespace, FcntlArg::F_SETFD(flag))?;
+        fcntl(on_reload, FcntlArg::F_SETFD(flag))
+    };
     let mut words: Vec<OsString> = vec!["--share".into(), share.to_string().into()];
     words.extend(["--enter".into(), namespace.as_raw_fd().to_string().into()]);
+    words.extend([
+        "--on-reload".into(),
+        on_reload.as_raw_fd().to_string().into(),
+    ]);
     let mut command = Command::new(program);
     command
         .arg0("carpd")

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -59,6 +60,10 @@ pub(crate) struct Args {
     /// First enter the network namespace of this descriptor.
     #[arg(long, hide = true)]
     enter: Option<u32>,
+
+    /// Write to this descriptor when another configuration is in use.
+    #[arg(long, hide = true, requires = "enter")]
+    on_reload: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -98,7 +103,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     output::problems(&loaded.report);
     start_log(args, &loaded.config)?;
     if args.share == Share::All && loaded.config.all_shares != BTreeSet::from([Share::All]) {
-        let ended = namespaces::run(&loaded.config, &args.config);
+        let ended = namespaces::run(loaded.config, &args.config);
         telemetry::stderr::finish();
         return ended.map_err(|error| Failure::new(Exit::Failure, error.to_string()));
     }
@@ -107,7 +112,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
     // The engine is this program executed anew with the same arguments: a clean address space, and
     // nothing inherited.
     let arguments: Vec<_> = engine_arguments(args).collect();
+    let on_reload = args.on_reload.map(namespaces::told_of_reloads).transpose();
+    let on_reload = on_reload.map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
     let settings = keeper::ChildSettings {
+        on_reload: on_reload.as_ref().map(AsFd::as_fd),
         arguments: &super::helper::arguments(&args.config, &args.share),
         config_file: Some(&args.config),
         inherited: None,
@@ -122,7 +130,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Failure> {
 fn engine_arguments(args: &Args) -> impl Iterator<Item = OsString> {
     let all = std::env::args_os().skip(2);
     // They come last.
-    let count = all.len() - if args.enter.is_some() { 2 } else { 0 };
+    let count = all.len() - if args.enter.is_some() { 4 } else { 0 };
     all.take(count)
 }
 

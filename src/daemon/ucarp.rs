@@ -167,6 +167,7 @@ pub(super) fn continued() -> Option<ExitCode> {
     let settings = keeper::ChildSettings {
         arguments: &arguments,
         config_file: None,
+        on_reload: None,
         inherited: Some(&file),
         ca_file: |_, _| None,
     };

@@ -82,10 +82,19 @@ impl Status {
         self.tracks.extend(other.tracks);
         self.unknown_vhids.extend(other.unknown_vhids);
         for hook in other.hooks {
-            if !self.hooks.iter().any(|known| known.name == hook.name) {
-                self.hooks.push(hook);
+            match self.hooks.iter_mut().find(|known| known.name == hook.name) {
+                // What somebody has to do something about is not to be missed.
+                Some(known) if known.fault.is_none() && hook.fault.is_some() => *known = hook,
+                Some(_) => {}
+                None => self.hooks.push(hook),
             }
         }
+        for (reason, count) in other.unmatched_packets {
+            *self.unmatched_packets.entry(reason).or_default() += count;
+        }
+        let or = |one: &mut Option<String>, other: Option<String>| *one = one.take().or(other);
+        or(&mut self.ledger_problem, other.ledger_problem);
+        or(&mut self.lasting_problem, other.lasting_problem);
         self.reload_problems.extend(other.reload_problems);
     }
 }

@@ -20,7 +20,7 @@ mod wire;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -61,6 +61,8 @@ pub struct ChildSettings<'a> {
     /// A descriptor that the engine, helpers and readers inherit under the same number; no other
     /// child does.
     pub inherited: Option<&'a OwnedFd>,
+    /// Who is told by a byte whenever the engine has taken another configuration into use.
+    pub on_reload: Option<BorrowedFd<'a>>,
     /// The file of certificates that a configuration names: given the configuration's path and a
     /// copy of it, if there is one. Called before each start of an engine, on a thread of its own,
     /// whose result is dropped if it takes too long.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -72,6 +72,7 @@ struct Keeper<'a> {
     children: BTreeMap<ChildId, Child>,
     /// The configuration file, and the copies of it that helpers and readers read.
     config_file: Option<&'a Path>,
+    on_reload: Option<BorrowedFd<'a>>,
     copies: ConfigCopies,
     /// What the children log.
     child_log: ChildLog,
@@ -135,6 +136,7 @@ pub(super) fn run(
     };
     let mut keeper = Keeper::new(programs, prepare()?, None, for_children)?;
     keeper.config_file = settings.config_file;
+    keeper.on_reload = settings.on_reload;
     let mut restarts = RESTARTS;
     let (mut before, mut died_young) = (None, false);
     loop {
@@ -268,6 +270,7 @@ impl<'a> Keeper<'a> {
             children: BTreeMap::new(),
             child_log: ChildLog::open()?,
             config_file: None,
+            on_reload: None,
             copies: ConfigCopies::new(),
             outbox: VecDeque::new(),
             failsafe: None,
@@ -531,6 +534,10 @@ impl<'a> Keeper<'a> {
             Request::Reloaded(accepted) => {
                 let decision = self.copies.decide(accepted);
                 self.apply(decision);
+                if let Some(told) = self.on_reload.filter(|_| accepted) {
+                    // It does not block, and one byte that waits says as much as two.
+                    _ = nix::unistd::write(told, b".");
+                }
             }
             Request::Kill(id) => {
                 if let Some(child) = self.children.get(&id) {

@@ -36,6 +36,10 @@ pub(crate) fn cases() -> Vec<Case> {
             "namespaces::one_that_cannot_begin_anew_ends_no_other",
             broken_file,
         ),
+        long(
+            "namespaces::a_reload_may_bring_and_take_away_namespaces",
+            other_namespaces,
+        ),
         Case::new("namespaces::check_says_which_are_missing", missing),
     ]
 }
@@ -150,6 +154,34 @@ fn two_namespaces() -> Outcome {
     ] {
         assert!(shown.contains(words), "{words}: {shown}");
     }
+    // The other verbs go through both, too.
+    let all_of = |verb: &str| -> Result<String, Failed> {
+        let words = format!("{CARPD} {verb} --config /run/lab/carpd.toml 2>&1 || true");
+        Ok(sh(&lab, "a", &words)?.join("\n"))
+    };
+    let metrics = all_of("metrics")?;
+    let times = |words: &str| metrics.matches(words).count();
+    assert_eq!(times("# EOF"), 1, "{metrics}");
+    assert_eq!(times("# TYPE carpd_vhost_state "), 1, "{metrics}");
+    assert!(times("{netns=\"blue\",vhost=\"db\"") > 0, "{metrics}");
+    assert!(times("{vhost=\"web\"") > 0, "{metrics}");
+    let json: serde_json::Value = serde_json::from_str(&all_of("status --json")?)?;
+    assert_eq!(json["vhosts"].as_array().map(Vec::len), Some(2), "{json}");
+    for (verb, blue, here) in [
+        ("hook list", "network namespace blue\nh: generation 1", true),
+        (
+            "hook show h",
+            "network namespace blue\nh: generation 1",
+            false,
+        ),
+        ("hook rollback h", "network namespace blue", false),
+        ("why", "network namespace blue\n2", true),
+    ] {
+        let said = all_of(verb)?;
+        assert!(said.contains(blue), "{verb}: {said}");
+        let own = said.contains("the daemon's own network namespace");
+        assert_eq!(own, here, "{verb}: {said}");
+    }
     let b = node("b", 50, "").start(&lab)?;
     becomes(&lab, &b, "web", "backup")?;
     becomes(&lab, &b, "db", "backup")?;
@@ -179,23 +211,6 @@ fn two_namespaces() -> Outcome {
     assert!(
         said.contains("vhost web: ") && said.contains("vhost db: "),
         "{said}"
-    );
-    // But other namespaces need other engines.
-    node_in("a", 7, "red", "").write(&lab)?;
-    let refused = lab.host("a").run(
-        &[
-            CARPD,
-            "reload",
-            "--config",
-            "/run/lab/carpd.toml",
-            "--netns",
-            ".",
-        ],
-        SOON,
-    )?;
-    assert!(
-        refused.stderr.join("\n").contains("restart carpd"),
-        "{refused:?}"
     );
     a.stop()?;
     b.stop()?;
@@ -293,6 +308,66 @@ fn deleted_and_made_anew() -> Outcome {
         .map_err(|error| format!("{error}: {}", a.text()))?;
     }
     assert_eq!(changes_of_web(&a), 2, "{}", a.text());
+    a.process.signal(Signal::SIGTERM)?;
+    assert_eq!(a.process.wait(SOON)?, Exit::Code(0));
+    Ok(())
+}
+
+/// From `blue` to `red` and to both: the virtual host elsewhere notices nothing.
+fn other_namespaces() -> Outcome {
+    let lab = lan(&["a"])?;
+    make_blue(&lab, "a")?;
+    let a = node("a", 0, "").start(&lab)?;
+    becomes(&lab, &a, "web", "master")?;
+    becomes(&lab, &a, "db", "master")?;
+    assert_eq!(places(&lab, "a")?, (false, true));
+    let red = "ip netns add red && ip link add m1 link eth0 type macvlan mode bridge && \
+               ip link set m1 netns red name m0 && ip -n red link set m0 up && \
+               ip -n red address add 192.168.32.142/24 dev m0";
+    sh(&lab, "a", red)?;
+    let reload = |verb: &str| -> Result<String, Failed> {
+        let words = format!("{CARPD} {verb} --config /run/lab/carpd.toml 2>&1");
+        Ok(sh(&lab, "a", &words)?.join("\n"))
+    };
+    node_in("a", 0, "red", "").write(&lab)?;
+    let said = reload("reload")?;
+    assert!(said.contains("network namespace red\nstarted"), "{said}");
+    let in_red = || {
+        Ok::<_, Failed>(
+            sh(&lab, "a", "ip -n red address")?
+                .join("\n")
+                .contains(INSIDE),
+        )
+    };
+    lab.until("the address to be in red alone", TAKEOVER, || {
+        let there = in_red().unwrap_or_default();
+        Ok((there && places(&lab, "a").is_ok_and(|places| places == (false, false))).then_some(()))
+    })
+    .map_err(|error| format!("{error}: {}", a.text()))?;
+    let shown = status(&lab, "a")?;
+    assert!(shown.contains("network namespace red\ndb: "), "{shown}");
+    assert!(!shown.contains("blue"), "{shown}");
+    // By signal, and back again.
+    node("a", 0, "").write(&lab)?;
+    a.process.signal(Signal::SIGHUP)?;
+    lab.until("the address to be in blue alone", TAKEOVER, || {
+        let there = in_red().unwrap_or(true);
+        Ok((!there && places(&lab, "a").is_ok_and(|places| places.1)).then_some(()))
+    })
+    .map_err(|error| format!("{error}: {}", a.text()))?;
+    assert_eq!(changes_of_web(&a), 2, "{}", a.text());
+    // The last one cannot go.
+    let plain = Carpd::new("a").vhosts(
+        "[[vhost]]\nname = \"web\"\ninterface = \"eth0\"\nvhid = 40\n\
+        addresses = [\"192.168.32.22/24\"]\npassword-file = \"/run/lab/web.pass\"\n"
+            .to_owned(),
+    );
+    plain.write(&lab)?;
+    a.process.signal(Signal::SIGHUP)?;
+    lab.until("the refusal", SOON, || {
+        Ok(a.text().contains("need a restart of carpd").then_some(()))
+    })?;
+    assert!(places(&lab, "a")?.1);
     a.process.signal(Signal::SIGTERM)?;
     assert_eq!(a.process.wait(SOON)?, Exit::Code(0));
     Ok(())

@@ -150,6 +150,23 @@ impl Daemon {
         }
     }
 
+    /// The daemon that is meant in each of its network namespaces, if it has virtual hosts in others and
+    /// none was chosen.
+    pub(in crate::cli) fn in_each(&self) -> Option<Vec<(Share, Self)>> {
+        if !self.has_shares() || self.netns.is_some() {
+            return None;
+        }
+        let shares = self.shares().into_iter();
+        let there = |share: Share| {
+            let daemon = Self {
+                netns: Some(share.clone()),
+                ..self.clone()
+            };
+            (share, daemon)
+        };
+        Some(shares.map(there).collect())
+    }
+
     /// Whether the daemon that is meant has virtual hosts in other network namespaces.
     pub(in crate::cli) fn has_shares(&self) -> bool {
         let is_other = |share: &Share| *share != Share::All;
@@ -190,6 +207,14 @@ impl Daemon {
             .or(candidates.first());
         Ok(found.cloned().unwrap_or_else(|| PathBuf::from(RUN_DIR)))
     }
+}
+
+/// What stands above what belongs to one network namespace.
+pub(in crate::cli) fn heading(share: &Share) -> String {
+    share.netns().map_or_else(
+        || "the daemon's own network namespace".to_owned(),
+        |netns| format!("network namespace {netns}"),
+    )
 }
 
 /// Whether the path exists, or may exist where we cannot look.

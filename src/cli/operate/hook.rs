@@ -2,8 +2,9 @@
 
 use std::io::IsTerminal as _;
 
-use super::daemon::{Daemon, ask, ask_status, at, say, short, unexpected};
+use super::daemon::{Daemon, ask, ask_status, at, heading, say, short, unexpected};
 use crate::cli::{Exit, Failure, output};
+use crate::config::Share;
 use crate::control::{Order, Reply};
 use crate::engine::plan;
 use crate::engine::report::{HookStatus, VersionStatus};
@@ -49,10 +50,65 @@ enum HookVerb {
     },
 }
 
+impl HookVerb {
+    /// The hook that it is about.
+    const fn name(&self) -> Option<&Name> {
+        match self {
+            Self::List => None,
+            Self::Show { name } | Self::Rollback { name } | Self::Apply { name, .. } => Some(name),
+        }
+    }
+}
+
 pub(in crate::cli) fn hook(args: &HookArgs) -> Result<Exit, Failure> {
-    match &args.verb {
+    match args.daemon.in_each() {
+        Some(all) => in_all(all, &args.verb),
+        None => in_one(&args.daemon, &args.verb),
+    }
+}
+
+/// In every network namespace that has the hook, since each has versions of its own. The first
+/// failure is that of all; the others are tried all the same.
+fn in_all(daemons: Vec<(Share, Daemon)>, verb: &HookVerb) -> Result<Exit, Failure> {
+    let mut first = None;
+    let mut found = false;
+    for (share, daemon) in daemons {
+        let done = ask_status(&daemon).and_then(|status| {
+            let is_it = |name: &Name| status.hooks.iter().any(|hook| hook.name == *name);
+            if !verb.name().is_none_or(is_it) {
+                return Ok(());
+            }
+            found = true;
+            output::line(heading(&share))?;
+            in_one(&daemon, verb).map(drop)
+        });
+        match (done, &first) {
+            (Err(failure), None) => {
+                let place = heading(&share);
+                first = Some(Failure {
+                    message: format!("{place}: {}", failure.message),
+                    ..failure
+                });
+            }
+            (Err(failure), Some(_)) => _ = output::report(&failure),
+            (Ok(()), _) => {}
+        }
+    }
+    match (first, verb.name()) {
+        (Some(failure), _) => Err(failure),
+        (None, Some(name)) if !found => Err(missing(name)),
+        (None, _) => Ok(Exit::Success),
+    }
+}
+
+fn missing(name: &Name) -> Failure {
+    Failure::new(Exit::Failure, format!("the daemon has no hook {name}"))
+}
+
+fn in_one(daemon: &Daemon, verb: &HookVerb) -> Result<Exit, Failure> {
+    match verb {
         HookVerb::List => {
-            let status = ask_status(&args.daemon)?;
+            let status = ask_status(daemon)?;
             let mut page = Page::default();
             for hook in &status.hooks {
                 writeln!(page, "{}", hook_line(hook));
@@ -73,15 +129,13 @@ pub(in crate::cli) fn hook(args: &HookArgs) -> Result<Exit, Failure> {
             output::page(&page)
         }
         HookVerb::Show { name } => {
-            let status = ask_status(&args.daemon)?;
+            let status = ask_status(daemon)?;
             let hook = status.hooks.iter().find(|hook| hook.name == *name);
-            let hook = hook.ok_or_else(|| {
-                Failure::new(Exit::Failure, format!("the daemon has no hook {name}"))
-            })?;
+            let hook = hook.ok_or_else(|| missing(name))?;
             output::page(&hook_text(hook))
         }
-        HookVerb::Rollback { name } => say(&args.daemon, Order::HookRollback(name.clone())),
-        HookVerb::Apply { name, dry_run, yes } => apply(&args.daemon, name, *dry_run, *yes),
+        HookVerb::Rollback { name } => say(daemon, Order::HookRollback(name.clone())),
+        HookVerb::Apply { name, dry_run, yes } => apply(daemon, name, *dry_run, *yes),
     }
 }
 

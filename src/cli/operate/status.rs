@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::daemon::{Daemon, ask_status, at, failure_of, forbidden, name_of, unexpected};
+use super::daemon::{Daemon, ask_status, at, failure_of, forbidden, heading, name_of, unexpected};
 use super::hook::hook_line;
 use crate::cli::{Exit, Failure, output};
+use crate::config::Share;
 use crate::control::{self, CallError, Order, Reply};
 use crate::engine::report::{
     ConflictStatus, Death, Elsewhere, PeerStatus, Realtime, RefusalStatus, RefusedAddress, Status,
@@ -33,8 +34,8 @@ pub(in crate::cli) fn status(args: &StatusArgs) -> Result<Exit, Failure> {
     let Daemon {
         config, instance, ..
     } = &args.daemon;
-    if args.daemon.has_shares() && args.daemon.netns.is_none() {
-        return status_of_shares(args);
+    if let Some(all) = args.daemon.in_each() {
+        return status_of_shares(all, args.json);
     }
     let here = args.daemon.here(control::socket_path);
     if config.is_none() && instance.is_none() && here.len() > 1 && !args.json {
@@ -50,17 +51,12 @@ pub(in crate::cli) fn status(args: &StatusArgs) -> Result<Exit, Failure> {
 }
 
 /// Shows one network namespace after the other.
-fn status_of_shares(args: &StatusArgs) -> Result<Exit, Failure> {
+fn status_of_shares(daemons: Vec<(Share, Daemon)>, json: bool) -> Result<Exit, Failure> {
     let mut page = Page::default();
     let mut all: Option<Box<Status>> = None;
     let mut problem = None;
-    for share in args.daemon.shares() {
-        let mut daemon = args.daemon.clone();
-        daemon.netns = Some(share.clone());
-        match share.netns() {
-            Some(netns) => writeln!(page, "network namespace {netns}"),
-            None => writeln!(page, "the daemon's own network namespace"),
-        }
+    for (share, daemon) in daemons {
+        writeln!(page, "{}", heading(&share));
         match ask_status(&daemon) {
             Ok(status) => {
                 status_text(&status, &mut page);
@@ -70,6 +66,10 @@ fn status_of_shares(args: &StatusArgs) -> Result<Exit, Failure> {
                 }
             }
             Err(failure) => {
+                if json {
+                    let (place, why) = (heading(&share), &failure.message);
+                    output::note(format_args!("warning: {place}: {why}"));
+                }
                 writeln!(page, "  {}", failure.message);
                 problem.get_or_insert(failure);
             }
@@ -77,7 +77,7 @@ fn status_of_shares(args: &StatusArgs) -> Result<Exit, Failure> {
     }
     match (all, problem) {
         (None, Some(failure)) => Err(failure),
-        (Some(all), _) if args.json => output::pretty_json(&all),
+        (Some(all), _) if json => output::pretty_json(&all),
         _ => output::page(&page),
     }
 }

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::daemon::Daemon;
+use super::daemon::{Daemon, heading};
 use super::replay::load;
 use crate::cli::{Exit, Failure, output};
+use crate::config::Share;
 use crate::journal::{self, Story};
 use crate::types::Page;
 
@@ -34,6 +35,41 @@ pub(in crate::cli) struct WhyArgs {
 }
 
 pub(in crate::cli) fn why(args: &WhyArgs) -> Result<Exit, Failure> {
+    let is_of_all = args.file.is_none() && args.vhost.is_none();
+    match args.daemon.in_each().filter(|_| is_of_all) {
+        Some(all) => why_in_each(all, args),
+        None => why_in_one(args),
+    }
+}
+
+/// One network namespace after the other. It is a failure only if none of them has a flight
+/// recorder.
+fn why_in_each(daemons: Vec<(Share, Daemon)>, args: &WhyArgs) -> Result<Exit, Failure> {
+    let mut told = false;
+    let mut first = None;
+    for (share, daemon) in daemons {
+        let there = WhyArgs {
+            daemon,
+            file: None,
+            vhost: None,
+            last: args.last,
+        };
+        output::line(heading(&share))?;
+        match why_in_one(&there) {
+            Ok(_) => told = true,
+            Err(failure) => {
+                output::line(format_args!("  {}", failure.message))?;
+                first.get_or_insert(failure);
+            }
+        }
+    }
+    match first {
+        Some(failure) if !told => Err(failure),
+        Some(_) | None => Ok(Exit::Success),
+    }
+}
+
+fn why_in_one(args: &WhyArgs) -> Result<Exit, Failure> {
     let path = match &args.file {
         Some(file) => file.clone(),
         None => args.daemon.part(args.vhost.as_deref(), |directory| {

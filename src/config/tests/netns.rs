@@ -67,14 +67,27 @@ fn an_engine_sees_the_virtual_hosts_of_one_namespace_with_what_is_theirs() {
     assert_eq!(names(&config.clone().only(&Share::Here)), "web h up");
     let inside = config.clone().only(&blue);
     assert_eq!(names(&inside), "db dc i both up");
-    // A reload leaves it so, and cannot bring other namespaces.
+    // A reload leaves it so, whatever other namespaces it brings, unless there is none any more.
     assert_eq!(
         inside.renewed(config.clone()).map(|c| names(&c)),
         Ok(names(&inside))
     );
-    for other in [three(), vhost("web", "", 1, "10.0.0.1/24")] {
+    let renewed = inside.renewed(good(&three())).unwrap();
+    assert_eq!(names(&renewed), "db");
+    assert_eq!(renewed.all_shares.len(), 3);
+    let elsewhere = vhost("web", "", 1, "10.0.0.1/24") + &vhost("x", "red", 1, "10.0.0.1/24");
+    for (other, why) in [
+        (
+            elsewhere,
+            "no virtual host is in this network namespace any more",
+        ),
+        (
+            vhost("web", "", 1, "10.0.0.1/24"),
+            "need a restart of carpd",
+        ),
+    ] {
         let refused = inside.renewed(good(&other)).unwrap_err();
-        assert!(refused.contains("restart carpd"), "{refused}");
+        assert!(refused.contains(why), "{refused}");
     }
     let alone = good(&vhost("web", "", 1, "10.0.0.1/24"));
     assert_eq!(alone.all_shares, [Share::All].into());
