@@ -28,7 +28,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use dev::{completions, config_reference, lab, man};
 use foresee::{check, plan, rehearse};
-use operate::{cleanup, hook, metrics, reload, replay, resign, run, status, undemote, why};
+use operate::{cleanup, doctor, hook, metrics, reload, replay, resign, run, status, undemote, why};
 use write::{api, grant, new, port, test};
 
 pub use crate::config::Share;
@@ -66,6 +66,7 @@ struct Cli {
 enum Verb {
     Run(crate::daemon::Args),
     Check(check::Args),
+    Doctor(doctor::Args),
     Status(status::StatusArgs),
     Metrics(metrics::MetricsArgs),
     Reload(reload::ReloadArgs),
@@ -110,6 +111,7 @@ pub fn main() -> ExitCode {
     let result = match cli.verb {
         Verb::Run(_) => Err(run::run()),
         Verb::Check(args) => check::run(&args),
+        Verb::Doctor(args) => doctor::run(&args),
         Verb::Status(args) => status::status(&args),
         Verb::Metrics(args) => metrics::metrics(&args),
         Verb::Reload(args) => reload::reload(&args),

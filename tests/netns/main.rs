@@ -15,6 +15,7 @@
 mod calm;
 mod conflict;
 mod crash;
+mod doctor;
 mod endpoint;
 mod faults;
 mod flood;
@@ -118,6 +119,7 @@ fn main() -> ExitCode {
         health::cases(),
         conflict::cases(),
         crash::cases(),
+        doctor::cases(),
         lease::cases(),
         shared::cases(),
         orders::cases(),

@@ -56,7 +56,7 @@ impl Args {
 }
 
 pub(in crate::cli) fn run(args: &Args) -> Result<Exit, Failure> {
-    let (config, report) = load(args);
+    let (config, report) = look_at(args.file(), args.strict);
     if args.json {
         output::json(&as_json(&report))?;
     } else {
@@ -81,13 +81,18 @@ pub(in crate::cli) fn run(args: &Args) -> Result<Exit, Failure> {
     }
 }
 
-fn load(args: &Args) -> (Option<Config>, Report) {
-    match super::owners::look(args.file()) {
+/// A configuration and everything that is to be said about it.
+pub(in crate::cli) fn look(file: &Path) -> (Option<Config>, Report) {
+    look_at(file, false)
+}
+
+fn look_at(file: &Path, strict: bool) -> (Option<Config>, Report) {
+    match super::owners::look(file) {
         Ok((loaded, refusals)) => {
             let mut report = loaded.report;
             report
                 .problems
-                .extend(check_namespaces(&loaded.config, args.strict));
+                .extend(check_namespaces(&loaded.config, strict));
             report.problems.extend(check_realtime(&loaded.config));
             report.problems.extend(super::tracks::check(&loaded.config));
             report.problems.extend(check_hooks(&loaded.config));

@@ -2,6 +2,7 @@
 
 pub(super) mod cleanup;
 pub(super) mod daemon;
+pub(super) mod doctor;
 pub(super) mod hook;
 pub(super) mod metrics;
 pub(super) mod reload;
