@@ -17,8 +17,9 @@ use tracing::{error, info};
 pub use listener::{Listener, bind};
 
 use crate::backoff::Backoff;
-use crate::engine::Doors;
-use crate::engine::command::Command;
+use crate::engine::command::{Command, Then};
+use crate::engine::report::Status;
+use crate::engine::{Doors, Metrics};
 use crate::frame::{self, FrameError, Inbox};
 use crate::host::children::endpoint::{
     self, ANSWER_MAX, ASK_MAX, Answer, Ask, Content, HEARTBEAT, Order,
@@ -162,18 +163,47 @@ impl Desk {
         // What takes long is done beside the loop.
         let encoding = match ask {
             Ask::Status => {
-                let status = self.ask(Command::Status).await?;
+                let status = self.status().await?;
                 tokio::task::spawn_blocking(move || {
                     let json = serde_json::to_string(&status).map_err(io::Error::other)?;
                     encoded(Content::Status(json))
                 })
             }
             Ask::Metrics | Ask::Cannot(_) => {
-                let text = self.ask(Command::Metrics).await?;
-                tokio::task::spawn_blocking(move || encoded(Content::Metrics(text)))
+                let metrics = self.metrics().await?;
+                tokio::task::spawn_blocking(move || encoded(Content::Metrics(metrics.end())))
             }
         };
         encoding.await.map_err(io::Error::other)?
+    }
+
+    /// The status, of which the loop tells a part in each of several turns.
+    async fn status(&self) -> io::Result<Box<Status>> {
+        let (mut vhosts, mut after) = (Vec::new(), None);
+        loop {
+            let part = self.ask(|reply| Command::StatusPart(after, reply)).await?;
+            vhosts.extend(part.some);
+            match part.then {
+                Then::More(next) => after = Some(next),
+                Then::End(mut status) => {
+                    status.vhosts = vhosts;
+                    return Ok(status);
+                }
+            }
+        }
+    }
+
+    /// The metrics, likewise.
+    async fn metrics(&self) -> io::Result<Metrics> {
+        let (mut metrics, mut after) = (Metrics::default(), None);
+        loop {
+            let part = self.ask(|reply| Command::MetricsPart(after, reply)).await?;
+            metrics.append(part.some);
+            match part.then {
+                Then::More(next) => after = Some(next),
+                Then::End(()) => return Ok(metrics),
+            }
+        }
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> io::Result<T> {

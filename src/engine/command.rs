@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::plan::Plan;
-use crate::engine::report::{HandedOver, Status};
+use crate::engine::metrics::Text;
+use crate::engine::report::{HandedOver, Status, VhostStatus};
 use crate::host::children::prober::Finding;
 use crate::types::Name;
 
@@ -18,6 +19,13 @@ pub enum Command {
     Status(oneshot::Sender<Box<Status>>),
     /// Report the metrics as OpenMetrics text.
     Metrics(oneshot::Sender<String>),
+    /// Report the status, in parts: no turn of the loop is longer for more virtual hosts.
+    StatusPart(
+        Option<After>,
+        oneshot::Sender<Part<Vec<VhostStatus>, Box<Status>>>,
+    ),
+    /// Report the metrics, likewise.
+    MetricsPart(Option<After>, oneshot::Sender<Part<Text, ()>>),
     /// Reload the configuration and hooks.
     Reload(oneshot::Sender<ReloadReport>),
     /// The same, even if a master would release addresses that nothing here can hold afterwards.
@@ -44,6 +52,28 @@ pub enum Command {
         bool,
         oneshot::Sender<Result<HandedOver, String>>,
     ),
+}
+
+/// The virtual host after which a report goes on; it need not be there any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct After(pub(super) usize);
+
+/// A part of a report of all virtual hosts.
+#[derive(Debug)]
+pub struct Part<T, Rest> {
+    /// What there is of some of them.
+    pub some: T,
+    /// What comes after it.
+    pub then: Then<Rest>,
+}
+
+/// What comes after a part.
+#[derive(Debug)]
+pub enum Then<Rest> {
+    /// The part after this virtual host.
+    More(After),
+    /// Nothing: this is what does not belong to a virtual host.
+    End(Rest),
 }
 
 /// Hooks that are not complete because their files are still being written.

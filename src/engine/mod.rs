@@ -47,6 +47,7 @@ pub use effects::foreign_addresses::check as check_own_addresses;
 pub use effects::recover::Recovery;
 pub use effects::undo::Undone;
 pub use effects::unfit_addresses::{check as check_networks, check_elsewhere};
+pub use metrics::Text as Metrics;
 pub use offline::cleanup::{Cleanup, Unknown, cleanup};
 pub use offline::oneshot;
 pub use reload::hook_check::{HookProblem, check_hooks};

@@ -10,14 +10,14 @@ use std::rc::Rc;
 use tokio::sync::mpsc;
 use tracing::{debug, error, warn};
 
-use super::command::Command;
+use super::command::{Command, Part, Then};
 use super::environment::Environment;
 use super::reload::prepared::{Prepared, Scope};
 use super::runs::outcome::HookOutcome;
 use super::vhost::interface::Interface;
 use crate::config::Kind;
 use crate::engine::handlers::protocol::FRAMES_IN_A_ROW;
-use crate::engine::report::{EngineStatus, Realtime, Status};
+use crate::engine::report::{EngineStatus, Realtime, Status, VhostStatus};
 use crate::engine::signals::Signal;
 use crate::engine::start::Doors;
 use crate::engine::state::{Engine, Stopping};
@@ -166,23 +166,38 @@ impl Engine {
         }
     }
 
+    fn status_with(&self, vhosts: Vec<VhostStatus>) -> Box<Status> {
+        let paused = self.realtime_again.map(|_| Realtime::Paused);
+        let engine = EngineStatus {
+            reader_lacks: self.ties.reader.lacks(),
+            realtime: paused.or(self.ties.rights.realtime),
+            ..self.ties.rights.clone()
+        };
+        Box::new(Status {
+            vhosts,
+            engine: Some(engine),
+            helper: self.ties.helper.status(),
+            ..self.status_of_the_rest()
+        })
+    }
+
     fn command(&mut self, command: Command) {
         // The operator may have disconnected meanwhile.
         match command {
             Command::Status(reply) => {
-                let helper = self.ties.helper.status();
-                let paused = self.realtime_again.map(|_| Realtime::Paused);
-                let engine = Some(EngineStatus {
-                    reader_lacks: self.ties.reader.lacks(),
-                    realtime: paused.or(self.ties.rights.realtime),
-                    ..self.ties.rights.clone()
-                });
-                _ = reply.send(Box::new(Status {
-                    engine,
-                    helper,
-                    ..self.status()
-                }));
+                let vhosts = self.vhost_status(self.nodes.values());
+                _ = reply.send(self.status_with(vhosts));
             }
+            Command::StatusPart(after, reply) => {
+                let (nodes, next) = self.some_nodes(after);
+                let some = self.vhost_status(nodes.into_iter());
+                let then = match next {
+                    Some(next) => Then::More(next),
+                    None => Then::End(self.status_with(Vec::new())),
+                };
+                _ = reply.send(Part { some, then });
+            }
+            Command::MetricsPart(after, reply) => _ = reply.send(self.metrics_part(after)),
             Command::Metrics(reply) => _ = reply.send(self.metrics()),
             Command::Reload(reply) => self.reload(Scope::Everything, Some(reply)),
             Command::ForceReload(reply) => self.reload(Scope::Anyway, Some(reply)),

@@ -14,7 +14,7 @@ const ROOMS: &[(&str, Table)] = &[
         "engine",
         &[
             ("activity", &[]),
-            ("command", &["plan", "report"]),
+            ("command", &["metrics", "plan", "report"]),
             ("effects", &["metrics", "report", "runs", "vhost"]),
             ("environment", &["reload", "report", "runs", "vhost"]),
             ("error", &[]),

@@ -15,6 +15,7 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("endpoint::one_that_dies_comes_back", comes_back),
         Case::new("endpoint::nobody_keeps_others_out", crowd),
         Case::new("endpoint::both_formats_are_clean", formats),
+        Case::new("endpoint::all_of_many_are_told_once", many),
     ]
 }
 
@@ -33,16 +34,26 @@ fn ask(lab: &Lab, host: &str, arguments: &str) -> Result<(u16, String), Failed> 
     Ok((status, lines.join("\n").trim_end().to_owned()))
 }
 
-/// Waits until a path is answered so.
+/// Waits until a path is answered with this status.
 fn wait_for(lab: &Lab, host: &str, path: &str, status: u16) -> Outcome {
+    wait_until(lab, host, path, |(code, _)| *code == status)
+}
+
+/// Waits until a path is answered so.
+fn wait_until(
+    lab: &Lab,
+    host: &str,
+    path: &str,
+    wanted: impl Fn(&(u16, String)) -> bool,
+) -> Outcome {
     let answered = || {
         let got = get(lab, host, path).map_err(|error| LabError::Io {
             what: path.to_owned(),
             source: std::io::Error::other(error.to_string()),
         })?;
-        Ok((got.0 == status).then_some(()))
+        Ok(wanted(&got).then_some(()))
     };
-    Ok(lab.until(&format!("{host}: {status} for {path}"), TAKEOVER, answered)?)
+    Ok(lab.until(&format!("{host}: the answer to {path}"), TAKEOVER, answered)?)
 }
 
 fn master(lab: &Lab) -> Result<Daemon, Failed> {
@@ -68,10 +79,12 @@ fn tells() -> Outcome {
         status == 200 && page.contains("<b class=master>master</b><td>web<td"),
         "{page}"
     );
-    let (_, json) = get(&lab, "b", "/status")?;
-    let json: serde_json::Value = serde_json::from_str(&json)?;
-    assert_eq!(json["vhosts"][0]["state"], "backup");
-    assert_eq!(json["vhosts"][0]["heard"]["from"], "192.168.32.32");
+    let hears = |(_, json): &(u16, String)| {
+        let json: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
+        let web = &json["vhosts"][0];
+        web["state"] == "backup" && web["heard"]["from"] == "192.168.32.32"
+    };
+    wait_until(&lab, "b", "/status", hears)?;
     let headers = sh(&lab, "a", "curl -sI http://127.0.0.1:9478/status")?.join("\n");
     let age = headers
         .lines()
@@ -210,5 +223,49 @@ fn formats() -> Outcome {
     let (_, text) = ask(&lab, "a", &format!("'{url}?x=1&format=openmetrics'"))?;
     assert!(text.ends_with("# EOF"));
     assert_eq!(ask(&lab, "a", &format!("'{url}?format=xml'"))?.0, 400);
+    a.stop()
+}
+
+/// More than one turn of the loop tells of.
+const MANY: usize = 150;
+
+fn many() -> Outcome {
+    let lab = lan(&["a"])?;
+    let vhost = |n: usize| {
+        format!(
+            "[[vhost]]\nname = \"v{n}\"\ninterface = \"eth0\"\nvhid = {n}\n\
+             addresses = [\"192.168.32.{}/24\"]\npassword-file = \"/run/lab/web.pass\"\n",
+            n + 60
+        )
+    };
+    let all = (1..=MANY).map(vhost).collect();
+    let a = Carpd::new("a").vhosts(all).more(TCP).start(&lab)?;
+    wait_for(&lab, "a", "/master/v150", 200)?;
+    let (_, json) = get(&lab, "a", "/status")?;
+    let json: serde_json::Value = serde_json::from_str(&json)?;
+    let vhosts = json["vhosts"].as_array().ok_or("no virtual hosts")?;
+    let names = vhosts
+        .iter()
+        .map(|vhost| vhost["name"].as_str().unwrap_or_default().to_owned());
+    assert_eq!(
+        names.collect::<Vec<_>>(),
+        (1..=MANY).map(|n| format!("v{n}")).collect::<Vec<_>>()
+    );
+    assert!(
+        json["held"]
+            .as_array()
+            .is_some_and(|held| held.len() >= MANY)
+    );
+    let lint = "curl -s http://127.0.0.1:9478/metrics | tee /run/lab/metrics | promtool check metrics 2>&1";
+    let lint = sh(&lab, "a", lint)?;
+    assert!(lint.is_empty(), "{lint:?}");
+    let held = sh(
+        &lab,
+        "a",
+        "grep -c '^carpd_vhost_holding{vhost=' /run/lab/metrics",
+    )?;
+    assert_eq!(held, [MANY.to_string()]);
+    let families = "grep '^# TYPE' /run/lab/metrics | sort | uniq -d";
+    assert!(sh(&lab, "a", families)?.is_empty());
     a.stop()
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::engine::command::{After, Part, Then};
 use crate::engine::metrics::{BUCKETS_MS, Kind, Runs, Text, VhostCounters};
 use crate::engine::state::Engine;
 use crate::engine::vhost::lateness::{BOUNDS_US, Lateness, OfInterface};
@@ -15,14 +16,37 @@ use crate::types::{Name, State, Timestamp};
 impl Engine {
     /// All metrics, as OpenMetrics text.
     pub(in crate::engine) fn metrics(&self) -> String {
+        let nodes: Vec<_> = self.nodes.values().collect();
+        let mut text = self.metrics_of_vhosts(&nodes);
+        self.metrics_of_the_rest(&mut text);
+        text.end()
+    }
+
+    /// The metrics of some virtual hosts, and of the rest if they are the last.
+    pub(in crate::engine) fn metrics_part(&self, after: Option<After>) -> Part<Text, ()> {
+        let (nodes, next) = self.some_nodes(after);
+        let mut some = self.metrics_of_vhosts(&nodes);
+        let then = if let Some(next) = next {
+            Then::More(next)
+        } else {
+            self.metrics_of_the_rest(&mut some);
+            Then::End(())
+        };
+        Part { some, then }
+    }
+
+    fn metrics_of_vhosts(&self, nodes: &[&Node<LinuxHost>]) -> Text {
         let mut text = Text::default();
+        vhost_gauges(&mut text, nodes, clock::now());
+        vhost_counters(&mut text, nodes);
+        self.counted_vhosts(&mut text, nodes);
+        text
+    }
+
+    fn metrics_of_the_rest(&self, text: &mut Text) {
         let now = clock::now();
-        self.process_metrics(&mut text);
-        let nodes: Vec<&Node<LinuxHost>> = self.nodes.values().collect();
-        vhost_gauges(&mut text, &nodes, now);
-        vhost_counters(&mut text, &nodes);
-        self.counted_vhosts(&mut text);
-        self.lateness_metrics(&mut text);
+        self.process_metrics(text);
+        self.lateness_metrics(text);
         text.family(
             "carpd_group_whole",
             Kind::Gauge,
@@ -49,10 +73,9 @@ impl Engine {
             let labels = [("interface", interface.name.as_str())];
             text.sample(&labels, interface.unknown_vhids.count());
         }
-        self.track_metrics(&mut text);
-        self.hook_metrics(&mut text);
-        self.host_metrics(&mut text);
-        text.end()
+        self.track_metrics(text);
+        self.hook_metrics(text);
+        self.host_metrics(text);
     }
 
     fn process_metrics(&self, text: &mut Text) {
@@ -88,14 +111,19 @@ impl Engine {
         }
     }
 
-    fn counted_vhosts(&self, text: &mut Text) {
+    fn counted_vhosts(&self, text: &mut Text, nodes: &[&Node<LinuxHost>]) {
         let counters = self.shared.executor.counters();
+        let counted = nodes.iter().filter_map(|node| {
+            let name = &node.spec.name;
+            Some((name, counters.vhosts.get(name)?))
+        });
+        let counted: Vec<_> = counted.collect();
         text.family(
             "carpd_transitions",
             Kind::Counter,
             "State changes, by new state and cause.",
         );
-        for (vhost, counted) in &counters.vhosts {
+        for (vhost, counted) in &counted {
             for ((to, cause), count) in &counted.transitions {
                 text.sample(
                     &[
@@ -109,7 +137,7 @@ impl Engine {
         }
         let results = |text: &mut Text, name, help, of: fn(&VhostCounters) -> [u64; 2]| {
             text.family(name, Kind::Counter, help);
-            for (vhost, counted) in &counters.vhosts {
+            for (vhost, counted) in &counted {
                 for (result, count) in ["done", "failed"].into_iter().zip(of(counted)) {
                     text.sample(&[("vhost", vhost.as_str()), ("result", result)], count);
                 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::config::{Kind, Reload};
+use crate::engine::command::After;
 use crate::engine::effects::foreign_addresses;
 use crate::engine::environment::Environment;
 use crate::engine::report::millis;
@@ -12,6 +13,7 @@ use crate::engine::report::{
 };
 use crate::engine::state::Engine;
 use crate::engine::vhost::conflicts::Conflict;
+use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::interface::Absence;
 use crate::engine::vhost::node::{Gate, Node};
 use crate::engine::vhost::tracks::Burden;
@@ -19,20 +21,57 @@ use crate::host::clock;
 use crate::proto::{self, Cause};
 use crate::types::{Family, Name, State, Timestamp};
 
+/// How many virtual hosts one turn of the loop reports on.
+const IN_A_TURN: usize = 64;
+
 impl<E: Environment> Engine<E> {
+    #[cfg(test)]
     pub(in crate::engine) fn status(&self) -> Status {
+        Status {
+            vhosts: self.vhost_status(self.nodes.values()),
+            ..self.status_of_the_rest()
+        }
+    }
+
+    /// Of these virtual hosts.
+    pub(in crate::engine) fn vhost_status<'n>(
+        &self,
+        nodes: impl Iterator<Item = &'n Node<E::Host>>,
+    ) -> Vec<VhostStatus>
+    where
+        E::Host: 'n,
+    {
+        let now = clock::now();
+        nodes
+            .map(|node| VhostStatus {
+                peers: self.peer_status(node, now),
+                ..vhost(node, self.are_up(node), self.obstacle(node), now)
+            })
+            .collect()
+    }
+
+    /// As many virtual hosts as one turn has time for, and after which of them there are more.
+    pub(in crate::engine) fn some_nodes(
+        &self,
+        after: Option<After>,
+    ) -> (Vec<&Node<E::Host>>, Option<After>) {
+        let mut some = self
+            .nodes
+            .after(after.map(|After(number)| VhostId::new(number)));
+        let some: Vec<_> = some.by_ref().take(IN_A_TURN).collect();
+        let is_full = some.len() == IN_A_TURN;
+        let last = some.last().filter(|_| is_full);
+        let last = last.map(|(id, _)| After(id.number()));
+        (some.into_iter().map(|(_, node)| node).collect(), last)
+    }
+
+    /// Everything but the virtual hosts.
+    pub(in crate::engine) fn status_of_the_rest(&self) -> Status {
         let now = clock::now();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_ms: self.started_ms,
-            vhosts: self
-                .nodes
-                .values()
-                .map(|node| VhostStatus {
-                    peers: self.peer_status(node, now),
-                    ..vhost(node, self.are_up(node), self.obstacle(node), now)
-                })
-                .collect(),
+            vhosts: Vec::new(),
             groups: self.group_status(now),
             hooks: self
                 .hooks

@@ -5,4 +5,5 @@ mod counters;
 mod text;
 
 pub(super) use counters::{BUCKETS_MS, Counters, Ended, Runs, VhostCounters};
-pub(super) use text::{Kind, Text};
+pub(super) use text::Kind;
+pub use text::Text;

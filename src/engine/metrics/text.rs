@@ -1,5 +1,6 @@
 //! The text format of metrics: OpenMetrics 1.0.
 
+use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 
 /// What a family of samples is.
@@ -15,10 +16,17 @@ pub(in crate::engine) enum Kind {
 
 /// Metrics, written one family after the other.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct Text {
-    out: String,
-    family: &'static str,
+pub struct Text(Vec<Family>);
+
+/// One family.
+#[derive(Debug)]
+struct Family {
+    name: &'static str,
+    /// What its samples' names end in.
     suffix: &'static str,
+    /// What comes before its samples.
+    head: String,
+    samples: String,
 }
 
 /// A sample's labels: name and value.
@@ -37,16 +45,20 @@ impl Text {
             Kind::Counter => "counter",
             Kind::Histogram => "histogram",
         };
-        self.line(format_args!("# TYPE {name} {word}"));
+        let mut head = format!("# TYPE {name} {word}\n");
         if let Some(unit) = ["seconds", "bytes"]
             .into_iter()
             .find(|unit| name.ends_with(&format!("_{unit}")))
         {
-            self.line(format_args!("# UNIT {name} {unit}"));
+            head += &format!("# UNIT {name} {unit}\n");
         }
-        self.line(format_args!("# HELP {name} {help}"));
-        self.family = name;
-        self.suffix = if kind == Kind::Counter { "_total" } else { "" };
+        head += &format!("# HELP {name} {help}\n");
+        self.0.push(Family {
+            name,
+            suffix: if kind == Kind::Counter { "_total" } else { "" },
+            head,
+            samples: String::new(),
+        });
         self
     }
 
@@ -56,7 +68,7 @@ impl Text {
         labels: &Labels<'_>,
         value: impl Display,
     ) -> &mut Self {
-        let suffix = self.suffix;
+        let suffix = self.0.last().map_or("", |family| family.suffix);
         self.put(suffix, labels, value);
         self
     }
@@ -85,37 +97,49 @@ impl Text {
         self.put("_sum", labels, sum);
     }
 
-    /// All of it.
-    pub(in crate::engine) fn end(mut self) -> String {
-        self.out += "# EOF\n";
-        self.out
+    /// Adds the samples of another part to the same families, and the families that are only there.
+    pub fn append(&mut self, other: Self) {
+        for more in other.0 {
+            match self.0.iter_mut().find(|family| family.name == more.name) {
+                Some(family) => family.samples += &more.samples,
+                None => self.0.push(more),
+            }
+        }
+    }
+
+    /// All of it, as text.
+    #[must_use]
+    pub fn end(self) -> String {
+        let parts = self
+            .0
+            .iter()
+            .flat_map(|family| [&family.head, &family.samples]);
+        let mut text: String = parts.map(String::as_str).collect();
+        text += "# EOF\n";
+        text
     }
 
     fn put(&mut self, suffix: &str, labels: &Labels<'_>, value: impl Display) {
-        let labels: Vec<String> = labels
-            .iter()
-            .map(|(name, value)| format!("{name}=\"{}\"", escaped(value)))
-            .collect();
-        let labels = if labels.is_empty() {
-            String::new()
-        } else {
-            format!("{{{}}}", labels.join(","))
+        let Some(Family { name, samples, .. }) = self.0.last_mut() else {
+            return;
         };
-        let family = self.family;
-        self.line(format_args!("{family}{suffix}{labels} {value}"));
-    }
-
-    fn line(&mut self, line: std::fmt::Arguments<'_>) {
         // Writing to a String does not fail.
-        _ = writeln!(self.out, "{line}");
+        _ = write!(samples, "{name}{suffix}");
+        for (place, (label, value)) in labels.iter().enumerate() {
+            let before = if place == 0 { '{' } else { ',' };
+            _ = write!(samples, "{before}{label}=\"{}\"", escaped(value));
+        }
+        let after = if labels.is_empty() { "" } else { "}" };
+        _ = writeln!(samples, "{after} {value}");
     }
 }
 
-fn escaped(value: &str) -> String {
-    value
-        .replace('\\', "\\\\")
-        .replace('"', "\\\"")
-        .replace('\n', "\\n")
+fn escaped(value: &str) -> Cow<'_, str> {
+    if !value.contains(['\\', '"', '\n']) {
+        return Cow::Borrowed(value);
+    }
+    let escaped = value.replace('\\', "\\\\").replace('"', "\\\"");
+    Cow::Owned(escaped.replace('\n', "\\n"))
 }
 
 #[cfg(test)]
@@ -153,5 +177,35 @@ mod tests {
             "# EOF\n",
         ];
         assert_eq!(text.end(), expected.join("\n"));
+    }
+
+    #[test]
+    fn parts_are_put_together_by_family() {
+        let part = |x: &str, rest: bool| {
+            let mut text = Text::default();
+            text.family("a", Kind::Gauge, "A.").sample(&[("x", x)], 1);
+            text.family("b", Kind::Counter, "B.").sample(&[("x", x)], 2);
+            if rest {
+                text.family("c", Kind::Gauge, "C.").sample(&[], 3);
+            }
+            text
+        };
+        let mut whole = part("1", false);
+        whole.append(part("2", true));
+        let expected = [
+            "# TYPE a gauge",
+            "# HELP a A.",
+            r#"a{x="1"} 1"#,
+            r#"a{x="2"} 1"#,
+            "# TYPE b counter",
+            "# HELP b B.",
+            r#"b_total{x="1"} 2"#,
+            r#"b_total{x="2"} 2"#,
+            "# TYPE c gauge",
+            "# HELP c C.",
+            "c 3",
+            "# EOF\n",
+        ];
+        assert_eq!(whole.end(), expected.join("\n"));
     }
 }

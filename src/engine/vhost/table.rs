@@ -6,6 +6,7 @@
 //! those record its id.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use super::id::VhostId;
 use super::node::Node;
@@ -79,6 +80,16 @@ impl<H> Nodes<H> {
 
     pub(in crate::engine) fn iter(&self) -> impl Iterator<Item = (VhostId, &Node<H>)> {
         self.by_number.iter().map(|(id, node)| (*id, &**node))
+    }
+
+    /// Those with a greater number, or all.
+    pub(in crate::engine) fn after(
+        &self,
+        id: Option<VhostId>,
+    ) -> impl Iterator<Item = (VhostId, &Node<H>)> {
+        let from = id.map_or(Bound::Unbounded, Bound::Excluded);
+        let later = self.by_number.range((from, Bound::Unbounded));
+        later.map(|(id, node)| (*id, &**node))
     }
 
     pub(in crate::engine) fn ids(&self) -> impl Iterator<Item = VhostId> {
