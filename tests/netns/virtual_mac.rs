@@ -68,6 +68,10 @@ pub(crate) fn cases() -> Vec<Case> {
             "virtual_mac::what_someone_removes_or_sets_down_is_put_back",
             put_back,
         ),
+        slow(
+            "virtual_mac::a_device_that_cannot_be_made_as_it_must_be_is_not_used",
+            half_made,
+        ),
         slow("virtual_mac::a_reload_moves_the_addresses", reload),
         slow("virtual_mac::one_vhid_on_two_interfaces", two_parents),
         slow("virtual_mac::hooks_announce_with_it_as_well", hook),
@@ -604,5 +608,47 @@ fn refresh() -> Outcome {
     for _ in 0..10 {
         watch.hear_announced(virtual_mac(), SOON)?;
     }
+    a.stop()
+}
+
+/// Without IPv6 addresses the device must have no IPv6, which cannot be set while `/proc/sys` is
+/// read-only. Nothing half-made is left, and none is used later.
+fn half_made() -> Outcome {
+    let lab = lan(&["a"])?;
+    let mounted = |how: &str| {
+        let script = format!("mount -o remount,bind,{how} /proc/sys");
+        sh(&lab, "a", &script).map(drop)
+    };
+    sh(&lab, "a", "mount --bind /proc/sys /proc/sys")?;
+    mounted("ro")?;
+    let mut a = node("a").start(&lab)?;
+    // What it does in vain is no reason to try again: the pauses grow.
+    let stays = "Cannot hold all its addresses; staying master with the others";
+    let mut at = Vec::new();
+    for _ in 0..3 {
+        a.wait_says(stays, TAKEOVER + SOON)?;
+        at.push(now());
+    }
+    let [first, second, third] = at.as_slice() else {
+        return Err("three".into());
+    };
+    assert!(
+        third.since(*second) * 2 > second.since(*first) * 3,
+        "{at:?}: {}",
+        a.text()
+    );
+    let devices = || sh(&lab, "a", "ip -o link show type macvlan");
+    assert_eq!(devices()?, Vec::<String>::new(), "{}", a.text());
+    mounted("rw")?;
+    lab.until("the address", LONG / 2, || {
+        let there = traces(&lab, "a").map_err(|error| carpd::lab::LabError::Host {
+            host: "a".to_owned(),
+            message: error.to_string(),
+        })?;
+        Ok(there.contains(&format!("{ADDRESS}/32")).then_some(()))
+    })
+    .map_err(|error| format!("{error}: {}", a.text()))?;
+    let without = format!("cat /proc/sys/net/ipv6/conf/{DEVICE}/disable_ipv6");
+    assert_eq!(sh(&lab, "a", &without)?, ["1"]);
     a.stop()
 }

@@ -40,6 +40,8 @@ const OWN_DOING: Duration = Duration::from_millis(200);
 struct Stale {
     /// Indexes of links whose own addresses may have changed.
     sources: BTreeSet<u32>,
+    /// Those of which they certainly have.
+    hopeful: BTreeSet<u32>,
     /// Virtual addresses that came or went, by link index.
     addresses: BTreeMap<u32, BTreeSet<IpAddr>>,
     /// Virtual hosts for which an address may have appeared on or disappeared from another
@@ -120,6 +122,7 @@ impl<E: Environment> Engine<E> {
         let mut of_address = self.nodes.iter().filter(|(_, node)| has(node)).peekable();
         if of_address.peek().is_none() {
             stale.sources.insert(link);
+            stale.hopeful.insert(link);
             return;
         }
         stale.addresses.entry(link).or_default().insert(ip);
@@ -138,6 +141,11 @@ impl<E: Environment> Engine<E> {
         }
         for index in stale.elsewhere {
             self.look_elsewhere(index);
+        }
+        for (id, link) in self.indexes() {
+            if link.is_some_and(|link| stale.hopeful.contains(&link)) {
+                self.hope(id, false, clock::now());
+            }
         }
         for link in stale.sources {
             self.look_at_sources(link);
@@ -176,8 +184,9 @@ impl<E: Environment> Engine<E> {
             if let Some(absence) = gone {
                 interface.absence = Some(absence.clone());
             }
+            let is_same = gone.is_none() && interface.link() == Some(link);
             self.set_link(id, gone.is_none().then(|| link.clone()));
-            self.hope(id, clock::now());
+            self.hope(id, is_same, clock::now());
         }
     }
 

@@ -190,8 +190,15 @@ impl<E: Environment> Engine<E> {
         self.publish(index);
     }
 
-    /// Something changed on an interface: the kernel may now accept what it refused.
-    pub(in crate::engine) fn hope(&mut self, interface: InterfaceId, now: Timestamp) {
+    /// Something changed on an interface: the kernel may now accept what it refused. If the link itself
+    /// `is_same` as before, that may be what we did in vain to make a macvlan on it, and it would go on
+    /// for ever.
+    pub(in crate::engine) fn hope(
+        &mut self,
+        interface: InterfaceId,
+        is_same: bool,
+        now: Timestamp,
+    ) {
         let Some(members) = self
             .interfaces
             .get(interface)
@@ -203,6 +210,7 @@ impl<E: Environment> Engine<E> {
             let missing = self
                 .nodes
                 .get(member)
+                .filter(|node| !(is_same && node.spec.virtual_mac))
                 .and_then(|node| node.refused_addresses.as_ref())
                 .is_some_and(|refused_addresses| refused_addresses.retry_at.is_some());
             if let Some(refused_addresses) = self

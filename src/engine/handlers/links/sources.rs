@@ -19,7 +19,6 @@ impl<E: Environment> Engine<E> {
                 .get(interface)
                 .is_some_and(|interface| interface.index() == Some(link))
             {
-                self.hope(interface, clock::now());
                 self.look_at_addresses(interface);
             }
         }

@@ -41,8 +41,8 @@ impl Netlink {
     /// none but those that are added to it, and forwards what its parent forwards.
     ///
     /// # Errors
-    /// [`HostError`] with the kernel's reason: `EEXIST` if there is a device of the name. What was
-    /// created before another error stays.
+    /// [`HostError`] with the kernel's reason: `EEXIST` if there is a device of the name. A device that
+    /// was created before another error is removed again: it would not be as it must be.
     pub fn add_macvlan(
         &self,
         dev: &IfName,
@@ -70,8 +70,25 @@ impl Netlink {
         };
         self.change(&Message::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
             .map_err(creating)?;
+        let prepared = self.prepare_macvlan(dev, &below, ipv6);
+        if prepared.is_err() {
+            _ = self.delete_macvlan(dev);
+        }
+        prepared?;
+        Ok(Outcome::Changed)
+    }
+
+    /// Sets a new macvlan up as it must be.
+    fn prepare_macvlan(
+        &self,
+        dev: &IfName,
+        below: &DeviceMessage,
+        ipv6: bool,
+    ) -> Result<(), HostError> {
+        let creating =
+            |refusal: Refusal| refusal.while_doing(format_args!("setting up the macvlan {dev}"));
         let index = index_of(dev)?;
-        let forwarding = conf_at(&below, AF_INET, usize::from(FORWARDING) - 1);
+        let forwarding = conf_at(below, AF_INET, usize::from(FORWARDING) - 1);
         let settings = [
             (FORWARDING, forwarding),
             (RP_FILTER, LOOSE),
@@ -87,15 +104,14 @@ impl Netlink {
                 _ => Err(refusal),
             })
             .map_err(creating)?;
-        set_inet6(dev, ipv6, forwards_ipv6(&below))?;
+        set_inet6(dev, ipv6, forwards_ipv6(below))?;
         let up = DeviceMessage {
             index,
             change: UP,
             flags: UP,
             ..DeviceMessage::default()
         };
-        self.change(&Message::SetLink(up), 0).map_err(creating)?;
-        Ok(Outcome::Changed)
+        self.change(&Message::SetLink(up), 0).map_err(creating)
     }
 
     /// Removes a macvlan, with its addresses. The kernel takes some 20 ms for it. A device of
