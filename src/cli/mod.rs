@@ -28,7 +28,9 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use dev::{completions, config_reference, lab, man};
 use foresee::{check, plan, rehearse};
-use operate::{cleanup, doctor, hook, metrics, reload, replay, resign, run, status, undemote, why};
+use operate::{
+    cleanup, demote, doctor, hook, maintenance, metrics, reload, replay, resign, run, status, why,
+};
 use write::{api, grant, new, port, test};
 
 pub use crate::config::Share;
@@ -71,7 +73,12 @@ enum Verb {
     Metrics(metrics::MetricsArgs),
     Reload(reload::ReloadArgs),
     Resign(resign::Args),
-    Undemote(undemote::Args),
+    Maintenance(maintenance::Args),
+    Drain(maintenance::DrainArgs),
+    Demote(demote::DemoteArgs),
+    Promote(demote::PromoteArgs),
+    #[command(hide = true)]
+    Undemote(demote::UndemoteArgs),
     Hook(hook::HookArgs),
     Why(why::WhyArgs),
     Cleanup(cleanup::Args),
@@ -116,7 +123,11 @@ pub fn main() -> ExitCode {
         Verb::Metrics(args) => metrics::metrics(&args),
         Verb::Reload(args) => reload::reload(&args),
         Verb::Resign(args) => resign::run(&args),
-        Verb::Undemote(args) => undemote::run(&args),
+        Verb::Maintenance(args) => maintenance::run(&args),
+        Verb::Drain(args) => maintenance::drain(&args),
+        Verb::Demote(args) => demote::demote(&args),
+        Verb::Promote(args) => demote::promote(&args),
+        Verb::Undemote(args) => demote::undemote(&args),
         Verb::Hook(args) => hook::hook(&args),
         Verb::Cleanup(args) => cleanup::run(&args),
         Verb::Why(args) => why::why(&args),

@@ -114,6 +114,10 @@ fn afterwards(order: &Order) -> &'static str {
         Order::HookRollback(_)
         | Order::HookApply(_)
         | Order::Undemote(_)
+        | Order::Promote(_)
+        | Order::Demote(_)
+        | Order::MaintenanceOn(_)
+        | Order::MaintenanceOff(_)
         | Order::Resign { .. } => "it is not known whether it was done: see `carpd status`",
     }
 }

@@ -17,9 +17,9 @@ pub use client::{CallError, begins, call};
 pub use condition::Trouble;
 pub use server::{Bound, Listening, bind, bind_for, serve};
 
-use crate::engine::command::ReloadReport;
+use crate::engine::command::{BeginDemotion, BeginMaintenance, ReloadReport};
 use crate::engine::plan::Plan;
-use crate::engine::report::{HandedOver, Status};
+use crate::engine::report::{HandedOver, Maintained, Status};
 use crate::types::Name;
 
 /// The version of what is said here. Grows when something is removed or changes its meaning.
@@ -55,8 +55,16 @@ pub enum Order {
     HookApply(Name),
     /// What [`Self::HookApply`] would do; nothing of it is done.
     HookPlan(Name),
-    /// End the demotion of a virtual host.
+    /// The same as [`Self::Promote`] for one virtual host, as it was called before.
     Undemote(Name),
+    /// End the demotion of a virtual host, or of all.
+    Promote(Option<Name>),
+    /// Demote a virtual host, or all, until that is ended.
+    Demote(BeginDemotion),
+    /// Put a virtual host, or all, into maintenance.
+    MaintenanceOn(BeginMaintenance),
+    /// End the maintenance of a virtual host, or of all.
+    MaintenanceOff(Option<Name>),
     /// Hand over.
     Resign {
         /// The virtual host.
@@ -92,6 +100,8 @@ pub enum Reply {
     Plan(Vec<Plan>),
     /// To [`Order::Resign`].
     HandedOver(HandedOver),
+    /// To [`Order::MaintenanceOn`].
+    Maintained(Maintained),
     /// To everything else: what was done.
     Message(String),
 }

@@ -284,7 +284,17 @@ async fn obey(order: Order, commands: &mpsc::Sender<Command>) -> Result<Reply, S
             .await
             .and_then(|plans| plans.map(Reply::Plan)),
         Order::Undemote(vhost) => {
-            message(ask(commands, |reply| Command::Undemote(vhost, reply)).await)
+            message(ask(commands, |reply| Command::Promote(Some(vhost), reply)).await)
+        }
+        Order::Promote(vhost) => {
+            message(ask(commands, |reply| Command::Promote(vhost, reply)).await)
+        }
+        Order::Demote(order) => message(ask(commands, |reply| Command::Demote(order, reply)).await),
+        Order::MaintenanceOn(order) => ask(commands, |reply| Command::MaintenanceOn(order, reply))
+            .await
+            .and_then(|done| done.map(Reply::Maintained)),
+        Order::MaintenanceOff(vhost) => {
+            message(ask(commands, |reply| Command::MaintenanceOff(vhost, reply)).await)
         }
         Order::Resign {
             vhost,
@@ -382,7 +392,7 @@ mod tests {
                 while let Some(order) = orders.recv().await {
                     match order {
                         Command::Metrics(reply) => _ = reply.send("numbers".to_owned()),
-                        Command::Undemote(_, reply) => _ = reply.send(Ok("x".repeat(1 << 20))),
+                        Command::Promote(_, reply) => _ = reply.send(Ok("x".repeat(1 << 20))),
                         other => panic!("{other:?}"),
                     }
                 }

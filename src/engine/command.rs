@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::plan::Plan;
 use crate::engine::metrics::Text;
-use crate::engine::report::{HandedOver, Status, VhostStatus};
+use crate::engine::report::{HandedOver, Maintained, Status, VhostStatus};
 use crate::host::children::prober::Finding;
 use crate::types::Name;
 
@@ -42,8 +42,18 @@ pub enum Command {
     Apply(Name, oneshot::Sender<Result<String, String>>),
     /// List what [`Self::Apply`] would do, without doing it.
     Plan(Name, oneshot::Sender<Result<Vec<Plan>, String>>),
-    /// End the demotion of a virtual host.
-    Undemote(Name, oneshot::Sender<Result<String, String>>),
+    /// End the demotion of a virtual host, or of all.
+    Promote(Option<Name>, oneshot::Sender<Result<String, String>>),
+    /// Demote a virtual host, or all, until that is ended.
+    Demote(BeginDemotion, oneshot::Sender<Result<String, String>>),
+    /// Put a virtual host, or all, into maintenance. The answer is sent when it is known who has
+    /// taken over.
+    MaintenanceOn(
+        BeginMaintenance,
+        oneshot::Sender<Result<Maintained, String>>,
+    ),
+    /// End the maintenance of a virtual host, or of all.
+    MaintenanceOff(Option<Name>, oneshot::Sender<Result<String, String>>),
     /// Hand over, with this reason, and if told so even without a fit peer: like `carp.resign` from
     /// a hook. The answer is sent when the outcome is known.
     Resign(
@@ -74,6 +84,40 @@ pub enum Then<Rest> {
     More(After),
     /// Nothing: this is what does not belong to a virtual host.
     End(Rest),
+}
+
+/// An order to begin maintenance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BeginMaintenance {
+    /// The virtual host; all of them if there is none.
+    pub vhost: Option<Name>,
+    /// It ends by itself after this many milliseconds.
+    #[serde(default)]
+    pub for_ms: Option<u64>,
+    /// For the status and the log.
+    #[serde(default)]
+    pub reason: String,
+    /// Do not take over even if no other node lives.
+    #[serde(default)]
+    pub never: bool,
+    /// Also without a fit peer.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// An order to demote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BeginDemotion {
+    /// The virtual host; all of them if there is none.
+    pub vhost: Option<Name>,
+    /// By how much, 1..=240.
+    pub by: u8,
+    /// It ends by itself after this many milliseconds.
+    #[serde(default)]
+    pub for_ms: Option<u64>,
+    /// For the status and the log.
+    #[serde(default)]
+    pub reason: String,
 }
 
 /// Hooks that are not complete because their files are still being written.

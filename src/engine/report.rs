@@ -33,6 +33,41 @@ pub enum HandedOver {
     },
 }
 
+/// The outcome of an order to begin maintenance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Maintained {
+    /// It has begun.
+    Begun {
+        /// What has happened, one line for each virtual host.
+        lines: Vec<String>,
+        /// An address was without a master, or may still be.
+        failed: bool,
+    },
+    /// For these virtual hosts no fit peer was heard, and nothing was done to any.
+    NoPeer {
+        /// Which.
+        vhosts: Vec<Name>,
+        /// How long we waited for one.
+        waited_ms: u64,
+    },
+}
+
+/// Maintenance of a virtual host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaintenanceStatus {
+    /// The reason that was given; may be empty.
+    pub reason: String,
+    /// Milliseconds since 1970 when it began.
+    pub since_ms: u64,
+    /// It ends by itself in this many milliseconds; `None`: when it is ended.
+    pub ends_in_ms: Option<u64>,
+    /// It does not take over even if no other node lives.
+    pub never: bool,
+    /// The virtual host that it was ordered for: this one, or a member of its group. `None`: all.
+    pub scope: Option<Name>,
+}
+
 /// Everything an operator may want to know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -169,6 +204,12 @@ pub struct VhostStatus {
     /// The parts of the demotion.
     #[serde(default)]
     pub demotions: Vec<DemotionStatus>,
+    /// Other nodes are to be master, as an operator ordered.
+    #[serde(default)]
+    pub maintenance: Option<MaintenanceStatus>,
+    /// Hooks run, or wait to run.
+    #[serde(default)]
+    pub hooks_busy: bool,
     /// Addresses that the kernel refuses to this master, which holds the others.
     #[serde(default)]
     pub refused_addresses: Vec<RefusedAddress>,

@@ -210,7 +210,10 @@ impl Engine {
             Command::Rollback(name, reply) => _ = reply.send(self.rollback(&name)),
             Command::Apply(name, reply) => self.apply(&name, reply),
             Command::Plan(name, reply) => self.plan_apply(&name, reply),
-            Command::Undemote(name, reply) => _ = reply.send(self.undemote(&name)),
+            Command::Promote(name, reply) => self.promote(name.as_ref(), reply),
+            Command::Demote(order, reply) => self.demote_by_order(order, reply),
+            Command::MaintenanceOn(order, reply) => self.begin_maintenance(order, reply),
+            Command::MaintenanceOff(name, reply) => self.end_maintenance(name.as_ref(), reply),
             Command::Resign(name, reason, force, reply) => self.resign(&name, reason, force, reply),
         }
     }

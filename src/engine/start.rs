@@ -17,7 +17,7 @@ use super::effects::ledger_retry::retry_ledger;
 use super::effects::reassert::reassert;
 use super::effects::recover::{Recovery, killed_before};
 use super::environment::Ties;
-use super::persist::Persist;
+use super::persist::{Clocks, Persist};
 use super::reload::file_watch::{self, Reader};
 use super::reload::load;
 use super::rights;
@@ -204,7 +204,7 @@ async fn start(
     let predecessor = exits.take_predecessor().or(killed);
     rights.before = predecessor.as_ref().map(death);
     tokio::task::spawn_local(tell_exits(exits, orders));
-    let (persist, store) = Persist::open(&mut instance, clock::wall_ms()).await;
+    let (persist, store) = Persist::open(&mut instance, Clocks::read()).await;
     let reader = start_reader(&config, &keeper).await?;
     let hooks = load::hooks(&config, &keeper, &reader.access(), &persist.kept).await?;
     let (sender, outcomes) = mpsc::unbounded_channel();

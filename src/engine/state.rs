@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::engine::vhost::bow_outs::BowOuts;
 use crate::engine::vhost::group::Groups;
 use crate::engine::vhost::id::{InterfaceId, VhostId};
+use crate::engine::vhost::maintenance::Campaign;
 use crate::engine::vhost::tracks::Tracks;
 use crate::host::clock;
 use crate::keeper::Client;
@@ -48,6 +49,8 @@ pub(super) struct Engine<E: Environment = Machine> {
     pub(super) unread: Vec<InterfaceId>,
     pub(super) bow_outs: BowOuts,
     pub(super) groups: Groups,
+    /// An operator's order to begin maintenance that is being carried out.
+    pub(super) campaign: Option<Campaign>,
     pub(super) shutdown_timeout: Duration,
     /// What virtual hosts depend on.
     pub(super) tracks: Tracks,
@@ -154,6 +157,7 @@ impl<E: Environment> Engine<E> {
             unread: Vec::new(),
             bow_outs: BowOuts::default(),
             groups: Groups::default(),
+            campaign: None,
             orders,
             commands,
             prepared,
@@ -173,6 +177,7 @@ impl<E: Environment> Engine<E> {
             departing: Rc::new(()),
         };
         engine.form_groups(&groups, clock::now());
+        engine.follow_orders(clock::now());
         engine
     }
 }

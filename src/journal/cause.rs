@@ -10,6 +10,8 @@ pub enum DaemonCause {
     HookFailed,
     /// A hook called `carp.resign`, or an operator asked for it.
     Resigned,
+    /// An operator put the virtual host into maintenance.
+    Maintenance,
     /// The virtual host's addresses could not be put up.
     AddressFailed,
     /// A hook's `health` failed and its `on-failure` is `resign`.
@@ -26,9 +28,10 @@ pub enum DaemonCause {
 
 impl DaemonCause {
     /// All there are.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::HookFailed,
         Self::Resigned,
+        Self::Maintenance,
         Self::AddressFailed,
         Self::Unhealthy,
         Self::Track,
@@ -43,6 +46,7 @@ impl DaemonCause {
         match self {
             Self::HookFailed => "hook-failed",
             Self::Resigned => "resigned",
+            Self::Maintenance => "maintenance",
             Self::AddressFailed => "address-failed",
             Self::Unhealthy => "unhealthy",
             Self::Track => "track",

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::proto::group::Order;
 use crate::proto::{
     Cause, Claims, Damping, Delivery, FamilyTimers, Gate, Input, Ipv6Checksum, Key, Kind,
-    LinkLocal, Output, Peers, Preempt, Previous, Reason, Received, Reject, Settings, TieBreak,
-    Transition, wire,
+    LinkLocal, Output, Peers, Preempt, Previous, Reason, Received, Reject, Reluctance, Settings,
+    TieBreak, Transition, wire,
 };
 use crate::types::{
     AdvBase, AdvSkew, Demotion, Family, IfName, MacAddr, Name, State, Timestamp, Vhid,
@@ -154,6 +154,7 @@ pub enum InputRecord {
     },
     Fault(Reason),
     Group(Order),
+    Reluctant(Reluctance),
 }
 
 impl From<&Input<'_>> for InputRecord {
@@ -216,6 +217,7 @@ impl From<&Input<'_>> for InputRecord {
             },
             Input::Hardware(mac) => Self::Hardware(*mac),
             Input::Group(order) => Self::Group(order.clone()),
+            Input::Reluctant(reluctance) => Self::Reluctant(*reluctance),
         }
     }
 }
@@ -259,6 +261,7 @@ impl InputRecord {
             Self::Become { to, cause, peer } => Input::Become { to, cause, peer },
             Self::Hardware(mac) => Input::Hardware(mac),
             Self::Group(order) => Input::Group(order),
+            Self::Reluctant(reluctance) => Input::Reluctant(reluctance),
         }
     }
 }

@@ -70,6 +70,11 @@ fn help_is_as_reviewed() {
     for (name, args) in [
         ("help", vec!["--help"]),
         ("help_run", vec!["run", "--help"]),
+        ("help_maintenance", vec!["maintenance", "--help"]),
+        ("help_maintenance_on", vec!["maintenance", "on", "--help"]),
+        ("help_drain", vec!["drain", "--help"]),
+        ("help_demote", vec!["demote", "--help"]),
+        ("help_promote", vec!["promote", "--help"]),
         ("help_check", vec!["check", "--help"]),
         ("help_lab", vec!["lab", "--help"]),
         ("help_port", vec!["port", "--help"]),

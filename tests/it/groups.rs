@@ -195,6 +195,10 @@ fn a_network_that_is_cut_changes_nothing_while_the_other_is_not() {
             whole(&timeline);
             assert!(outages(&timeline).iter().flatten().all(|ms| *ms < 20));
             // So does the end of a node without a word.
+            let more = [events, &["15s r1 maintenance on"]].concat();
+            let timeline = pair(preempt, &more);
+            whole(&timeline);
+            assert!(outages(&timeline).iter().flatten().all(|ms| *ms < 20));
             let more = [events, &["15s r1 dies"]].concat();
             let timeline = pair(preempt, &more);
             whole(&timeline);
@@ -332,7 +336,11 @@ fn faults(luck: &mut Luck, nodes: u64, count: usize) -> Vec<String> {
                 event(at_ms, format!("r{node} stops"));
                 event(end, format!("r{node} returns"));
             }
-            5 => event(at_ms, format!("r{node} resigns")),
+            5 if length.is_multiple_of(2) => event(at_ms, format!("r{node} resigns")),
+            5 => {
+                event(at_ms, format!("r{node} maintenance on"));
+                event(end, format!("r{node} maintenance off"));
+            }
             6 => event(at_ms, format!("r{node} eth{eth} link flaps 3 times")),
             _ => event(at_ms, format!("r{node} freezes for {length}ms")),
         }

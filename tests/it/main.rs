@@ -33,6 +33,8 @@ mod http_workers;
 mod limit;
 #[cfg(feature = "wasm")]
 mod links;
+#[cfg(feature = "lua")]
+mod maintenance;
 #[cfg(all(feature = "wasm", feature = "lua"))]
 mod new;
 #[cfg(feature = "lua")]

@@ -25,6 +25,7 @@ const ROOMS: &[(&str, Table)] = &[
                     "effects",
                     "environment",
                     "metrics",
+                    "persist",
                     "plan",
                     "reload",
                     "report",
@@ -75,6 +76,7 @@ const ROOMS: &[(&str, Table)] = &[
             (
                 "sim",
                 &[
+                    "command",
                     "environment",
                     "rehearse",
                     "reload",
@@ -105,7 +107,7 @@ const ROOMS: &[(&str, Table)] = &[
                 "state",
                 &["command", "environment", "reload", "runs", "vhost"],
             ),
-            ("vhost", &["report", "runs"]),
+            ("vhost", &["command", "persist", "report", "runs"]),
         ],
     ),
     (

@@ -175,6 +175,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "cli",
         &[
             "types",
+            "process",
             "resolve",
             "proto",
             "effect",

@@ -79,7 +79,7 @@ fn pair(a: &Carpd) -> Result<(Lab, Watch, [Daemon; 2]), Failed> {
 }
 
 /// Nobody ever saw two answer since then.
-fn never_two(watch: &Watch, since: Timestamp) {
+pub(crate) fn never_two(watch: &Watch, since: Timestamp) {
     let two = |what: &Sighting| matches!(what, Sighting::Both { .. });
     let seen: Vec<_> = watch
         .sightings()

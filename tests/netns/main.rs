@@ -26,6 +26,7 @@ mod hooks;
 mod lab;
 mod lease;
 mod leftovers;
+mod maintenance;
 mod measure;
 mod monitoring;
 mod namespaces;
@@ -132,6 +133,7 @@ fn main() -> ExitCode {
         together::cases(),
         unicast::cases(),
         virtual_mac::cases(),
+        maintenance::cases(),
         calm::cases(),
         overlap::cases(),
         reload::cases(),
@@ -158,6 +160,7 @@ fn main() -> ExitCode {
         Some("--measure") => done(measure::measure(
             usize::try_from(number(&args, 10)).unwrap_or(1),
         )),
+        Some(maintenance::COMMAND) => done(maintenance::main(number(&args, 100))),
         Some("--hold-lab") => lab::hold(),
         Some(faults::COMMAND) => faults::main(args.get(1..).unwrap_or_default()),
         Some(forge::ROLE) => forge::run(),

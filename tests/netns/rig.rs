@@ -445,11 +445,16 @@ pub(crate) struct Watch {
 impl Watch {
     /// Asks for the address each 2 ms.
     pub(crate) fn start(lab: &Lab, address: &str) -> Result<Self, Failed> {
+        Self::each(Duration::from_millis(2), lab, address)
+    }
+
+    /// Asks for the address so often.
+    pub(crate) fn each(arp_interval: Duration, lab: &Lab, address: &str) -> Result<Self, Failed> {
         Self::probe(
             lab,
             &ProbeSpec {
                 address: address.parse()?,
-                arp_interval: Duration::from_millis(2),
+                arp_interval,
                 http_interval: Duration::ZERO,
             },
         )

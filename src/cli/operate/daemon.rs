@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use crate::cli::{CONFIG, Exit, Failure, output};
 use crate::config::{self, Share};
 use crate::control::{self, CallError, Order, Reply};
+use crate::engine::command::{BeginDemotion, BeginMaintenance};
 use crate::engine::report::Status;
 use crate::ledger::{Origin, instance_name};
-use crate::types::Page;
+use crate::types::{Name, Page};
 
 /// The directory of instances, unless their configuration sets another one.
 pub(in crate::cli) const RUN_DIR: &str = "/run/carpd";
@@ -167,6 +168,19 @@ impl Daemon {
         Some(shares.map(there).collect())
     }
 
+    /// The daemons that an order is for: that of this virtual host; without one, each of those into
+    /// which the daemon is divided by network namespaces.
+    pub(in crate::cli) fn divisions(&self, vhost: Option<&Name>) -> Vec<Self> {
+        if vhost.is_some() || self.netns.is_some() || !self.has_shares() {
+            return vec![self.clone()];
+        }
+        let division = |share| Self {
+            netns: Some(share),
+            ..self.clone()
+        };
+        self.shares().into_iter().map(division).collect()
+    }
+
     /// Whether the daemon that is meant has virtual hosts in other network namespaces.
     pub(in crate::cli) fn has_shares(&self) -> bool {
         let is_other = |share: &Share| *share != Share::All;
@@ -250,6 +264,10 @@ pub(in crate::cli) fn is_named(directory: &str, name: &str) -> bool {
 pub(in crate::cli) fn ask(daemon: &Daemon, order: Order) -> Result<Reply, Failure> {
     let vhost = match &order {
         Order::Resign { vhost, .. } | Order::Undemote(vhost) => Some(vhost.as_str()),
+        Order::Promote(vhost)
+        | Order::MaintenanceOff(vhost)
+        | Order::MaintenanceOn(BeginMaintenance { vhost, .. })
+        | Order::Demote(BeginDemotion { vhost, .. }) => vhost.as_ref().map(Name::as_str),
         Order::Status
         | Order::Metrics
         | Order::Reload
@@ -347,7 +365,8 @@ pub(in crate::cli) fn say(daemon: &Daemon, order: Order) -> Result<Exit, Failure
         | Reply::Metrics(_)
         | Reply::Reload(_)
         | Reply::Plan(_)
-        | Reply::HandedOver(_) => Err(unexpected()),
+        | Reply::HandedOver(_)
+        | Reply::Maintained(_) => Err(unexpected()),
     }
 }
 
@@ -383,6 +402,7 @@ pub(in crate::cli) fn ask_status(daemon: &Daemon) -> Result<Box<Status>, Failure
         | Reply::Reload(_)
         | Reply::Plan(_)
         | Reply::HandedOver(_)
+        | Reply::Maintained(_)
         | Reply::Message(_) => Err(unexpected()),
     }
 }

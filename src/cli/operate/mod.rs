@@ -2,13 +2,14 @@
 
 pub(super) mod cleanup;
 pub(super) mod daemon;
+pub(super) mod demote;
 pub(super) mod doctor;
 pub(super) mod hook;
+pub(super) mod maintenance;
 pub(super) mod metrics;
 pub(super) mod reload;
 pub(super) mod replay;
 pub(super) mod resign;
 pub(super) mod run;
 pub(super) mod status;
-pub(super) mod undemote;
 pub(super) mod why;

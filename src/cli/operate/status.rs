@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::daemon::{Daemon, ask_status, at, failure_of, forbidden, heading, name_of, unexpected};
 use super::hook::hook_line;
+use super::maintenance::in_words;
 use crate::cli::{Exit, Failure, output};
 use crate::config::Share;
 use crate::control::{self, CallError, Order, Reply};
@@ -351,6 +352,9 @@ fn vhost_text(vhost: &VhostStatus, page: &mut Page) {
             "  but not {address}: {reason}; next try in {} s",
             retry_in_ms.div_ceil(1000)
         );
+    }
+    if let Some(maintenance) = &vhost.maintenance {
+        writeln!(page, "  {}", in_words(maintenance));
     }
     if vhost.demotion > 0 {
         writeln!(page, "  demoted by {}", vhost.demotion);

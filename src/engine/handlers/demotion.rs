@@ -9,7 +9,6 @@ use crate::engine::state::Engine;
 use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::node::{Asked, Node};
 use crate::engine::vhost::timer::Timer;
-use crate::host::clock;
 use crate::proto::Input;
 use crate::types::{Demotion, Name, Timestamp};
 
@@ -49,6 +48,24 @@ impl<H> Node<H> {
                 self.machine.demotion(),
                 "another member of its group".to_owned(),
                 Ends::When("when that member is no longer demoted"),
+            );
+        }
+        if let Some((_, order)) = &self.upkeep.maintenance {
+            let cause = with_reason("maintenance", &order.reason);
+            let ends = Ends::When("with `carpd maintenance off`");
+            part(
+                order.by,
+                cause,
+                order.ends.map_or(ends, |ends| Ends::At(ends.at)),
+            );
+        }
+        for (_, order) in &self.upkeep.demotions {
+            let cause = with_reason("an operator", &order.reason);
+            let ends = Ends::When("with `carpd promote`");
+            part(
+                order.by,
+                cause,
+                order.ends.map_or(ends, |ends| Ends::At(ends.at)),
             );
         }
         if let Some(resigned) = &self.resigned {
@@ -114,6 +131,14 @@ impl<H> Node<H> {
     }
 }
 
+fn with_reason(what: &str, reason: &str) -> String {
+    if reason.is_empty() {
+        what.to_owned()
+    } else {
+        format!("{what}: {reason}")
+    }
+}
+
 impl fmt::Display for DemotionStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}; ends ", self.by, self.cause)?;
@@ -124,40 +149,30 @@ impl fmt::Display for DemotionStatus {
     }
 }
 
-impl<E: Environment> Engine<E> {
-    /// An operator declares this node fit. Demotion by a hook's `health` stays, since that is
-    /// checked periodically.
-    pub(in crate::engine) fn undemote(&mut self, name: &Name) -> Result<String, String> {
-        let index = self.named(name)?;
-        let now = clock::now();
-        let before = self
-            .nodes
-            .get(index)
-            .map(|node| node.demotions(now))
-            .unwrap_or_default();
-        self.forgive_node(index, now);
-        let Some(node) = self.nodes.get(index) else {
-            return Ok(String::new());
-        };
-        let left = node.demotions(now);
-        let mut lines = Vec::new();
-        for part in before.iter().filter(|part| !left.contains(part)) {
-            lines.push(format!(
-                "{name}: no longer demoted by {}: {}",
-                part.by, part.cause
-            ));
-        }
-        lines.extend(
-            left.iter()
-                .map(|part| format!("{name}: still demoted by {part}")),
-        );
-        if lines.is_empty() {
-            lines.push(format!("{name}: not demoted"));
-        }
-        Ok(lines.join("\n"))
+/// What an operator is told of a virtual host's demotion after an order to end it.
+pub(super) fn what_changed(
+    name: &Name,
+    before: &[DemotionStatus],
+    left: &[DemotionStatus],
+) -> Vec<String> {
+    let mut lines = Vec::new();
+    for part in before.iter().filter(|part| !left.contains(part)) {
+        let DemotionStatus { by, cause, .. } = part;
+        lines.push(format!("{name}: no longer demoted by {by}: {cause}"));
     }
+    lines.extend(
+        left.iter()
+            .map(|part| format!("{name}: still demoted by {part}")),
+    );
+    if lines.is_empty() {
+        lines.push(format!("{name}: not demoted"));
+    }
+    lines
+}
 
-    fn forgive_node(&mut self, index: VhostId, now: Timestamp) {
+impl<E: Environment> Engine<E> {
+    /// What an operator forgives ends.
+    pub(super) fn forgive_node(&mut self, index: VhostId, now: Timestamp) {
         let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
@@ -201,6 +216,7 @@ mod tests {
     use crate::engine::vhost::node::Gate;
     use crate::engine::vhost::refused_addresses::RefusedAddresses;
     use crate::host::SimHost;
+    use crate::host::clock;
 
     /// Its addresses wait for `before_master`, even if an operator ends the demotion meanwhile.
     #[test]

@@ -12,7 +12,7 @@ use crate::engine::environment::Environment;
 use crate::engine::report::HandedOver;
 use crate::engine::report::millis;
 use crate::engine::state::Engine;
-use crate::engine::vhost::handover::{Handover, Reply, Stage};
+use crate::engine::vhost::handover::{Handover, Purpose, Reply, Stage};
 use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::node::Node;
 use crate::host::clock;
@@ -29,7 +29,7 @@ const CALL_LONGEST: Duration = Duration::from_secs(10);
 const WAIT_LONGEST: Duration = Duration::from_secs(40);
 
 /// A peer that may take over: it was heard within a master-down time, and is not fully demoted.
-fn fit_peer(machine: &Vhost, now: Timestamp) -> Option<IpAddr> {
+pub(super) fn fit_peer(machine: &Vhost, now: Timestamp) -> Option<IpAddr> {
     let fit = |heard: &&Heard| {
         heard.demote < Demotion::MAX.get() && heard.advskew < AdvSkew(Demotion::MAX.get())
     };
@@ -68,38 +68,54 @@ impl<E: Environment> Engine<E> {
                 self.flush(index, now);
             }
             Ok((index, _)) => {
-                let Some(node) = self.nodes.get_mut(index) else {
-                    return;
-                };
-                let until = now + node.machine.master_down().min(CALL_LONGEST);
-                let stage = Stage::Calling {
-                    again: now + CALL_EVERY,
-                    reason,
-                };
-                node.handover = Some(Handover {
-                    reply,
-                    stage,
-                    began: now,
-                    until,
-                });
-                self.handle(index, Input::CallRoll, now);
+                self.call_for_handover(index, Purpose::Resign { reason, reply }, now);
             }
         }
     }
 
-    /// Gives up mastership after the current step, and waits for the outcome.
-    fn let_another(&mut self, index: VhostId, reason: String, reply: Reply, now: Timestamp) {
+    /// Asks which peers are there.
+    pub(super) fn call_for_handover(&mut self, index: VhostId, purpose: Purpose, now: Timestamp) {
+        let Some(node) = self.nodes.get_mut(index) else {
+            return;
+        };
+        let until = now + node.machine.master_down().min(CALL_LONGEST);
+        let stage = Stage::Calling {
+            again: now + CALL_EVERY,
+        };
+        node.handover = Some(Handover {
+            purpose,
+            stage,
+            began: now,
+            until,
+        });
+        self.handle(index, Input::CallRoll, now);
+    }
+
+    /// It is about to give up mastership: from then on the outcome is waited for.
+    pub(super) fn leave_to_another(&mut self, index: VhostId, purpose: Purpose, now: Timestamp) {
         let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
         let until = now + (node.machine.master_down() * 3).min(WAIT_LONGEST);
         let stage = Stage::LetGo { seq: seq(node) };
         node.handover = Some(Handover {
-            reply,
+            purpose,
             stage,
             began: now,
             until,
         });
+    }
+
+    /// Gives up mastership after the current step, and waits for the outcome.
+    fn let_another(&mut self, index: VhostId, reason: String, reply: Reply, now: Timestamp) {
+        let purpose = Purpose::Resign {
+            reason: reason.clone(),
+            reply,
+        };
+        self.leave_to_another(index, purpose, now);
+        let Some(node) = self.nodes.get_mut(index) else {
+            return;
+        };
         let why = DaemonCause::Resigned.because(&reason);
         node.prefer_others(reason, now);
         let demotion = node.demotion();
@@ -127,13 +143,13 @@ impl<E: Environment> Engine<E> {
         if demotion >= Demotion::MAX {
             return;
         }
-        if let Some(Handover {
-            reply,
-            stage: Stage::Calling { reason, .. },
-            ..
-        }) = node.handover.take_if(calling)
-        {
-            self.let_another(index, reason, reply, now);
+        match node.handover.take_if(calling).map(|order| order.purpose) {
+            Some(Purpose::Resign { reason, reply }) => {
+                self.let_another(index, reason, reply, now);
+            }
+            Some(Purpose::Maintenance) => self.campaign_answered(index, now),
+            None if node.handover.is_none() => self.relieved(index),
+            None => {}
         }
     }
 
@@ -149,8 +165,10 @@ impl<E: Environment> Engine<E> {
         else {
             return;
         };
-        if let Some(order) = node.handover.take() {
-            _ = order.reply.send(result);
+        match node.handover.take().map(|order| order.purpose) {
+            Some(Purpose::Resign { reply, .. }) => _ = reply.send(result),
+            Some(Purpose::Maintenance) => self.campaign_heard(index, result, now),
+            None => {}
         }
     }
 
@@ -164,7 +182,7 @@ impl<E: Environment> Engine<E> {
         else {
             return;
         };
-        if let Stage::Calling { again, .. } = &mut order.stage
+        if let Stage::Calling { again } = &mut order.stage
             && *again <= now
         {
             *again = now + CALL_EVERY;

@@ -380,6 +380,11 @@ fn vhost_gauges(text: &mut Text, nodes: &[&Node<LinuxHost>], now: Timestamp) {
     };
     let truth = |is: bool| Some(f64::from(u8::from(is)));
     gauge(
+        "carpd_vhost_maintenance",
+        "1 while the virtual host is in maintenance.",
+        &|node| truth(node.upkeep.maintenance.is_some()),
+    );
+    gauge(
         "carpd_vhost_holding",
         "1 while the addresses are up here.",
         &|node| truth(node.holding),

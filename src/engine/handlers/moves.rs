@@ -50,6 +50,11 @@ impl Engine {
             return;
         }
         self.shared.executor.rename(&moves.renamed);
+        self.shared
+            .persist
+            .orders
+            .borrow_mut()
+            .rename(&moves.renamed);
         let now = crate::host::clock::now();
         for (index, node) in self.nodes.iter_mut() {
             let Some(to) = moves.renamed.get(&node.spec.name) else {

@@ -260,6 +260,11 @@ impl Engine {
             changes.push("groups: changed".to_owned());
         }
         self.form_groups(&config.groups, now);
+        self.end_orders_of_removed(changes);
+        self.follow_orders(now);
+        self.follow_up(now);
+        self.campaign_goes_on(now);
+        self.follow_up(now);
         self.config = config;
         self.ties.helper.fit(&terms(&self.config, &self.path));
         self.probe_tracks();

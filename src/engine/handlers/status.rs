@@ -45,6 +45,7 @@ impl<E: Environment> Engine<E> {
         nodes
             .map(|node| VhostStatus {
                 peers: self.peer_status(node, now),
+                hooks_busy: node.queue.is_busy(),
                 ..vhost(node, self.are_up(node), self.obstacle(node), now)
             })
             .collect()
@@ -230,6 +231,8 @@ fn vhost<H>(
         elsewhere: node.elsewhere.clone(),
         demotion: machine.demotion().get(),
         demotions: node.demotions(now),
+        maintenance: node.maintenance_status(now),
+        hooks_busy: false,
         refused_addresses: node
             .refused_addresses
             .as_ref()
@@ -304,6 +307,8 @@ fn condition<H>(node: &Node<H>, holding: bool, obstacle: Option<&str>, now: Time
             .any(|health| health.well == Some(false))
             .then(|| "unhealthy".to_owned()),
     );
+    let maintained = node.upkeep.maintenance.is_some();
+    parts.extend(maintained.then(|| "in maintenance".to_owned()));
     let demotion = machine.demotion().get();
     parts.extend((demotion > 0).then(|| format!("demoted by {demotion}")));
     parts.join(", ")

@@ -27,6 +27,8 @@ with_all! {
         Tracks,
         /// Take real-time priority again.
         Realtime,
+        /// An operator's order ends.
+        Orders,
     }
 }
 
@@ -43,6 +45,7 @@ impl<E: Environment> Engine<E> {
             EngineTimer::BowOuts => self.bow_outs.due(),
             EngineTimer::Tracks => self.tracks.asked.due(),
             EngineTimer::Realtime => self.realtime_again,
+            EngineTimer::Orders => self.shared.persist.orders.borrow().next_end(),
         }
     }
 
@@ -105,6 +108,7 @@ impl<E: Environment> Engine<E> {
             EngineTimer::BowOuts => self.follow_bow_outs(),
             EngineTimer::Tracks => self.ask_hooks(clock::now()),
             EngineTimer::Realtime => self.resume_realtime(),
+            EngineTimer::Orders => self.orders_end(clock::now()),
         }
     }
 
@@ -136,6 +140,7 @@ impl<E: Environment> Engine<E> {
             Timer::AddressFade => self.fade_refused(id, now),
             Timer::AddressRetry => self.retry_refused(id, now),
             Timer::Handover => self.handover_due(id, now),
+            Timer::Relief => self.seek_relief(id, now),
             Timer::PutBack => {
                 let Some(node) = self.nodes.get_mut(id) else {
                     return;
@@ -203,6 +208,7 @@ mod tests {
                 node.refused_addresses = Some(refused);
             }
             Timer::Handover => unreachable!("done above"),
+            Timer::Relief => node.relief.due = Some(soon),
             Timer::PutBack => node.put_back.later(now),
             Timer::Device => node.device_again = Some(soon),
             Timer::Health => node.checks = Checks::one_due(soon),

@@ -68,6 +68,7 @@ impl<E: Environment> Engine<E> {
         node.last = Some(transition);
         node.since_ms = clock::wall_ms();
         node.changed = now;
+        node.note_relief(to, now);
         self.watch_anew(index, now);
         self.tell_what_was_not_heard(index, silent, now);
         let Some(node) = self.nodes.get_mut(index) else {

@@ -118,6 +118,11 @@ impl DiskWriter {
         }
     }
 
+    /// Whether there is a thread that writes.
+    pub(super) fn writes(&self) -> bool {
+        !self.orders.is_closed()
+    }
+
     /// Queues a job, to be retried if it fails until a newer one of the same subject comes. False
     /// if the queue is full: then the disk does not respond, and the job is done when there is
     /// time.

@@ -66,6 +66,7 @@ impl Simulation {
             }
             NodeEvent::Freezes(length) => machine.freeze(now + length),
             NodeEvent::Resigns => machine.hand_over("rehearsed", now),
+            NodeEvent::Maintenance(on) => machine.maintain(on),
             NodeEvent::Refuses(ip) => {
                 for dev in machine.host.refuse_address(ip) {
                     machine.lost(&dev, ip);

@@ -54,6 +54,8 @@ pub enum NodeEvent {
     Freezes(Duration),
     /// It hands over.
     Resigns,
+    /// It is put into maintenance, if a fit peer is there, or maintenance ends.
+    Maintenance(bool),
     /// From now on this percentage of packets to it is lost, on an interface or on all.
     Loses(Option<String>, u8),
     /// The carrier of an interface, or of all.
@@ -124,6 +126,7 @@ pub enum ServiceEvent {
 /// What a line may be, for messages.
 pub const GRAMMAR: &str = "TIME EVENT, where EVENT is one of
   NODE dies | stops | returns | freezes for TIME | resigns
+  NODE maintenance on | off
   NODE [INTERFACE] loses N%
   NODE [INTERFACE] link down | up | flaps [N times]
   NODE refuses | accepts ADDRESS
@@ -291,6 +294,8 @@ fn node_event(words: &[&str]) -> Result<NodeEvent, String> {
         ["stops"] => NodeEvent::Stops,
         ["returns" | "starts"] => NodeEvent::Returns,
         ["resigns"] => NodeEvent::Resigns,
+        ["maintenance", "on"] => NodeEvent::Maintenance(true),
+        ["maintenance", "off"] => NodeEvent::Maintenance(false),
         ["refuses", address] => NodeEvent::Refuses(ip(address)?),
         ["accepts", address] => NodeEvent::Accepts(ip(address)?),
         ["freezes", "for", length] => NodeEvent::Freezes(time(length)?),
@@ -423,6 +428,8 @@ impl fmt::Display for NodeEvent {
             Self::Returns => f.write_str("returns"),
             Self::Freezes(length) => write!(f, "freezes for {length:?}"),
             Self::Resigns => f.write_str("resigns"),
+            Self::Maintenance(true) => f.write_str("maintenance on"),
+            Self::Maintenance(false) => f.write_str("maintenance off"),
             Self::Refuses(address) => write!(f, "refuses {address}"),
             Self::Accepts(address) => write!(f, "accepts {address}"),
             Self::Loses(None, share) => write!(f, "loses {share}%"),
@@ -475,6 +482,8 @@ mod tests {
             "node2 resigns",
             "node2 refuses 2001:db8::22",
             "node2 accepts 192.168.32.22",
+            "node2 maintenance on",
+            "node2 maintenance off",
             "node2 loses 30%",
             "node3 link flaps",
             "node3 link flaps 3 times",

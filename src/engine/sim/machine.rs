@@ -6,13 +6,14 @@ use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::Id;
 
 use super::super::rehearse::NodeConfig;
 use super::{SimWire, Simulated};
 use crate::config::{Kind, Tracked};
 use crate::effect::{Link, Nature};
+use crate::engine::command::BeginMaintenance;
 use crate::engine::reload::generations::Generations;
 use crate::engine::runs::observer::Observer;
 use crate::engine::runs::outcome::HookOutcome;
@@ -336,6 +337,26 @@ impl SimMachine {
         let masters: Vec<_> = masters.map(|(index, _)| index).collect();
         for index in masters {
             turn.hand_over(index, reason.to_owned(), now);
+        }
+    }
+
+    /// An operator puts all of it into maintenance, or ends that. Orders are forgotten with its
+    /// power, as everything is.
+    pub(in super::super) fn maintain(&mut self, on: bool) {
+        let Some(mut turn) = self.turn() else { return };
+        if on {
+            let order = BeginMaintenance {
+                vhost: None,
+                for_ms: None,
+                reason: "rehearsed".to_owned(),
+                never: false,
+                force: false,
+            };
+            let (reply, _) = oneshot::channel();
+            turn.begin_maintenance(order, reply);
+        } else {
+            let (reply, _) = oneshot::channel();
+            turn.end_maintenance(None, reply);
         }
     }
 

@@ -13,6 +13,7 @@ pub(super) mod id;
 pub(super) mod interface;
 pub(super) mod lateness;
 pub(super) mod lease;
+pub(super) mod maintenance;
 pub(super) mod new;
 pub(super) mod node;
 pub(super) mod peers;

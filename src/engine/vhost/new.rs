@@ -13,6 +13,7 @@ use crate::engine::vhost::health::Checks;
 use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::interface::{Interfaces, Wire};
 use crate::engine::vhost::lateness::Arrivals;
+use crate::engine::vhost::maintenance::{Relief, Upkeep};
 use crate::engine::vhost::node::{self, Node, PutBack};
 use crate::engine::vhost::peers::Peers;
 use crate::engine::vhost::published::Published;
@@ -121,6 +122,8 @@ pub(in crate::engine) fn node_with_seed<H: Host + 'static, W: Wire>(
         checks,
         burdens: Vec::new(),
         resigned: None,
+        upkeep: Upkeep::default(),
+        relief: Relief::default(),
         handover: None,
         aside_until: None,
         leave_by: None,

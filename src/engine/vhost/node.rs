@@ -15,6 +15,7 @@ use crate::engine::vhost::handover::Handover;
 use crate::engine::vhost::health::Checks;
 use crate::engine::vhost::lateness::Arrivals;
 use crate::engine::vhost::lease::Lease;
+use crate::engine::vhost::maintenance::{Relief, Upkeep};
 use crate::engine::vhost::peers::Peers;
 use crate::engine::vhost::published::Published;
 use crate::engine::vhost::refused_addresses::RefusedAddresses;
@@ -64,6 +65,10 @@ pub(in crate::engine) struct Node<H> {
     pub(in crate::engine) burdens: Vec<Burden>,
     /// It was told to hand over: other nodes are preferred for a while.
     pub(in crate::engine) resigned: Option<Resigned>,
+    /// An operator's orders that last.
+    pub(in crate::engine) upkeep: Upkeep,
+    /// Looking for another master while it is one in maintenance.
+    pub(in crate::engine) relief: Relief,
     /// An operator's order to hand over.
     pub(in crate::engine) handover: Option<Handover>,
     /// SIGUSR2: until then it takes no part.
@@ -222,7 +227,8 @@ impl<H> Node<H> {
             Demotion::MAX
         } else {
             let burdens = self.burdens.iter().map(Burden::demotion);
-            burdens.fold(self.asked.by.plus(self.checks.demotion()), Demotion::plus)
+            let own = self.asked.by.plus(self.checks.demotion());
+            burdens.fold(own.plus(self.upkeep.demotion()), Demotion::plus)
         }
     }
 

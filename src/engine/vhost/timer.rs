@@ -41,6 +41,8 @@ with_all! {
         AddressRetry,
         /// An operator's order to hand over goes on, or is given up.
         Handover,
+        /// A master in maintenance asks whether another node is there.
+        Relief,
         /// Addresses that somebody removed are looked at again.
         PutBack,
         /// A macvlan that was being removed is looked at again.
@@ -68,6 +70,7 @@ impl<H> Node<H> {
             Timer::AddressFade => self.refused_addresses.as_ref()?.fades_at,
             Timer::AddressRetry => self.refused_addresses.as_ref()?.retry_at,
             Timer::Handover => self.handover.as_ref().map(Handover::due),
+            Timer::Relief => self.relief.due,
             Timer::PutBack => self.put_back.due(),
             Timer::Device => self.device_again,
             Timer::Health => self.checks.due(),

@@ -7,6 +7,7 @@ use super::super::group::Order;
 use super::super::stats::Reject;
 use super::super::transition::{Cause, Reason, Transition};
 use super::super::wire::{Advertisement, LEN, Received};
+use super::reluctance::Reluctance;
 use crate::types::{AdvBase, AdvSkew, Demotion, Family, MacAddr, State, Timestamp};
 
 /// Something that happened. Each input is fed together with the time at which it happened.
@@ -48,6 +49,8 @@ pub enum Input<'a> {
         /// Do not ask again for this long.
         retry_after: Duration,
     },
+    /// How willingly it becomes master from now on.
+    Reluctant(Reluctance),
     /// Give up mastership with a bow-out and stay backup. Raise the demotion first, or preemption
     /// may bring us back after one master-down time.
     Resign {

@@ -8,7 +8,7 @@ use super::super::group::{Burden, Order, Permission, Ready, Standing, Tie};
 use super::super::settings::{Claims, Gate};
 use super::super::transition::Cause;
 use super::io::{Input, Kind, Output};
-use super::{Asked, Phase, Vhost};
+use super::{Asked, Phase, Reluctance, Vhost};
 use crate::types::{Family, State, Timestamp};
 
 /// Within this time everything arrives that a node sends at once on several networks. A node that
@@ -77,6 +77,13 @@ impl Membership {
     pub(super) fn hears_worse(&mut self) {
         self.ready
             .take_if(|ready| !matches!(ready.cause, Cause::Preempt | Cause::PeerDemoted));
+    }
+
+    /// Its claim waits until then.
+    pub(super) fn wait(&mut self, until: Timestamp) {
+        if let Some(ready) = &mut self.ready {
+            ready.not_before = until;
+        }
     }
 
     /// There is no reason to become master any more.
@@ -149,7 +156,7 @@ impl Vhost {
             owes: owed.map(|owed| owed.due),
             tie: *tie,
             led_by: leader.map(|leader| (leader.from, leader.tag)),
-            declines: now < self.uninvited_before,
+            declines: now < self.uninvited_before || self.reluctance == Reluctance::Never,
             free: self.takeovers.free(now),
             own: Burden {
                 demotion: self.own_demotion(),

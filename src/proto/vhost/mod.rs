@@ -6,6 +6,7 @@ mod io;
 mod member;
 mod pace;
 mod receive;
+mod reluctance;
 mod roll_call;
 mod send;
 mod signature;
@@ -23,6 +24,7 @@ use damping::Penalty;
 pub use io::{Heard, Input, Kind, Output, Transmit};
 use member::{Leader, Membership};
 use pace::Pace;
+pub use reluctance::Reluctance;
 use send::{Counter, SendHealth};
 use signature::Signature;
 use silence::{PerFamily, Silence, Wake};
@@ -53,6 +55,7 @@ pub struct Vhost {
     hardware: Option<MacAddr>,
     /// By tracks and hooks.
     demoted: Demotion,
+    reluctance: Reluctance,
     sending: PerFamily<SendHealth>,
     asked: Option<Asked>,
     no_preempt_before: Timestamp,
@@ -153,6 +156,7 @@ impl Vhost {
             nameless: PerFamily::default(),
             hardware: None,
             demoted: Demotion::NONE,
+            reluctance: Reluctance::None,
             sending: PerFamily::default(),
             asked: None,
             no_preempt_before: Timestamp::ZERO,
@@ -221,6 +225,7 @@ impl Vhost {
             Input::Late { by } => self.late(by, now),
             Input::ForgiveSends => self.forgive_sends(now),
             Input::CallRoll => self.call_roll(),
+            Input::Reluctant(reluctance) => self.become_reluctant(reluctance, now),
             Input::Group(order) => self.obey(order, now),
             Input::Become { to, cause, peer } => match to {
                 State::Init => self.become_init(cause),
@@ -239,7 +244,7 @@ impl Vhost {
         self.previous_auth = Self::previous_authenticator(&settings);
         let was = std::mem::replace(&mut self.settings, settings).claims;
         self.regroup(was, now);
-        let (interval, master_down) = (self.interval(), self.master_down());
+        let (interval, patience) = (self.interval(), self.patience());
         match &mut self.phase {
             Phase::Init => {
                 let ready = self.linked + self.settings.startup_delay;
@@ -247,7 +252,7 @@ impl Vhost {
             }
             Phase::Backup(silence) => {
                 self.membership.forbid();
-                *silence = Silence::begin(&self.settings, now, master_down);
+                *silence = Silence::begin(&self.settings, now, patience);
             }
             Phase::Master(reign) => reign.next = (reign.last + interval).max(now),
         }
@@ -464,7 +469,7 @@ impl Vhost {
 
     fn listen_anew(&mut self, now: Timestamp) {
         self.stats.late += 1;
-        self.phase = Phase::Backup(Silence::begin(&self.settings, now, self.master_down()));
+        self.phase = Phase::Backup(Silence::begin(&self.settings, now, self.patience()));
     }
 
     fn wake(&mut self, now: Timestamp) {
@@ -531,6 +536,10 @@ impl Vhost {
     }
 
     fn approve(&mut self, now: Timestamp) {
+        if self.reluctance != Reluctance::None {
+            self.asked = None;
+            return;
+        }
         if self.settings.claims.is_together() {
             self.asked = None;
             return self.membership.permit();
@@ -600,7 +609,7 @@ impl Vhost {
     }
 
     fn become_backup(&mut self, cause: Cause, peer: Option<IpAddr>, now: Timestamp) {
-        let silence = Silence::begin(&self.settings, now, self.master_down());
+        let silence = Silence::begin(&self.settings, now, self.patience());
         self.worse_since = None;
         self.change(Phase::Backup(silence), cause, peer);
         self.rest_sends(now);
@@ -609,6 +618,9 @@ impl Vhost {
     /// Becomes master as soon as the pace allows. A preemption need not be remembered: the worse
     /// master will advertise again.
     fn take_over(&mut self, cause: Cause, peer: Option<IpAddr>, now: Timestamp) {
+        if self.reluctance == Reluctance::Never {
+            return self.listen_in_vain(now);
+        }
         if self.settings.claims.is_together() {
             return self.get_ready(cause, peer, 0, now);
         }

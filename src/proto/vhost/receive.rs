@@ -8,7 +8,7 @@ use super::super::stats::Reject;
 use super::super::transition::Cause;
 use super::super::wire::{Advertisement, LEN, Received, RollCall, is_intact, known, vrrp_or};
 use super::io::{Heard, Kind, Output};
-use super::{Asked, Leader, Phase, Vhost};
+use super::{Asked, Leader, Phase, Reluctance, Vhost};
 use crate::types::{Demotion, Family, MacAddr, Timestamp, Vhid};
 
 impl Vhost {
@@ -122,6 +122,10 @@ impl Vhost {
                 self.outbox
                     .push_back(Output::Rejected(Reject::Contradicted, from));
             }
+            Verdict::Claim(Claim::Leaving) if self.reluctance != Reluctance::None => {
+                let tag = if ad.is_bow_out() { self.tag_of(ad) } else { 0 };
+                self.follow_reluctantly(from, tag, now);
+            }
             Verdict::Claim(Claim::Leaving) if self.settings.claims.is_together() => {
                 let tag = if ad.is_bow_out() { self.tag_of(ad) } else { 0 };
                 self.get_ready(Cause::MasterLeaving, Some(from), tag, now);
@@ -181,7 +185,7 @@ impl Vhost {
                 cause,
                 peer,
             };
-        } else if now < self.no_preempt_before {
+        } else if now < self.no_preempt_before || self.reluctance != Reluctance::None {
         } else if self.settings.claims.is_together() {
             self.get_ready(cause, Some(peer), 0, now);
         } else if self.settings.gate == Gate::Free {
@@ -219,9 +223,9 @@ impl Vhost {
     }
 
     fn listen_on(&mut self, family: Family, now: Timestamp) {
-        let master_down = self.master_down();
+        let patience = self.patience();
         if let Phase::Backup(silence) = &mut self.phase {
-            silence.heard(family, now, master_down);
+            silence.heard(family, now, patience);
         }
     }
 

@@ -1,6 +1,7 @@
 mod calm;
 mod delays;
 mod own_address;
+mod reluctance;
 mod signature;
 
 use std::net::{IpAddr, Ipv6Addr};

@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::engine::persist::Persist;
+use crate::engine::persist::{Clocks, Persist};
 use crate::host::clock;
 use crate::ledger::{Instance, Origin};
 use crate::types::Timestamp;
@@ -18,7 +18,7 @@ async fn live(root: &Path, life: impl AsyncFnOnce(&mut StateStore, &Persist)) {
     let origin = Origin { boot: 1, netns: 1 };
     let mut instance =
         Instance::open(&root.join("run"), &root.join("lib"), "i", origin, []).unwrap();
-    let (persist, mut store) = Persist::open(&mut instance, clock::wall_ms()).await;
+    let (persist, mut store) = Persist::open(&mut instance, Clocks::read()).await;
     life(&mut store, &persist).await;
     // Only what nobody waits for any more is dropped here.
     drop((persist, store));
@@ -275,7 +275,7 @@ fn two_daemons_of_one_name_do_not_write_the_same_files() {
             let elsewhere = Origin { boot: 1, netns: 2 };
             let mut instance =
                 Instance::open(&root.join("run"), &root.join("lib"), "i", elsewhere, []).unwrap();
-            let (second, _) = Persist::open(&mut instance, 0).await;
+            let (second, _) = Persist::open(&mut instance, Clocks::read()).await;
             assert!(
                 second
                     .problem()
