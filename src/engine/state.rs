@@ -41,6 +41,8 @@ pub(super) struct Engine<E: Environment = Machine> {
     pub(super) stopping: Option<Stopping>,
     /// Packets that do not belong to any virtual host here.
     pub(super) unmatched: proto::Stats,
+    /// When a refused advertisement was last looked at closely.
+    pub(super) looked_closer: Option<Timestamp>,
     pub(super) follow_ups: VecDeque<(VhostId, Input<'static>)>,
     /// A machine's outputs are being carried out: nothing may be fed before it is idle, so what
     /// follows goes to `follow_ups`.
@@ -152,6 +154,7 @@ impl<E: Environment> Engine<E> {
             ties,
             stopping: None,
             unmatched: proto::Stats::default(),
+            looked_closer: None,
             follow_ups: VecDeque::new(),
             draining: false,
             unread: Vec::new(),

@@ -22,6 +22,7 @@ pub(super) mod oversleep;
 pub(super) mod plan;
 pub(super) mod protocol;
 pub(super) mod refused_addresses;
+pub(super) mod refused_packets;
 pub(super) mod reload;
 pub(super) mod sending;
 pub(super) mod signal;

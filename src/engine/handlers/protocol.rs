@@ -10,9 +10,7 @@ use crate::engine::state::Engine;
 use crate::engine::vhost::id::{InterfaceId, VhostId};
 use crate::engine::vhost::interface::kind_word;
 use crate::engine::vhost::node::Node;
-use crate::engine::vhost::reject_log;
 use crate::host::clock;
-use crate::journal::Note;
 use crate::proto::{self, Input, Output, Received, Reject, wire};
 use crate::types::Timestamp;
 
@@ -175,15 +173,10 @@ impl<E: Environment> Engine<E> {
                 Output::Rejected(reject, src) => {
                     let vhost = &node.spec.name;
                     trace!(%vhost, %src, reason = reject.as_str(), "Refused a packet");
-                    if let Some(count) = node.refusals.note(reject, src, now) {
-                        let (vhid, reason) = (node.spec.vhid, reject.as_str());
-                        warn!(%vhost, %vhid, %src, reason, problem = %reject, count, "Refusing advertisements");
-                        let text = reject_log::in_words(reject, count, src);
-                        self.shared.journal.borrow_mut().note(
-                            now,
-                            index.number(),
-                            Note::Remark { text },
-                        );
+                    let count = node.refusals.note(reject, src, now);
+                    self.look_closer(index, reject, src, now);
+                    if let Some(count) = count {
+                        self.tell_refused(index, reject, src, count, now);
                     }
                 }
                 Output::Idle(wake) => {

@@ -49,6 +49,21 @@ struct Kind {
     /// The last one.
     from: IpAddr,
     at: Timestamp,
+    /// What a closer look at one of this sender found, and when that was.
+    looked: Option<(IpAddr, Timestamp, Option<String>)>,
+}
+
+impl Kind {
+    fn cause(&self) -> &str {
+        match &self.looked {
+            Some((from, _, Some(found))) if *from == self.from => found,
+            _ => self.reject.likely_cause(),
+        }
+    }
+
+    fn in_words(&self, count: u64) -> String {
+        in_words(self.reject, count, self.from, self.cause())
+    }
 }
 
 impl RejectLog {
@@ -69,12 +84,46 @@ impl RejectLog {
             lately: 0,
             from,
             at: now,
+            looked: None,
         };
         let kind = self.0.entry(reject.as_str()).or_insert_with(new);
         (kind.reject, kind.from, kind.at) = (reject, from, now);
         kind.count += 1;
         kind.lately += 1;
         kind.telling.note(now)
+    }
+
+    /// Whether it is time for a closer look at the one that was just recorded: once a minute for a
+    /// sender.
+    pub(in crate::engine) fn deserves_a_look(&self, reject: Reject, now: Timestamp) -> bool {
+        let Some(kind) = self.0.get(reject.as_str()) else {
+            return false;
+        };
+        let looked = kind.looked.as_ref();
+        looked.is_none_or(|(from, at, _)| *from != kind.from || now.since(*at) >= TELL_AGAIN)
+    }
+
+    /// Records what a closer look at the last one found.
+    pub(in crate::engine) fn looked(
+        &mut self,
+        reject: Reject,
+        found: Option<String>,
+        now: Timestamp,
+    ) {
+        if let Some(kind) = self.0.get_mut(reject.as_str()) {
+            kind.looked = Some((kind.from, now, found));
+        }
+    }
+
+    /// What the last one of this kind probably means.
+    pub(in crate::engine) fn cause(&self, reject: Reject) -> &str {
+        let kind = self.0.get(reject.as_str());
+        kind.map_or_else(|| reject.likely_cause(), Kind::cause)
+    }
+
+    /// What the last one of this kind and their number mean.
+    pub(in crate::engine) fn told(&self, reject: Reject, count: u64) -> Option<String> {
+        self.0.get(reject.as_str()).map(|kind| kind.in_words(count))
     }
 
     /// The state changed. Returns a text about what was refused since the last state change, but
@@ -84,7 +133,7 @@ impl RejectLog {
         for kind in self.0.values_mut() {
             let count = std::mem::take(&mut kind.lately);
             if count > 0 && now.since(kind.at) <= oldest {
-                told.push(in_words(kind.reject, count, kind.from));
+                told.push(kind.in_words(count));
             }
         }
         told
@@ -97,23 +146,22 @@ impl RejectLog {
             count: kind.count,
             from: kind.from.to_string(),
             ago_ms: millis(now.since(kind.at)),
-            cause: kind.reject.likely_cause().to_owned(),
+            cause: kind.cause().to_owned(),
         };
         self.0.values().map(status).collect()
     }
 }
 
 /// So many were refused, and what that probably means.
-pub(in crate::engine) fn in_words(reject: Reject, count: u64, from: IpAddr) -> String {
+fn in_words(reject: Reject, count: u64, from: IpAddr, cause: &str) -> String {
     let advertisements = if count == 1 {
         "1 advertisement".to_owned()
     } else {
         format!("{count} advertisements")
     };
     format!(
-        "refused {advertisements} of {from} ({}): {}",
+        "refused {advertisements} of {from} ({}): {cause}",
         reject.as_str(),
-        reject.likely_cause()
     )
 }
 
@@ -139,6 +187,22 @@ mod tests {
         assert_eq!(note(Reject::Digest, 65), Some(60));
         assert_eq!(note(Reject::Ttl(9), 66), Some(1));
         assert_eq!(note(Reject::Own, 70), None);
+    }
+
+    #[test]
+    fn what_a_closer_look_found_is_said_of_this_sender_only() {
+        let other = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 8));
+        let mut refusals = RejectLog::default();
+        let cause = |refusals: &RejectLog| refusals.status(at(9))[0].cause.clone();
+        refusals.note(Reject::Digest, PEER, at(5));
+        assert!(refusals.deserves_a_look(Reject::Digest, at(5)));
+        refusals.looked(Reject::Digest, Some("it lacks one".into()), at(5));
+        assert_eq!(cause(&refusals), "it lacks one");
+        assert!(!refusals.deserves_a_look(Reject::Digest, at(64)));
+        assert!(refusals.deserves_a_look(Reject::Digest, at(65)));
+        refusals.note(Reject::Digest, other, at(5));
+        assert_eq!(cause(&refusals), Reject::Digest.likely_cause());
+        assert!(refusals.deserves_a_look(Reject::Digest, at(5)));
     }
 
     #[test]

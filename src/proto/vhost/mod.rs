@@ -11,6 +11,7 @@ mod roll_call;
 mod send;
 mod signature;
 mod silence;
+mod trial;
 
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ use super::settings::{Peers, Settings};
 use super::stats::Stats;
 use super::timer;
 use super::transition::{Cause, Reason, Transition};
+use super::wire::Advertisement;
 use crate::types::{AdvSkew, Demotion, Family, MacAddr, State, Timestamp};
 
 /// One virtual host. It does not own a socket, a clock or a random source.
@@ -81,6 +83,8 @@ pub struct Vhost {
     /// No roll call is answered before this time.
     answers_again: Timestamp,
     heard: Option<Heard>,
+    /// The advertisement whose digest was refused last.
+    refused: Option<Advertisement>,
     /// The peer that we last considered the master, and when we heard it.
     leader: PerFamily<Option<Leader>>,
     /// Whether nothing here keeps it from taking part.
@@ -171,6 +175,7 @@ impl Vhost {
             called: None,
             answers_again: Timestamp::ZERO,
             heard: None,
+            refused: None,
             leader: PerFamily::default(),
             fit: false,
             fault: None,

@@ -27,7 +27,7 @@ impl Vhost {
 
     /// Checks every reason to refuse a packet, in the BSDs' order (docs/protocol.md, section 5),
     /// the most expensive check last.
-    fn check(&self, packet: &Received<'_>) -> Result<Advertisement, Reject> {
+    fn check(&mut self, packet: &Received<'_>) -> Result<Advertisement, Reject> {
         let delivery = &self.settings.delivery;
         delivery.admits(packet.src, packet.dst, packet.ttl)?;
         let ad = Advertisement::decode(packet.payload)?;
@@ -54,7 +54,11 @@ impl Vhost {
             return Err(Reject::Own);
         }
         if self.signature_of(ad.counter, &ad.digest).is_none() {
-            return Err(vrrp_or(Reject::Digest, packet.payload));
+            let why = vrrp_or(Reject::Digest, packet.payload);
+            if matches!(why, Reject::Digest) {
+                self.refused = Some(ad);
+            }
+            return Err(why);
         }
         Ok(ad)
     }

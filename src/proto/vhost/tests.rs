@@ -3,6 +3,7 @@ mod delays;
 mod own_address;
 mod reluctance;
 mod signature;
+mod trial;
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
