@@ -11,6 +11,9 @@ use super::read::{At, Table};
 use super::reference::{Defaulted, Key, daemon as key};
 use super::{Surroundings, reference};
 
+/// The longest name of a group, in bytes, as systemd and glibc have it.
+const GROUP_BYTES_MAX: usize = 32;
+
 /// `None` only if something was reported.
 pub(super) fn read(
     root: &Table<'_>,
@@ -33,6 +36,8 @@ pub(super) fn read(
         service_backend: table.get(&key::SERVICE_BACKEND, out),
         ca_file: ca_file(&table, around, out),
         listen: table.read(&key::LISTEN, out).map(|listen| listen.value),
+        read_group: group(&table, &key::READ_GROUP, out),
+        order_group: group(&table, &key::ORDER_GROUP, out),
         realtime: table.get(&key::REALTIME, out),
         ..Daemon::default()
     })
@@ -75,6 +80,8 @@ impl Default for Daemon {
             service_backend: key::SERVICE_BACKEND.default(),
             ca_file: None,
             listen: None,
+            read_group: None,
+            order_group: None,
             realtime: key::REALTIME.default(),
             hangup_stops: false,
         }
@@ -113,6 +120,26 @@ fn node_name(table: &Table<'_>, out: &mut Findings) -> Option<String> {
         );
     }
     Some(name.value.to_owned())
+}
+
+/// A name, or a number.
+fn group(table: &Table<'_>, key: &'static Key<Text>, out: &mut Findings) -> Option<String> {
+    let group = table.read(key, out)?;
+    let is_name = (1..=GROUP_BYTES_MAX).contains(&group.value.len())
+        && !group
+            .value
+            .contains(|c: char| c.is_control() || c.is_whitespace() || c == ':');
+    if !is_name {
+        let name = key.name;
+        out.error(
+            group.span,
+            format!(
+                "`{name}` must be the name or the number of a group, not {:?}",
+                group.value
+            ),
+        );
+    }
+    Some(group.value.to_owned())
 }
 
 fn ca_file(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> Option<PathBuf> {

@@ -88,6 +88,8 @@ pub fn needs_restart(old: &Daemon, new: &Daemon) -> Vec<&'static str> {
         log: daemon::LOG,
         ca_file: daemon::CA_FILE,
         listen: daemon::LISTEN,
+        read_group: daemon::READ_GROUP,
+        order_group: daemon::ORDER_GROUP,
         realtime: daemon::REALTIME,
         }
         not compared: shutdown_timeout file_owners hangup_stops

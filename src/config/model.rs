@@ -91,6 +91,10 @@ pub struct Daemon {
     pub ca_file: Option<PathBuf>,
     /// `listen`: where the HTTP endpoint listens, if it is wanted.
     pub listen: Option<Listen>,
+    /// `read-group`: its members may ask for status and metrics.
+    pub read_group: Option<String>,
+    /// `order-group`: its members may give orders as well.
+    pub order_group: Option<String>,
     /// `realtime`: keeper and engine have real-time priority.
     pub realtime: bool,
     /// SIGHUP stops the daemon, as it does ucarp; no key sets this.

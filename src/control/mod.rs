@@ -7,6 +7,7 @@
 mod client;
 mod condition;
 mod lobby;
+mod roles;
 mod server;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use client::{CallError, begins, call};
 pub use condition::Trouble;
+pub use roles::{Roles, group};
 pub use server::{Bound, Listening, bind, bind_for, serve};
 
 use crate::engine::command::{BeginDemotion, BeginMaintenance, ReloadReport};

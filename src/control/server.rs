@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::Gid;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::unix::{OwnedWriteHalf, UCred};
 use tokio::net::{UnixListener, UnixStream};
@@ -18,9 +19,10 @@ use tracing::{debug, info, warn};
 
 use super::client;
 use super::lobby::{Lobby, Peer, Place as Seat};
+use super::roles::{self, Right, Roles};
 use super::{Order, REQUEST_BYTES_MAX, Reply, Request, Response, VERSION};
 use crate::engine::command::Command;
-use crate::process::Patience;
+use crate::process::{Patience, Process};
 use crate::resolve::{self, Place};
 
 /// A client that sends nothing for this long is disconnected.
@@ -59,12 +61,12 @@ pub struct Bound {
 }
 
 /// Listens on `path`. Clients wait until [`serve`]. Waits one second for a killed daemon that still
-/// listens there.
+/// listens there. If groups have rights, everybody may connect, and each order is checked.
 ///
 /// # Errors
 /// The socket cannot be made there; `AddrInUse` if another daemon listens on it.
-pub fn bind(path: &Path) -> io::Result<Bound> {
-    bind_for(path, 0o660)
+pub fn bind(path: &Path, roles: &Roles) -> io::Result<Bound> {
+    bind_for(path, if roles.is_shared() { 0o666 } else { 0o660 })
 }
 
 /// As [`bind`], with these permissions.
@@ -125,20 +127,20 @@ fn in_use(path: &Path) -> Option<&'static str> {
 ///
 /// # Errors
 /// The runtime cannot watch the socket.
-pub fn serve(bound: Bound, commands: mpsc::Sender<Command>) -> io::Result<Listening> {
+pub fn serve(bound: Bound, roles: Roles, commands: mpsc::Sender<Command>) -> io::Result<Listening> {
     let Bound {
         listener,
         listening,
     } = bound;
     let listener = UnixListener::from_std(listener)?;
     debug!(path = %listening.0.path().display(), "Listening on the control socket");
-    tokio::task::spawn_local(accept(listener, commands));
+    tokio::task::spawn_local(accept(listener, Rc::new(roles), commands));
     Ok(listening)
 }
 
 /// Accepts all clients at once: a silent client makes room for others, so none can keep others out
 /// by waiting.
-async fn accept(listener: UnixListener, commands: mpsc::Sender<Command>) {
+async fn accept(listener: UnixListener, roles: Rc<Roles>, commands: mpsc::Sender<Command>) {
     let lobby = Rc::new(Lobby::default());
     loop {
         let accepted = listener
@@ -152,8 +154,9 @@ async fn accept(listener: UnixListener, commands: mpsc::Sender<Command>) {
                     pid: peer.pid(),
                 });
                 let commands = commands.clone();
+                let roles = Rc::clone(&roles);
                 tokio::task::spawn_local(async move {
-                    if let Err(error) = converse(stream, peer, place, commands).await {
+                    if let Err(error) = converse(stream, peer, place, &roles, commands).await {
                         debug!(%error, "A control connection broke");
                     }
                 });
@@ -170,8 +173,12 @@ async fn converse(
     stream: UnixStream,
     peer: UCred,
     place: Option<Seat>,
+    roles: &Roles,
     commands: mpsc::Sender<Command>,
 ) -> io::Result<()> {
+    // One whose groups the kernel does not tell has none.
+    let mut groups = roles::groups_of(&stream).unwrap_or_default();
+    groups.push(Gid::from_raw(peer.gid()));
     let (reader, mut writer) = stream.into_split();
     // Held until the answer is written.
     let Some(mut place) = place else {
@@ -197,7 +204,15 @@ async fn converse(
     let answer = match answer {
         // A client that gave up waiting while we were stopped was told that nothing was done.
         Ok(()) if has_hung_up(reader.get_ref().get_ref().as_ref()) => return Ok(()),
-        Ok(()) => answer_to(&line, &peer, &commands).await,
+        Ok(()) => {
+            answer_to(
+                &line,
+                &peer,
+                |right| may(roles, &peer, &groups, right),
+                &commands,
+            )
+            .await
+        }
         Err(why) => Err(why),
     };
     respond(&mut writer, answer, Some(&mut place)).await
@@ -210,25 +225,79 @@ fn has_hung_up(stream: &UnixStream) -> bool {
     poll(&mut there, PollTimeout::ZERO).is_ok_and(|count| count > 0)
 }
 
+fn may(roles: &Roles, peer: &UCred, groups: &[Gid], right: Right) -> Result<(), String> {
+    roles
+        .check(peer.uid(), groups, right)
+        .map_err(|refusal| refusal.to_string())
+}
+
+/// Carries out what a client may ask for. What changes something is logged, with who asked and what
+/// came of it.
 async fn answer_to(
     line: &str,
     peer: &UCred,
+    may: impl Fn(Right) -> Result<(), String>,
     commands: &mpsc::Sender<Command>,
 ) -> Result<Reply, String> {
-    let own = nix::unistd::geteuid().as_raw();
-    if peer.uid() != 0 && peer.uid() != own {
-        return Err("only root may give orders to this daemon".to_owned());
-    }
+    // Who may do nothing is not told whether the request was understood.
+    may(Right::Read)?;
     let order = parse(line)?;
-    if !matches!(order, Order::Status | Order::Metrics | Order::HookPlan(_)) {
-        info!(
-            uid = peer.uid(),
-            pid = peer.pid(),
-            ?order,
-            "Received an operator's order"
-        );
+    let right = order.needs();
+    if right == Right::Read {
+        return obey(order, commands).await;
     }
-    obey(order, commands).await
+    let audit = Audit::of(peer, &order);
+    may(right).inspect_err(|refusal| audit.ended(Err(refusal)))?;
+    audit.begins();
+    let answer = obey(order, commands).await;
+    audit.ended(answer.as_ref().map(drop));
+    answer
+}
+
+/// Says in the log who gave an order, and what came of it.
+struct Audit {
+    uid: u32,
+    pid: i32,
+    program: String,
+    order: String,
+}
+
+impl Audit {
+    fn of(peer: &UCred, order: &Order) -> Self {
+        let pid = peer.pid().unwrap_or_default();
+        let process = u32::try_from(pid).ok().and_then(Process::look);
+        Self {
+            uid: peer.uid(),
+            pid,
+            program: process.map(|process| process.name).unwrap_or_default(),
+            order: format!("{order:?}"),
+        }
+    }
+
+    fn begins(&self) {
+        let Self {
+            uid,
+            pid,
+            program,
+            order,
+        } = self;
+        info!(uid, pid, program, order, "Received an operator's order");
+    }
+
+    fn ended(&self, answer: Result<(), &String>) {
+        let Self {
+            uid,
+            pid,
+            program,
+            order,
+        } = self;
+        match answer {
+            Ok(()) => info!(uid, pid, program, order, "Carried out an operator's order"),
+            Err(why) => {
+                warn!(uid, pid, program, order, %why, "Did not carry out an operator's order");
+            }
+        }
+    }
 }
 
 /// A client that does not read makes room for others, like one that sends nothing.
@@ -350,10 +419,10 @@ mod tests {
         let dying = StdListener::bind(&path).unwrap();
         // It is there when the new one looks, and gone at a later look.
         let dies = std::thread::spawn(move || drop(dying.accept()));
-        let bound = bind(&path).unwrap();
+        let bound = bind(&path, &Roles::default()).unwrap();
         dies.join().unwrap();
         client::connect(&path).unwrap();
-        let living = bind(&path).unwrap_err();
+        let living = bind(&path, &Roles::default()).unwrap_err();
         assert_eq!(living.kind(), io::ErrorKind::AddrInUse);
         drop(bound);
     }
@@ -364,7 +433,7 @@ mod tests {
         let at = |name: &str| root.path().join(name);
         std::fs::create_dir(at("elsewhere")).unwrap();
         std::os::unix::fs::symlink(at("elsewhere"), at("web")).unwrap();
-        let refused = bind(&at("web/control.sock")).unwrap_err();
+        let refused = bind(&at("web/control.sock"), &Roles::default()).unwrap_err();
         assert!(
             refused.to_string().contains("web is a symbolic link"),
             "{refused}"
@@ -373,7 +442,7 @@ mod tests {
         // Nor one in its own place.
         std::fs::create_dir(at("db")).unwrap();
         std::os::unix::fs::symlink(at("elsewhere/victim"), at("db/control.sock")).unwrap();
-        assert!(bind(&at("db/control.sock")).is_err());
+        assert!(bind(&at("db/control.sock"), &Roles::default()).is_err());
         assert_eq!(std::fs::read_dir(at("elsewhere")).unwrap().count(), 0);
     }
 
@@ -387,7 +456,12 @@ mod tests {
             .unwrap();
         tokio::task::LocalSet::new().block_on(&runtime, async {
             let (commands, mut orders) = mpsc::channel(1);
-            let listening = serve(bind(&path).unwrap(), commands).unwrap();
+            let listening = serve(
+                bind(&path, &Roles::default()).unwrap(),
+                Roles::default(),
+                commands,
+            )
+            .unwrap();
             tokio::task::spawn_local(async move {
                 while let Some(order) = orders.recv().await {
                     match order {

@@ -15,8 +15,8 @@ use tracing::{error, warn};
 use tracing_subscriber::filter::LevelFilter;
 
 use super::{CONFIG, namespaces, report};
-use crate::config::{Config, Listen, LogFormat, LogLevel, Report, Sandbox, Share};
-use crate::control::{self, Bound, Listening};
+use crate::config::{Config, Daemon, Listen, LogFormat, LogLevel, Report, Sandbox, Share};
+use crate::control::{self, Bound, Listening, Roles};
 use crate::endpoint::{self, Listener, Serving};
 use crate::engine::Doors;
 use crate::keeper;
@@ -167,12 +167,19 @@ pub(super) fn engine() -> ExitCode {
                 let netns = config.share.netns().map(Netns::path);
                 place.in_netns(netns.as_deref())
             });
+            let Daemon {
+                read_group,
+                order_group,
+                ..
+            } = &config.daemon;
+            let roles = look_up(read_group.as_deref(), order_group.as_deref());
+            let shown = roles.clone();
             let confined = config.daemon.sandbox == Sandbox::Required;
             let code = crate::engine::main(
                 config,
                 &args.config,
-                |instance_dir| open(instance_dir, place),
-                |opened, doors| listen(opened, confined, doors),
+                |instance_dir| open(instance_dir, &roles, place),
+                |opened, doors| listen(opened, shown, confined, doors),
             );
             telemetry::tell_repeats();
             telemetry::stderr::finish();
@@ -180,6 +187,19 @@ pub(super) fn engine() -> ExitCode {
         }
         Err(failure) => report(&failure),
     }
+}
+
+/// Who may ask, and who may give orders. A group that does not exist is said in the log.
+fn look_up(read: Option<&str>, order: Option<&str>) -> Roles {
+    for name in [read, order].into_iter().flatten() {
+        if control::group(name).is_none() {
+            error!(
+                group = name,
+                "There is no such group: it gives nobody a right until the daemon is restarted"
+            );
+        }
+    }
+    Roles::look_up(read, order)
 }
 
 /// The sockets that others ask on, before there is anybody to answer.
@@ -193,9 +213,9 @@ pub(super) type Answering = (Option<Listening>, Option<Serving>);
 
 /// Opens the control socket, and that of the HTTP endpoint if one is wanted. The daemon runs
 /// without them, too.
-pub(super) fn open(instance_dir: &Path, place: Option<Listen>) -> Opened {
+pub(super) fn open(instance_dir: &Path, roles: &Roles, place: Option<Listen>) -> Opened {
     let socket = control::socket_path(instance_dir);
-    let control = control::bind(&socket)
+    let control = control::bind(&socket, roles)
         .inspect_err(|error| {
             warn!(path = %socket.display(), %error, "Cannot open the control socket: no status, and reload only by SIGHUP");
         })
@@ -211,9 +231,9 @@ pub(super) fn open(instance_dir: &Path, place: Option<Listen>) -> Opened {
 }
 
 /// Starts answering on them. `confined`: over HTTP not without a full sandbox.
-pub(super) fn listen(opened: Opened, confined: bool, doors: Doors) -> Answering {
+pub(super) fn listen(opened: Opened, roles: Roles, confined: bool, doors: Doors) -> Answering {
     let control = opened.control.and_then(|bound| {
-        control::serve(bound, doors.commands.clone())
+        control::serve(bound, roles, doors.commands.clone())
             .inspect_err(|error| warn!(%error, "Cannot answer on the control socket"))
             .ok()
     });

@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use super::run;
 use crate::config::legacy::{Facility, Options, Place};
 use crate::config::{Config, Vhost};
+use crate::control::Roles;
 use crate::host::kernel::netlink;
 use crate::host::kernel::sealed::{OnExec, sealed};
 use crate::programs::{self, BUILD, Program, Programs, role};
@@ -245,8 +246,8 @@ pub(super) fn engine() -> Option<ExitCode> {
     Some(engine::main(
         config,
         &path,
-        |instance_dir| run::open(instance_dir, None),
-        |opened, doors| run::listen(opened, true, doors),
+        |instance_dir| run::open(instance_dir, &Roles::default(), None),
+        |opened, doors| run::listen(opened, Roles::default(), true, doors),
     ))
 }
 

@@ -43,6 +43,7 @@ pub(crate) fn cases() -> Vec<Case> {
             read_only,
         ),
         Case::new("rights::who_may_not_speak_to_it_hears_who_may", refused),
+        Case::new("rights::groups_may_read_or_give_orders", groups),
     ]
 }
 
@@ -841,5 +842,62 @@ fn refused() -> Outcome {
         let said = sh(&lab, "a", &words_of_other)?.join("\n");
         assert!(said.contains(words), "{verb}: {said}");
     }
+    daemon.stop()
+}
+
+/// Who is in neither group, in that of readers, and in that of operators.
+fn groups() -> Outcome {
+    let lab = lan(&["a"])?;
+    if !has_users(&lab.host("a"))? {
+        return Ok(());
+    }
+    let node = Carpd::new("a").more("[daemon]\nread-group = \"2000\"\norder-group = \"3000\"\n");
+    let mut daemon = node.start(&lab)?;
+    daemon.wait_state("master", TAKEOVER)?;
+    sh(
+        &lab,
+        "a",
+        &format!("touch {PROGRAM} && mount --bind {CARPD} {PROGRAM}"),
+    )?;
+    let ask = |groups: &str, verb: &str, status: i32| {
+        let words = format!(
+            "setpriv --reuid 1234 --regid 1234 {groups} {PROGRAM} {verb} 2>&1; test $? = {status}"
+        );
+        Ok::<_, Failed>(sh(&lab, "a", &words)?.join("\n"))
+    };
+    for (groups, verb, status, said) in [
+        (
+            "--clear-groups",
+            "status",
+            1,
+            "only root and members of the groups 2000 and 3000 may ask this daemon",
+        ),
+        ("--groups 5,2000", "status", 0, "master"),
+        ("--groups 2000", "metrics", 0, "carpd_"),
+        (
+            "--groups 2000",
+            "reload",
+            1,
+            "only root and members of the group 3000 may give orders to this daemon",
+        ),
+        ("--groups 3000", "status", 0, "master"),
+        ("--groups 3000", "reload", 0, ""),
+    ] {
+        let answer = ask(groups, verb, status)?;
+        assert!(answer.contains(said), "{groups} {verb}: {answer}");
+    }
+    let refused = daemon.wait_says("Did not carry out an operator's order", SOON)?;
+    assert_eq!(
+        (refused.text("uid").as_str(), refused.text("order").as_str()),
+        ("1234", "Reload")
+    );
+    assert!(refused.text("why").contains("group 3000"), "{refused:?}");
+    let done = daemon.wait_says("Carried out an operator's order", SOON)?;
+    assert_eq!(
+        (done.text("uid").as_str(), done.text("order").as_str()),
+        ("1234", "Reload")
+    );
+    // The kernel cuts the name of a process at 15 bytes.
+    assert_eq!(done.text("program"), "carpd-for-all");
     daemon.stop()
 }

@@ -169,6 +169,8 @@ impl Options {
             service_backend: ServiceBackend::Auto,
             ca_file: None,
             listen: None,
+            read_group: None,
+            order_group: None,
             hangup_stops: true,
         }
     }

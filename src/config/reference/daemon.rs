@@ -91,6 +91,26 @@ pub(in crate::config) static LISTEN: Key<Parsed<Listen>> = optional(
     "Where the HTTP endpoint answers: metrics for Prometheus, the status as JSON and as a page, and checks for load balancers. It only reads. Whoever can connect can read everything that `carpd status` shows. In a network namespace of a virtual host (`netns`), the name of the namespace is appended to the path of a socket.",
 );
 
+pub(in crate::config) static READ_GROUP: Key<Text> = optional(
+    "read-group",
+    Text {
+        what: "name or number of a group",
+    },
+    "only root",
+    "\"adm\"",
+    "Members of this group may ask the daemon for its status and metrics (`carpd status`, `carpd metrics`).",
+);
+
+pub(in crate::config) static ORDER_GROUP: Key<Text> = optional(
+    "order-group",
+    Text {
+        what: "name or number of a group",
+    },
+    "only root",
+    "\"carpd\"",
+    "Members of this group may also give the daemon orders: reload, resign, versions of hooks, and all others. The log says who gave an order and what came of it. Whoever may reload can use what the configuration files allow, so only give it to those who could be root.",
+);
+
 pub(in crate::config) static REALTIME: Defaulted<Boolean> = defaulted(
     "realtime",
     Boolean,
@@ -113,6 +133,8 @@ pub(in crate::config) static SECTION: Section = Section {
         &SERVICE_BACKEND,
         &CA_FILE,
         &LISTEN,
+        &READ_GROUP,
+        &ORDER_GROUP,
         &REALTIME,
     ],
 };
