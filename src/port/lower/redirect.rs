@@ -364,6 +364,8 @@ pub(super) fn without_newline(content: Expr) -> Expr {
             }
             join(parts)
         }
+        // What came out of a pipe.
+        Expr::Call("ended", mut text) if text.len() == 1 => text.remove(0),
         other => other,
     }
 }

@@ -407,3 +407,19 @@ fn half_of_an_output_is_never_written() {
         ]
     );
 }
+
+#[test]
+fn a_parameter_from_a_pipe_has_no_end_of_line() {
+    let key = "/proc/sys/net/ipv4/ip_forward";
+    for script in [
+        format!("echo 1 | tee {key} > /dev/null\n"),
+        format!("echo 0 | tr 0 1 > {key}\n"),
+    ] {
+        let ported = ported(&script);
+        assert!(!ported.lua.contains("ended("), "{script}: {}", ported.lua);
+    }
+    let tee = format!("echo 1 | tee {key} > /dev/null\n");
+    assert_eq!(body(&tee), ["sysctl.set(\"net.ipv4.ip_forward\", \"1\")"]);
+    let grant = "{ key = \"net.ipv4.ip_forward\", values = [\"1\"] }";
+    assert!(ported(&tee).toml.contains(grant), "{}", ported(&tee).toml);
+}
