@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write as _, stderr, stdout};
 
 use serde::Serialize;
 
-use super::{Exit, Failure};
+use super::{Canvas, Exit, Failure};
 use crate::config::{Look, Report, Severity};
 use crate::telemetry;
 use crate::types::{Page, plain_json, shown};
@@ -17,6 +17,23 @@ pub(crate) const WIDTH: usize = 120;
 /// Prints text for a person on standard output.
 pub(crate) fn page(page: &Page) -> Result<Exit, Failure> {
     artefact(page.as_str().as_bytes())
+}
+
+/// Prints text for a person, some of it coloured.
+pub(crate) fn canvas(canvas: &Canvas) -> Result<Exit, Failure> {
+    artefact(canvas.as_str().as_bytes())
+}
+
+/// Shows it in place of what is on the terminal, in one go, so that it does not flicker.
+pub(crate) fn redraw(canvas: &Canvas) -> Result<Exit, Failure> {
+    let mut text = "\u{1b}[H".to_owned();
+    for line in canvas.as_str().lines() {
+        text += line;
+        // To the end of the line: what was there before may have been longer.
+        text += "\u{1b}[K\n";
+    }
+    text += "\u{1b}[J";
+    artefact(text.as_bytes())
 }
 
 /// Prints one line for a person on standard output.

@@ -1,6 +1,11 @@
 //! `carpd status`.
 
+mod table;
+
 use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ColorChoice;
 
 use super::daemon::{Daemon, ask_status, at, failure_of, forbidden, heading, name_of, unexpected};
 use super::hook::hook_line;
@@ -9,9 +14,11 @@ use crate::cli::{Exit, Failure, output};
 use crate::config::Share;
 use crate::control::{self, CallError, Order, Reply};
 use crate::engine::report::{
-    ConflictStatus, Death, Elsewhere, PeerStatus, Realtime, RefusalStatus, RefusedAddress, Status,
-    TrackState, TrackStatus, UnknownVhidStatus, VhostStatus,
+    ConflictStatus, Death, Elsewhere, HookStatus, PeerStatus, Realtime, RefusalStatus,
+    RefusedAddress, Status, TrackState, TrackStatus, UnknownVhidStatus, VhostStatus,
 };
+use crate::process::Patience;
+use crate::terminal::{Canvas, Screen, Tone};
 use crate::types::{Name, Page, shown};
 
 /// Advertisements refused longer ago than this are no longer a current problem, and appear only in
@@ -19,87 +26,255 @@ use crate::types::{Name, Page, shown};
 const RECENT_MS: u64 = 600_000;
 
 /// Show the state of every virtual host and hook, and the reasons for it.
+///
+/// On a terminal: a table with one line for each virtual host, problems first, and below it what
+/// there is to say about those. Otherwise, and with --long, everything about each.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "Examples:\n  carpd status\n  carpd status --json | jq '.vhosts[].state'"
+    after_long_help = "Examples:\n  carpd status\n  carpd status web\n  carpd status --watch 5\n  carpd status --json | jq '.vhosts[].state'"
 )]
 pub(in crate::cli) struct StatusArgs {
+    /// Show everything about this virtual host, and no others.
+    #[arg(value_name = "NAME", conflicts_with_all = ["json", "short"])]
+    vhost: Option<String>,
     #[command(flatten)]
     daemon: Daemon,
     /// Print everything as JSON.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["long", "short", "watch"])]
     json: bool,
+    /// Show everything about each virtual host.
+    #[arg(long, conflicts_with = "short")]
+    long: bool,
+    /// Show the table and the problems, also where the output is not a terminal.
+    #[arg(long)]
+    short: bool,
+    /// Show it again and again, every so many seconds [default: 2].
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2",
+        value_parser = clap::value_parser!(u64).range(1..=3600))]
+    watch: Option<u64>,
+    /// When to use colours. With `auto`: on a terminal, unless NO_COLOR is set.
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = false
+    )]
+    color: ColorChoice,
+}
+
+impl StatusArgs {
+    /// Adds what is to be seen of one daemon. Returns false if the virtual host that was named is
+    /// not there.
+    fn show(&self, mut status: Status, screen: Screen, canvas: &mut Canvas) -> bool {
+        if let Some(name) = &self.vhost
+            && !narrow(&mut status, name)
+        {
+            return false;
+        }
+        let is_short = !self.long && (self.short || screen.is_terminal);
+        let mut page = Page::default();
+        if is_short {
+            table::draw(&status.vhosts, screen.width, canvas);
+        }
+        for vhost in &status.vhosts {
+            if !is_short || self.vhost.is_some() || table::trouble(vhost).is_some() {
+                vhost_text(vhost, &mut page);
+            }
+        }
+        let whole = !is_short || self.vhost.is_some();
+        rest_text(&status, whole, &mut page);
+        if is_short && !page.as_str().is_empty() {
+            canvas.end_line();
+        }
+        canvas.page(&page);
+        true
+    }
+
+    fn unknown(&self) -> Failure {
+        let name = shown(self.vhost.as_deref().unwrap_or_default());
+        Failure::new(Exit::Usage, format!("there is no virtual host {name} here"))
+            .hint("`carpd status` shows those that there are")
+    }
+}
+
+/// Leaves only what concerns this virtual host. Returns false if it is not there.
+fn narrow(status: &mut Status, name: &str) -> bool {
+    let is_it = |other: &Name| other.as_str() == name;
+    status.vhosts.retain(|vhost| is_it(&vhost.name));
+    let Some(vhost) = status.vhosts.first() else {
+        return false;
+    };
+    status.hooks.retain(|hook| vhost.hooks.contains(&hook.name));
+    status.tracks.retain(|track| track.vhosts.iter().any(is_it));
+    status
+        .groups
+        .retain(|group| group.members.iter().any(is_it));
+    let interface = &vhost.interface;
+    status
+        .unknown_vhids
+        .retain(|unknown| unknown.interface == *interface);
+    true
 }
 
 pub(in crate::cli) fn status(args: &StatusArgs) -> Result<Exit, Failure> {
-    let Daemon {
-        config, instance, ..
-    } = &args.daemon;
-    if let Some(all) = args.daemon.in_each() {
-        return status_of_shares(all, args.json);
+    let screen = Screen::of(args.color);
+    let Some(seconds) = args.watch else {
+        return once(args, screen);
+    };
+    if !screen.is_terminal {
+        return Err(Failure::new(Exit::Usage, "--watch needs a terminal")
+            .hint("`carpd status --json` is for programs"));
     }
-    let here = args.daemon.here(control::socket_path);
-    if config.is_none() && instance.is_none() && here.len() > 1 && !args.json {
-        return status_of_all(&here);
+    let length = Duration::from_secs(seconds);
+    loop {
+        // The terminal may have another size by now.
+        let screen = Screen::of(args.color);
+        let canvas = look(args, screen).unwrap_or_else(|failure| {
+            // It may come back, which is what one waits for.
+            let mut canvas = Canvas::new(screen.colour);
+            canvas.words(Tone::Bad, &failure.message);
+            canvas.end_line();
+            canvas
+        });
+        output::redraw(&canvas)?;
+        Patience::of(length).pause(length);
     }
-    let status = ask_status(&args.daemon)?;
-    if args.json {
-        return output::pretty_json(&status);
-    }
-    let mut page = Page::default();
-    status_text(&status, &mut page);
-    output::page(&page)
 }
 
-/// Shows one network namespace after the other.
-fn status_of_shares(daemons: Vec<(Share, Daemon)>, json: bool) -> Result<Exit, Failure> {
-    let mut page = Page::default();
+/// Whose status is shown.
+enum Whose {
+    /// That of the virtual hosts in each network namespace of one daemon.
+    Shares(Vec<(Share, Daemon)>),
+    /// That of each daemon in this network namespace.
+    All(Vec<PathBuf>),
+    /// That of the daemon that is meant.
+    One,
+}
+
+impl Whose {
+    fn of(args: &StatusArgs) -> Self {
+        let Daemon {
+            config, instance, ..
+        } = &args.daemon;
+        if let Some(all) = args.daemon.in_each() {
+            return Self::Shares(all);
+        }
+        let here = args.daemon.here(control::socket_path);
+        if config.is_none() && instance.is_none() && here.len() > 1 && !args.json {
+            return Self::All(here);
+        }
+        Self::One
+    }
+}
+
+fn once(args: &StatusArgs, screen: Screen) -> Result<Exit, Failure> {
+    if !args.json {
+        return output::canvas(&look(args, screen)?);
+    }
+    match Whose::of(args) {
+        Whose::Shares(all) => json_of_shares(all),
+        Whose::All(_) | Whose::One => output::pretty_json(&ask_status(&args.daemon)?),
+    }
+}
+
+/// What there is to be seen now.
+fn look(args: &StatusArgs, screen: Screen) -> Result<Canvas, Failure> {
+    match Whose::of(args) {
+        Whose::Shares(all) => status_of_shares(all, args, screen),
+        Whose::All(directories) => status_of_all(&directories, args, screen),
+        Whose::One => {
+            let mut canvas = Canvas::new(screen.colour);
+            if args.show(*ask_status(&args.daemon)?, screen, &mut canvas) {
+                Ok(canvas)
+            } else {
+                Err(args.unknown())
+            }
+        }
+    }
+}
+
+/// Prints what all network namespaces of one daemon report, as one status.
+fn json_of_shares(daemons: Vec<(Share, Daemon)>) -> Result<Exit, Failure> {
     let mut all: Option<Box<Status>> = None;
     let mut problem = None;
     for (share, daemon) in daemons {
-        writeln!(page, "{}", heading(&share));
-        match ask_status(&daemon) {
-            Ok(status) => {
-                status_text(&status, &mut page);
-                match &mut all {
-                    Some(all) => all.add(*status),
-                    None => all = Some(status),
-                }
-            }
-            Err(failure) => {
-                if json {
-                    let (place, why) = (heading(&share), &failure.message);
-                    output::note(format_args!("warning: {place}: {why}"));
-                }
-                writeln!(page, "  {}", failure.message);
+        match (ask_status(&daemon), &mut all) {
+            (Ok(status), Some(all)) => all.add(*status),
+            (Ok(status), None) => all = Some(status),
+            (Err(failure), _) => {
+                let (place, why) = (heading(&share), &failure.message);
+                output::note(format_args!("warning: {place}: {why}"));
                 problem.get_or_insert(failure);
             }
         }
     }
     match (all, problem) {
         (None, Some(failure)) => Err(failure),
-        (Some(all), _) if json => output::pretty_json(&all),
-        _ => output::page(&page),
+        (all, _) => output::pretty_json(&all),
+    }
+}
+
+/// What one of several daemons reports, below a heading. Nothing if it does not have the virtual
+/// host that was named.
+fn part(args: &StatusArgs, screen: Screen, heading: &str, status: Status) -> Option<Canvas> {
+    let mut canvas = Canvas::new(screen.colour);
+    canvas.words(Tone::Plain, heading);
+    canvas.end_line();
+    args.show(status, screen, &mut canvas).then_some(canvas)
+}
+
+/// Shows one network namespace after the other.
+fn status_of_shares(
+    daemons: Vec<(Share, Daemon)>,
+    args: &StatusArgs,
+    screen: Screen,
+) -> Result<Canvas, Failure> {
+    let mut canvas = Canvas::new(screen.colour);
+    let (mut problem, mut answered, mut found) = (None, false, false);
+    for (share, daemon) in daemons {
+        match ask_status(&daemon) {
+            Ok(status) => {
+                answered = true;
+                if let Some(part) = part(args, screen, &heading(&share), *status) {
+                    found = true;
+                    canvas.append(&part);
+                }
+            }
+            Err(failure) => {
+                canvas.note(&heading(&share), &failure.message);
+                problem.get_or_insert(failure);
+            }
+        }
+    }
+    match problem {
+        Some(failure) if !answered => Err(failure),
+        None if !found && args.vhost.is_some() => Err(args.unknown()),
+        Some(_) | None => Ok(canvas),
     }
 }
 
 /// Shows one daemon after the other. It is a failure only if none of them answers.
-fn status_of_all(directories: &[PathBuf]) -> Result<Exit, Failure> {
-    let mut page = Page::default();
-    let mut problem = None;
-    let mut answered = false;
+fn status_of_all(
+    directories: &[PathBuf],
+    args: &StatusArgs,
+    screen: Screen,
+) -> Result<Canvas, Failure> {
+    let mut canvas = Canvas::new(screen.colour);
+    let (mut problem, mut answered, mut found) = (None, false, false);
     for directory in directories {
-        let (path, name) = (control::socket_path(directory), name_of(directory));
+        let path = control::socket_path(directory);
+        let heading = format!("instance {}", name_of(directory));
         match control::call(&path, Order::Status) {
             Ok(Reply::Status(status)) => {
                 answered = true;
-                writeln!(page, "instance {name}");
-                status_text(&status, &mut page);
+                if let Some(part) = part(args, screen, &heading, *status) {
+                    found = true;
+                    canvas.append(&part);
+                }
             }
             Ok(_) => return Err(unexpected()),
             Err(error) => {
-                writeln!(page, "instance {name}");
-                writeln!(page, "  {error}");
+                canvas.note(&heading, &error.to_string());
                 let hint = match &error {
                     CallError::Unreachable { path, source } => forbidden(path, source),
                     CallError::Silent(trouble) | CallError::Cut(trouble) => {
@@ -117,16 +292,18 @@ fn status_of_all(directories: &[PathBuf]) -> Result<Exit, Failure> {
     }
     match problem {
         Some(failure) if !answered => Err(failure),
-        Some(_) | None => output::page(&page),
+        None if !found && args.vhost.is_some() => Err(args.unknown()),
+        Some(_) | None => Ok(canvas),
     }
 }
 
-fn status_text(status: &Status, page: &mut Page) {
-    status
-        .vhosts
+/// What does not belong to one virtual host: all of it, or only what is not as it should be.
+fn rest_text(status: &Status, whole: bool, page: &mut Page) {
+    for group in status
+        .groups
         .iter()
-        .for_each(|vhost| vhost_text(vhost, page));
-    for group in &status.groups {
+        .filter(|group| whole || group.flaw.is_some())
+    {
         let members: Vec<&str> = group.members.iter().map(Name::as_str).collect();
         let whole = group
             .flaw
@@ -161,8 +338,15 @@ fn status_text(status: &Status, page: &mut Page) {
     status
         .tracks
         .iter()
+        .filter(|track| whole || track.state == TrackState::Down)
         .for_each(|track| track_text(track, page));
-    for hook in &status.hooks {
+    let is_as_written =
+        |hook: &HookStatus| hook.fault.is_none() && !hook.kept && hook.rolled_back_from.is_none();
+    for hook in status
+        .hooks
+        .iter()
+        .filter(|hook| whole || !is_as_written(hook))
+    {
         writeln!(page, "hook {}", hook_line(hook));
     }
     if let Some(Death { at_ms, how }) = status
@@ -182,7 +366,12 @@ fn status_text(status: &Status, page: &mut Page) {
     for missing in status.engine.iter().flat_map(|engine| &engine.reader_lacks) {
         writeln!(page, "reader lacks {missing}");
     }
-    if let Some(realtime) = status.engine.as_ref().and_then(|engine| engine.realtime) {
+    if let Some(realtime) = status
+        .engine
+        .as_ref()
+        .and_then(|engine| engine.realtime)
+        .filter(|realtime| whole || *realtime == Realtime::Paused)
+    {
         let text = match realtime {
             Realtime::On => "on",
             Realtime::Paused => "paused: the loop had too much to do",
@@ -199,7 +388,11 @@ fn status_text(status: &Status, page: &mut Page) {
     for problem in status.ledger_problem.iter().chain(&status.lasting_problem) {
         writeln!(page, "{problem}");
     }
-    for held in &status.held {
+    for held in status
+        .held
+        .iter()
+        .filter(|held| whole || held.trouble.is_some())
+    {
         let owners = held.owners.join(", ");
         match &held.trouble {
             None => writeln!(
