@@ -239,7 +239,7 @@ fn alone() -> Outcome {
         assert!(status == "5", "{verb}: {status}: {said}");
     }
     well(&lab, "a", "maintenance off")?;
-    well(&lab, "b", "demote 100 --reason slow")?;
+    well(&lab, "b", "demote 100 web --reason slow")?;
     let status = well(&lab, "b", "status")?;
     assert!(
         status.contains("100: an operator: slow; ends with `carpd promote`"),

@@ -21,6 +21,19 @@ use crate::types::{Demotion, Name, Timestamp};
 /// How long an answer waits for the disk.
 const DISK_LIMIT: Duration = Duration::from_secs(2);
 
+/// The longest reason that is kept on the disk, in bytes.
+const REASON_MAX: usize = 1_000;
+
+/// A reason that is too long to be kept is refused, not cut.
+pub(super) fn check_reason(reason: &str) -> Result<(), String> {
+    match reason.len() {
+        0..=REASON_MAX => Ok(()),
+        length => Err(format!(
+            "the reason has {length} bytes, more than {REASON_MAX}"
+        )),
+    }
+}
+
 impl<E: Environment> Engine<E> {
     /// Tells every virtual host what orders mean for it now. What follows is done with
     /// [`Self::follow_up`].
@@ -160,7 +173,8 @@ impl<E: Environment> Engine<E> {
             _ = reply.send(Err(why));
             return;
         }
-        if let Some(Err(why)) = vhost.as_ref().map(|name| self.named(name)) {
+        let named = vhost.as_ref().map(|name| self.named(name)).transpose();
+        if let Err(why) = check_reason(&reason).and(named) {
             _ = reply.send(Err(why));
             return;
         }

@@ -14,6 +14,7 @@ use tracing::info;
 use crate::engine::command::BeginMaintenance;
 use crate::engine::environment::Environment;
 use crate::engine::handlers::handover::fit_peer;
+use crate::engine::handlers::lasting_orders::check_reason;
 use crate::engine::persist::{Clocks, LastingOrder, OrderKind};
 use crate::engine::report::{HandedOver, Maintained, MaintenanceStatus, millis};
 use crate::engine::state::Engine;
@@ -70,6 +71,9 @@ impl<E: Environment> Engine<E> {
     ) -> Result<Campaign, (String, Reply)> {
         if self.stopping.is_some() {
             return Err(("the daemon is stopping".to_owned(), reply));
+        }
+        if let Err(why) = check_reason(&order.reason) {
+            return Err((why, reply));
         }
         if self.campaign.is_some() {
             let why = "another order to begin maintenance is being carried out";

@@ -32,9 +32,7 @@ pub(super) fn check(file: &Path) -> Result<(Config, Vec<Finding>), Failure> {
             what: problem.message.clone(),
             evidence: format!("{}{line}", file.display()),
             consequence: match problem.severity {
-                Severity::Error => {
-                    "carpd does not start with it, and refuses to load it".to_owned()
-                }
+                Severity::Error => "`carpd reload` refuses it".to_owned(),
                 Severity::Warning => String::new(),
             },
             mend: problem.hint.clone().unwrap_or_default(),

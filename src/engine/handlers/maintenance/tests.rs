@@ -314,3 +314,29 @@ fn orders_that_were_there_before_count_from_the_beginning() {
         assert_eq!(engine.first().machine.demotion(), Demotion::MAX);
     });
 }
+
+#[test]
+fn a_reason_that_could_fill_the_disk_is_refused() {
+    play(async |clock| {
+        let wire = Frames::default();
+        let mut engine = engine(SimHost::new().with_link(link()), &wire, NO_LEASE).await;
+        until_master(&mut engine, &clock);
+        let long = BeginMaintenance {
+            reason: "x".repeat(2_000),
+            force: true,
+            ..order()
+        };
+        let refused = begin(&mut engine, long).try_recv().unwrap().unwrap_err();
+        assert!(refused.contains("2000 bytes"), "{refused}");
+        assert!(engine.first().holding);
+        let (reply, mut answer) = oneshot::channel();
+        let demotion = BeginDemotion {
+            vhost: None,
+            by: 10,
+            for_ms: None,
+            reason: "x".repeat(2_000),
+        };
+        engine.demote_by_order(demotion, reply);
+        answer.try_recv().unwrap().unwrap_err();
+    });
+}
