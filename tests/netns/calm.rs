@@ -9,7 +9,9 @@ use carpd::proto::wire::{self, Advertisement};
 use carpd::proto::{Key, LinkLocal};
 use carpd::types::{Family, MacAddr, Vhid};
 
-use crate::rig::{ADDRESS, CARPD, Carpd, Daemon, Entry, Failed, SOON, TAKEOVER, holds, lan, sh};
+use crate::rig::{
+    ADDRESS, CARPD, Carpd, Daemon, Entry, Failed, SOON, TAKEOVER, holds, lan, sh, takes_hold,
+};
 use crate::{Case, Outcome};
 
 /// The delays are several seconds each.
@@ -206,6 +208,6 @@ fn take_back() -> Outcome {
     b.stop()?;
     let took = a.wait_state("master", Duration::from_secs(4))?;
     assert_eq!(took.text("cause"), "master-leaving");
-    assert!(holds(&lab, "a")?);
+    takes_hold(&lab, "a")?;
     a.stop()
 }

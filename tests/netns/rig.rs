@@ -69,12 +69,20 @@ pub(crate) fn holds(lab: &Lab, host: &str) -> Result<bool, Failed> {
     Ok(lab.host(host).facts()?.holds(ADDRESS.parse()?))
 }
 
-/// Waits until the host has let go of the virtual address: for daemons that do not say when they
-/// have.
+/// Waits until the host has let go of the virtual address: a change of state is logged before the
+/// kernel has done what follows from it, and some daemons never say when it has.
 pub(crate) fn lets_go(lab: &Lab, host: &str) -> Outcome {
     let address = ADDRESS.parse()?;
     let gone = || Ok((!lab.host(host).facts()?.holds(address)).then_some(()));
     Ok(lab.until(&format!("{host} to let go of {ADDRESS}"), SOON, gone)?)
+}
+
+/// Waits until the host has the virtual address: a change of state is logged before the kernel has
+/// done what follows from it.
+pub(crate) fn takes_hold(lab: &Lab, host: &str) -> Outcome {
+    let address = ADDRESS.parse()?;
+    let there = || Ok(lab.host(host).facts()?.holds(address).then_some(()));
+    Ok(lab.until(&format!("{host} to hold {ADDRESS}"), SOON, there)?)
 }
 
 /// Runs a shell's command line in a host and wants it to work.

@@ -254,7 +254,9 @@ fn router() -> Outcome {
     a.stop()?;
     let took = b.wait_state("master", SOON)?;
     assert_eq!(took.text("cause"), "master-leaving");
-    assert!(lab.host("b").facts()?.holds("192.0.2.22".parse()?));
+    let address = "192.0.2.22".parse()?;
+    let there = || Ok(lab.host("b").facts()?.holds(address).then_some(()));
+    lab.until("b to hold 192.0.2.22", SOON, there)?;
     b.stop()
 }
 
