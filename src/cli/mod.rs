@@ -152,6 +152,21 @@ pub fn main() -> ExitCode {
         .into()
 }
 
+/// Whether these words, after the program's name, are a valid command line; else what is wrong. For the
+/// tests of the documentation.
+///
+/// # Errors
+/// What `carpd` would say.
+pub fn understands(words: &[String]) -> Result<(), String> {
+    let name = std::iter::once("carpd");
+    let parsed = Cli::try_parse_from(name.chain(words.iter().map(String::as_str)));
+    match parsed {
+        Ok(_) => Ok(()),
+        Err(error) if !error.use_stderr() => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// The directory of the daemon that runs this share of this configuration, in its network
 /// namespace.
 fn instance_dir(run_dir: &Path, config: &Path, share: &Share) -> Result<PathBuf, Failure> {

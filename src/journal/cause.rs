@@ -77,26 +77,11 @@ impl DaemonCause {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
     fn no_word_of_the_daemon_is_one_of_the_protocol() {
-        let protocol = [
-            Cause::Startup,
-            Cause::MasterDown {
-                silent: Duration::ZERO,
-            },
-            Cause::Preempt,
-            Cause::MasterLeaving,
-            Cause::PeerDemoted,
-            Cause::BetterMaster,
-            Cause::Tie,
-            Cause::LinkDown,
-            Cause::Late { by: Duration::ZERO },
-            Cause::Shutdown,
-        ];
+        let protocol = Cause::protocol();
         for own in DaemonCause::ALL {
             assert!(
                 protocol.iter().all(|cause| cause.as_str() != own.as_str()),

@@ -75,6 +75,26 @@ impl fmt::Display for Reason {
 }
 
 impl Cause {
+    /// One of each, in the protocol's own terms: all but [`Self::Asked`].
+    #[must_use]
+    pub const fn protocol() -> [Self; 11] {
+        [
+            Self::Startup,
+            Self::MasterDown {
+                silent: Duration::ZERO,
+            },
+            Self::Preempt,
+            Self::MasterLeaving,
+            Self::PeerDemoted,
+            Self::BetterMaster,
+            Self::Tie,
+            Self::LinkDown,
+            Self::Late { by: Duration::ZERO },
+            Self::Shutdown,
+            Self::Group { why: String::new() },
+        ]
+    }
+
     /// A fixed kebab-case word for logs, metrics and hooks; for [`Self::Asked`], the reason's word.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -129,4 +149,33 @@ pub struct Transition {
     pub peer: Option<IpAddr>,
     /// Increases by one with each transition of the virtual host; never reused.
     pub seq: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever adds a cause meets this match, and then [`Cause::protocol`].
+    fn number(cause: &Cause) -> usize {
+        match cause {
+            Cause::Startup => 0,
+            Cause::MasterDown { .. } => 1,
+            Cause::Preempt => 2,
+            Cause::MasterLeaving => 3,
+            Cause::PeerDemoted => 4,
+            Cause::BetterMaster => 5,
+            Cause::Tie => 6,
+            Cause::LinkDown => 7,
+            Cause::Late { .. } => 8,
+            Cause::Shutdown => 9,
+            Cause::Group { .. } => 10,
+            Cause::Asked(_) => usize::MAX,
+        }
+    }
+
+    #[test]
+    fn all_causes_of_the_protocol_are_listed() {
+        let numbers = Cause::protocol().iter().map(number).collect::<Vec<_>>();
+        assert_eq!(numbers, (0..=10).collect::<Vec<_>>());
+    }
 }

@@ -596,27 +596,11 @@ fn options_of<T: Default + for<'d> Deserialize<'d>>(
 
 /// A cause by its name.
 fn cause(word: &str) -> Result<Cause, String> {
-    let protocol = [
-        Cause::Startup,
-        Cause::MasterDown {
-            silent: Duration::from_secs(3),
-        },
-        Cause::Preempt,
-        Cause::MasterLeaving,
-        Cause::PeerDemoted,
-        Cause::BetterMaster,
-        Cause::Tie,
-        Cause::LinkDown,
-        Cause::Late {
-            by: Duration::from_secs(1),
-        },
-        Cause::Shutdown,
-    ];
     // When the daemon has died, nothing is left that could receive this cause.
     let daemon = DaemonCause::ALL
         .into_iter()
         .filter(|cause| *cause != DaemonCause::Died);
-    let all: Vec<Cause> = protocol
+    let all: Vec<Cause> = Cause::protocol()
         .into_iter()
         .chain(daemon.map(|cause| Cause::Asked(cause.because(""))))
         .collect();

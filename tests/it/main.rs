@@ -51,6 +51,8 @@ mod registry;
 #[cfg(feature = "lua")]
 mod rehearse;
 mod rooms;
+#[cfg(feature = "lua")]
+mod runbook;
 mod simulation;
 #[cfg(feature = "lua")]
 mod testing;
