@@ -203,7 +203,7 @@ impl Collect<'_> {
             _ => false,
         };
         if !host {
-            let text = "carpd holds this address by itself, as a leased /32; here it is added once more, with this prefix and without a lease: a daemon that froze would keep it. Leave the line out unless something needs the prefix";
+            let text = "carpd holds this address by itself, as a leased /32; here it is added once more, with this prefix and without a lease: a daemon that froze would keep it. Leave the line out unless something needs the prefix; then `addresses` must name it, or the hook fails there";
             self.facts.record(FactKind::Different, line, text);
         }
     }

@@ -85,6 +85,8 @@ pub(crate) struct Lower<'a> {
     choices: usize,
     /// Does `$?` stand for a command that was remembered, and is its number known?
     remembered: Option<bool>,
+    /// How often the item reads a `$?` whose number is not known, and not only whether it is 0.
+    inexact: usize,
     /// Is the status of the list at hand the function's?
     tail: bool,
     /// What `${X:=...}` sets before the command at hand; `None` where that cannot be.
@@ -165,6 +167,7 @@ impl<'a> Lower<'a> {
             loops: 0,
             choices: 0,
             remembered: None,
+            inexact: 0,
             tail: false,
             before: None,
             bare: Vec::new(),
@@ -226,6 +229,18 @@ impl<'a> Lower<'a> {
         self.facts.record(FactKind::Guessed, self.line, text);
     }
 
+    /// Of the `$?` that was read last, only whether it is 0 matters.
+    pub(crate) const fn asks_success_only(&mut self) {
+        self.inexact = self.inexact.saturating_sub(1);
+    }
+
+    /// Says so where a number was read that is not known.
+    fn tell_inexact(&mut self) {
+        if std::mem::take(&mut self.inexact) > 0 {
+            self.guess("$? is 1 in the hook, whatever number the command failed with");
+        }
+    }
+
     /// The reader comes to this line. In a sourced file it stays where that is read.
     fn at(&mut self, line: usize) {
         if self.file.is_none() {
@@ -238,6 +253,7 @@ impl<'a> Lower<'a> {
         let tail = std::mem::take(&mut self.tail);
         let (mut steps, mut remembered) = (Vec::new(), None);
         let mut index = 0;
+        self.tell_inexact();
         while let Some(item) = items.get(index) {
             index += 1;
             steps.extend(self.comments_before(item.line));
@@ -272,12 +288,14 @@ impl<'a> Lower<'a> {
             let before = std::mem::replace(&mut self.before, outer).unwrap_or_default();
             match result {
                 Ok(mut done) => {
+                    self.tell_inexact();
                     if std::mem::take(&mut self.dated) {
                         done.iter_mut().for_each(begin_without_blank);
                     }
                     steps.extend(before.into_iter().chain(done));
                 }
                 Err(why) => {
+                    self.inexact = 0;
                     // Its own comments stand in the text that is left.
                     let end = item.line + self.text(item).matches('\n').count();
                     while self.comments.front().is_some_and(|(of, _)| *of <= end) {

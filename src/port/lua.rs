@@ -1,6 +1,7 @@
 //! Steps as Luau.
 
 mod helpers;
+mod scoped;
 mod text;
 mod tolerant;
 mod used;
@@ -177,6 +178,11 @@ impl Printer<'_> {
             let name = self.names.of(&name);
             self.line(&format!("local {name} = {value}"));
         }
+        for function in scoped::beyond_blocks(&half.steps) {
+            let name = self.names.function(&function);
+            self.line(&format!("local {name}"));
+            self.functions.insert(function);
+        }
         self.steps(&half.steps);
         let body = std::mem::take(&mut self.out);
         for (name, line) in EVENT {
@@ -221,10 +227,13 @@ impl Printer<'_> {
         }
     }
 
+    /// A block: what functions it declares end with it.
     fn body(&mut self, steps: &[Step]) {
+        let outer = self.functions.clone();
         self.indent += 1;
         self.steps(steps);
         self.indent -= 1;
+        self.functions = outer;
     }
 
     fn step(&mut self, step: &Step, last: bool) {

@@ -168,12 +168,55 @@ pub(super) fn resource(action: &Action) -> Option<(&'static str, Expr)> {
 /// What `up` changes and `down` does not touch on each of its ways: there the script left it so, and
 /// so does the hook. The virtual host's own address is carpd's, and never kept.
 pub(super) fn kept(up: &[Step], down: &[Step]) -> Vec<(&'static str, Expr)> {
-    let touched = Ways::through(down);
+    let touched = Ways::through(down, false);
+    // Where `up` takes something away, what adds it where it is not does so.
+    let put_back = Ways::through(down, true);
+    let taken = |wanted: &(&'static str, Expr)| {
+        let mut actions = Actions(Vec::new());
+        walk(up, &mut actions);
+        let mut own = actions
+            .0
+            .iter()
+            .filter(|action| resource(action).as_ref() == Some(wanted));
+        own.all(|action| {
+            matches!(
+                action,
+                Action::Remove(_)
+                    | Action::Route {
+                        verb: RouteVerb::Delete,
+                        ..
+                    }
+            )
+        })
+    };
     let own = ("addr", Expr::Vip);
     resources(up)
         .into_iter()
         .filter(|resource| !touched.contains(resource) && *resource != own)
+        .filter(|resource| !(put_back.contains(resource) && taken(resource)))
         .collect()
+}
+
+/// What an action surely asks of the host. One that only adds what is not there yet may ask nothing:
+/// then nothing claims what `up` left, and it would be undone.
+fn claimed(action: &Action, adds: bool) -> Option<(&'static str, Expr)> {
+    let adding = matches!(
+        action,
+        Action::Touch(_)
+            | Action::Route {
+                verb: RouteVerb::Add,
+                ..
+            }
+    );
+    resource(action).filter(|_| adds || !adding)
+}
+
+struct Actions(Vec<Action>);
+
+impl Visit for Actions {
+    fn action(&mut self, _: usize, action: &Action) {
+        self.0.push(action.clone());
+    }
 }
 
 type Resources = Vec<(&'static str, Expr)>;
@@ -199,6 +242,8 @@ impl Visit for Found {
 
 /// The ways through some steps.
 struct Ways<'a> {
+    /// Does what only adds count?
+    adds: bool,
     /// Functions of the script.
     functions: Vec<(&'a str, &'a [Step])>,
     /// What each of the ways that have ended touched; `None` if none has.
@@ -210,7 +255,7 @@ const DEPTH: usize = 16;
 
 impl<'a> Ways<'a> {
     /// What is touched on each way through these steps.
-    fn through(steps: &'a [Step]) -> Resources {
+    fn through(steps: &'a [Step], adds: bool) -> Resources {
         fn collect<'a>(steps: &'a [Step], found: &mut Vec<(&'a str, &'a [Step])>) {
             for step in steps {
                 match &step.what {
@@ -223,6 +268,7 @@ impl<'a> Ways<'a> {
         let mut functions = Vec::new();
         collect(steps, &mut functions);
         let mut ways = Self {
+            adds,
             functions,
             ended: None,
         };
@@ -255,9 +301,14 @@ impl<'a> Ways<'a> {
                 }
                 What::For(_, _, body) | What::While(_, body) => {
                     // It is taken to run at least once; a way out of it leads on.
-                    let mut inner = Found(std::mem::take(&mut so_far));
+                    let mut inner = Actions(Vec::new());
                     walk(body, &mut inner);
-                    so_far = inner.0;
+                    so_far.extend(
+                        inner
+                            .0
+                            .iter()
+                            .filter_map(|action| claimed(action, self.adds)),
+                    );
                 }
                 What::Block(body) | What::Script(_, body) => {
                     so_far = self.go(body, Some(so_far), depth)?;
@@ -267,9 +318,7 @@ impl<'a> Ways<'a> {
                     self.asked(cond, &mut so_far, depth);
                 }
                 What::Do(action) => {
-                    if let Some(resource) = resource(action) {
-                        so_far.push(resource);
-                    }
+                    so_far.extend(claimed(action, self.adds));
                 }
                 What::Return(_) | What::Fail(_) => {
                     self.ended = both(self.ended.take(), Some(so_far));
@@ -290,8 +339,14 @@ impl<'a> Ways<'a> {
     /// What a question touches: its first part is always done.
     fn asked(&mut self, cond: &'a Cond, so_far: &mut Resources, depth: usize) {
         match cond {
-            Cond::Did(actions) => so_far.extend(actions.iter().filter_map(resource)),
-            Cond::Changed(action) => so_far.extend(resource(action)),
+            Cond::Did(actions) => {
+                so_far.extend(
+                    actions
+                        .iter()
+                        .filter_map(|action| claimed(action, self.adds)),
+                );
+            }
+            Cond::Changed(action) => so_far.extend(claimed(action, self.adds)),
             Cond::Function(name, _) => self.call(name, so_far, depth),
             Cond::Not(inner) => self.asked(inner, so_far, depth),
             Cond::And(first, _) | Cond::Or(first, _) => self.asked(first, so_far, depth),

@@ -1,4 +1,5 @@
 mod edges;
+mod field;
 
 use super::*;
 

@@ -59,7 +59,7 @@ fn mark(steps: &mut [Step], defined: &BTreeSet<String>) {
 }
 
 /// The functions that a step calls itself, not those of the steps in it.
-fn own_call(step: &Step) -> Vec<String> {
+pub(super) fn own_call(step: &Step) -> Vec<String> {
     struct Called(Vec<String>);
     impl Visit for Called {
         fn cond(&mut self, _: usize, cond: &Cond) {

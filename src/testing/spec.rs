@@ -277,9 +277,17 @@ impl Spec {
         // An empty table in Lua may be meant as an empty list.
         let mut json = json.clone();
         if let Json::Object(map) = &mut json {
-            map.retain(|key, value| {
-                key == "command" || !matches!(value, Json::Object(inner) if inner.is_empty())
-            });
+            let empty = |value: &Json| matches!(value, Json::Object(inner) if inner.is_empty());
+            map.retain(|key, value| key == "command" || !empty(value));
+            let entries = map.values_mut().filter_map(Json::as_array_mut).flatten();
+            for value in entries
+                .filter_map(Json::as_object_mut)
+                .flat_map(|entry| entry.values_mut())
+            {
+                if empty(value) {
+                    *value = Json::Array(Vec::new());
+                }
+            }
         }
         serde_json::from_value(json)
             .map(Some)

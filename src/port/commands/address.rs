@@ -207,6 +207,11 @@ pub(super) fn alias(lower: &mut Lower<'_>, up: bool, args: &[Arg]) -> Result<Don
         return Err("it does all that /etc/network/interfaces says of this device".into());
     }
     let cidr = lower.alias_address(&target.value)?;
+    if up {
+        lower.differs(
+            "the broadcast address that ifup sets is left out: addresses of carpd have none",
+        );
+    }
     Ok(Done::Actions(vec![Action::Addr {
         add: up,
         cidr,

@@ -161,6 +161,9 @@ fn binary(
     if a == Expr::Status && !zero && !lower.knows_status() {
         return Err("which status it fails with is not known here".into());
     }
+    if zero {
+        lower.asks_success_only();
+    }
     Ok(match operator {
         "=" | "==" | "-eq" | "-le" if zero => Cond::Status,
         "!=" | "-ne" | "-gt" if zero => Cond::Status.not(),

@@ -268,7 +268,10 @@ impl Lower<'_> {
                 self.differs("exit with a failure lets the hook fail");
                 let why = "the script gave up here".to_owned();
                 let cond = match value {
-                    Expr::Status => Cond::Status.not(),
+                    Expr::Status => {
+                        self.asks_success_only();
+                        Cond::Status.not()
+                    }
                     value => Cond::Number("~=", value.clone(), Expr::Text("0".into())),
                 };
                 let arm = (cond, vec![self.step(What::Fail(why))]);
@@ -299,7 +302,10 @@ impl Lower<'_> {
                     Ok(status) => Cond::Const(status == 0),
                     Err(_) => return Err("the status is not known here".into()),
                 },
-                (None, Expr::Status) => Cond::Status,
+                (None, Expr::Status) => {
+                    self.asks_success_only();
+                    Cond::Status
+                }
                 (None, value) => Cond::Number("==", value.clone(), Expr::Text("0".into())),
             },
             _ => return Err("this return".into()),

@@ -242,7 +242,10 @@ impl Lower<'_> {
         let wanted = self.word(pattern)?;
         match (value, &wanted) {
             (Expr::Text(a), Expr::Text(b)) => Ok(Cond::Const(a == b)),
-            (Expr::Status, Expr::Text(b)) if b == "0" => Ok(Cond::Status),
+            (Expr::Status, Expr::Text(b)) if b == "0" => {
+                self.asks_success_only();
+                Ok(Cond::Status)
+            }
             (Expr::Status, _) if self.remembered != Some(true) => {
                 Err("which status it fails with is not known here".into())
             }

@@ -113,7 +113,8 @@ pub(super) fn unread_functions(items: &[Item], source: &str) -> HashSet<String> 
 pub(super) fn is_exact(cond: &Cond) -> bool {
     match cond {
         Cond::Did(actions) => matches!(actions.as_slice(), [Action::Run(_)]),
-        Cond::Function(..) | Cond::And(..) | Cond::Or(..) => false,
+        // ip(8) ends with 2, and with other numbers.
+        Cond::Changed(_) | Cond::Function(..) | Cond::And(..) | Cond::Or(..) => false,
         _ => true,
     }
 }

@@ -305,6 +305,14 @@ impl Scope {
         })
     }
 
+    /// `$*` outside of functions, from the one that is first after `shift`.
+    fn all_arguments(&self, shifted: usize, settings: &Settings) -> Values {
+        let all = 1..=self.arguments_after(shifted);
+        let own = all.filter_map(|number| self.argument(number + shifted));
+        let texts: Option<Vec<String>> = own.map(|value| self.constant(value, settings)).collect();
+        texts.map_or_else(Values::unknown, |texts| Values::one(texts.join(" ")))
+    }
+
     fn parameter(
         &self,
         name: &str,
@@ -323,6 +331,8 @@ impl Scope {
             (Ok(number), None) => self
                 .argument(number + shifted)
                 .map_or_else(|| Values::one(""), |value| self.values(value, settings)),
+            (Err(_), None) if matches!(name, "@" | "*") => self.all_arguments(shifted, settings),
+            (Err(_), _) if matches!(name, "@" | "*") => Values::unknown(),
             (Err(_), _) => self.variable(name, settings, depth + 1),
         }
     }
