@@ -144,7 +144,7 @@ pub fn main() -> ExitCode {
         Verb::Test(args) => test::run(&args),
         Verb::Api(args) => api::run(&args),
         Verb::Completions(args) => completions::run(&args),
-        Verb::Man(args) => man::run(args),
+        Verb::Man(args) => man::run(&args),
         Verb::ConfigReference(args) => config_reference::run(args),
     };
     result

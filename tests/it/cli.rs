@@ -146,6 +146,59 @@ fn the_manual_page_has_what_an_operator_looks_for() {
 }
 
 #[test]
+fn every_verb_and_the_configuration_have_a_manual_page() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    let ran = here(&["man", "--all", path]);
+    assert_eq!(
+        (ran.code, ran.stdout.as_str(), ran.stderr.as_str()),
+        (0, "", "")
+    );
+    let page = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();
+    assert_eq!(page("carpd.1"), here(&["man"]).stdout);
+    // What --help lists, each with its own page, which says what its --help says.
+    let help = here(&["--help"]).stdout;
+    let verbs = help.split_once("Commands:\n").unwrap().1;
+    let verbs: Vec<_> = verbs
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .filter(|line| !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(
+        verbs.contains(&"check") && verbs.contains(&"ucarp"),
+        "{verbs:?}"
+    );
+    for verb in verbs {
+        let page = page(&format!("carpd-{verb}.1"));
+        assert!(page.contains(&format!("carpd\\-{verb}")), "{verb}: {page}");
+        assert!(page.contains(".SH SYNOPSIS\n"), "{verb}: {page}");
+    }
+    let check = page("carpd-check.1");
+    for said in ["\\-\\-json", ".SH EXAMPLES\n", "carpd check ./carpd.toml"] {
+        assert!(check.contains(said), "{said}: {check}");
+    }
+    assert!(page("carpd-hook.1").contains(".SS carpd hook rollback\n"));
+    // Every key of the reference.
+    let config = page("carpd.toml.5").replace("\\-", "-");
+    let reference = here(&["config-reference"]).stdout;
+    let keys = reference.lines().filter_map(|line| {
+        let rest = line.strip_prefix("- **`")?;
+        rest.split_once("`**").map(|(key, _)| key)
+    });
+    for key in keys {
+        assert!(config.contains(&format!(".TP\n\\fB{key}\\fR\n")), "{key}");
+    }
+    let refused = here(&["man", "--all", "/nonexistent"]);
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.stderr.contains("cannot write /nonexistent/carpd.1"),
+        "{}",
+        refused.stderr
+    );
+}
+
+#[test]
 fn a_senseless_command_line_ends_with_2_and_says_why() {
     for (args, says) in [
         (vec![], "Usage: carpd <COMMAND>"),

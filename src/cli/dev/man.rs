@@ -1,24 +1,57 @@
-//! `carpd man`: the manual page, generated from the same text as `--help`.
+//! `carpd man`: the manual pages. Those of the program and its verbs are generated from the same
+//! text as `--help`, that of the configuration from the list of its keys.
+
+mod config;
+mod roff;
+mod verb;
+
+use std::fs;
+use std::path::PathBuf;
 
 use clap_mangen::Man;
 
 use crate::cli::{CONFIG, Exit, Failure, command, output};
+use roff::{escape, paragraphs};
 
 /// Print the manual page carpd.1 in roff.
-#[derive(Debug, Clone, Copy, clap::Args)]
-pub(in crate::cli) struct Args {}
-
-pub(in crate::cli) fn run(Args {}: Args) -> Result<Exit, Failure> {
-    let page = render().map_err(|error| {
-        Failure::new(
-            Exit::Failure,
-            format!("cannot make the manual page: {error}"),
-        )
-    })?;
-    output::artefact(&page)
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    /// Write all pages into this directory instead: carpd.1, one for each verb, and carpd.toml.5.
+    #[arg(long, value_name = "DIRECTORY")]
+    all: Option<PathBuf>,
 }
 
-fn render() -> std::io::Result<Vec<u8>> {
+/// The file of a page, and what is in it.
+type Page = (String, Vec<u8>);
+
+pub(in crate::cli) fn run(args: &Args) -> Result<Exit, Failure> {
+    let failed = |what: String| {
+        move |error: std::io::Error| Failure::new(Exit::Failure, format!("{what}: {error}"))
+    };
+    let unmade = || failed("cannot make the manual page".to_owned());
+    let Some(directory) = &args.all else {
+        return output::artefact(&overview().map_err(unmade())?);
+    };
+    for (name, page) in pages().map_err(unmade())? {
+        let path = directory.join(name);
+        fs::write(&path, page).map_err(failed(format!("cannot write {}", path.display())))?;
+    }
+    Ok(Exit::Success)
+}
+
+fn pages() -> std::io::Result<Vec<Page>> {
+    let mut pages = vec![
+        ("carpd.1".to_owned(), overview()?),
+        ("carpd.toml.5".to_owned(), config::page().into_bytes()),
+    ];
+    let root = command();
+    for verb in root.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+        pages.push(verb::page(verb)?);
+    }
+    Ok(pages)
+}
+
+fn overview() -> std::io::Result<Vec<u8>> {
     let mut page = Vec::new();
     let root = command().after_long_help("");
     let man = Man::new(root.clone()).section("1").manual("User commands");
@@ -100,24 +133,6 @@ fn verb_text(above: &str, verb: &clap::Command) -> String {
         .collect::<String>()
 }
 
-fn paragraphs(text: &str) -> String {
-    let stop = |text: &str| if text.ends_with('.') { "" } else { "." };
-    text.split("\n\n")
-        .map(|part| format!(".PP\n{}{}\n", escape(&part.replace('\n', " ")), stop(part)))
-        .collect()
-}
-
-/// Escapes plain text for roff: backslashes, hyphens that would be set as dashes, and lines that
-/// would begin a request.
-fn escape(text: &str) -> String {
-    let text = text.replace('\\', "\\e").replace('-', "\\-");
-    if text.starts_with(['.', '\'']) {
-        format!("\\&{text}")
-    } else {
-        text
-    }
-}
-
 fn entries(list: &[(&str, &str)]) -> String {
     list.iter()
         .map(|(name, text)| format!(".TP\n\\fB{}\\fR\n{}\n", escape(name), escape(text)))
@@ -144,7 +159,7 @@ fn rest() -> String {
     let codes = codes + ".TP\n\\fB70\\fR\nfrom carpd run: the engine died while stopping\n";
     format!(
         ".SH SIGNALS\n{}.SH \"EXIT STATUS\"\n{codes}.SH ENVIRONMENT\n{}.SH FILES\n{}.SH EXAMPLES\n{}.SH \"SEE ALSO\"\n\
-         ip(8), journalctl(1), systemd.exec(5)\n",
+         carpd.toml(5), ip(8), journalctl(1), systemd.exec(5)\n",
         entries(SIGNALS),
         entries(ENVIRONMENT),
         entries(&[(CONFIG, CONFIG_TEXT)]) + &entries(FILES),
@@ -188,7 +203,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ),
 ];
 
-const CONFIG_TEXT: &str = "The configuration, in TOML. Paths in it are relative to its directory. Every key is described in configuration.md in the documentation.";
+const CONFIG_TEXT: &str = "The configuration, in TOML. Paths in it are relative to its directory. Every key is described in carpd.toml(5).";
 
 const FILES: &[(&str, &str)] = &[
     (
