@@ -29,7 +29,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use dev::{completions, config_reference, lab, man};
 use foresee::{check, plan, rehearse};
 use operate::{
-    cleanup, demote, doctor, hook, maintenance, metrics, reload, replay, resign, run, status, why,
+    cleanup, demote, doctor, hook, maintenance, metrics, peers, reload, replay, resign, run,
+    status, why,
 };
 use write::{api, grant, new, port, test};
 
@@ -70,6 +71,7 @@ enum Verb {
     Check(check::Args),
     Doctor(doctor::Args),
     Status(status::StatusArgs),
+    Peers(peers::PeersArgs),
     Metrics(metrics::MetricsArgs),
     Reload(reload::ReloadArgs),
     Resign(resign::Args),
@@ -120,6 +122,7 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::run(&args),
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Status(args) => status::status(&args),
+        Verb::Peers(args) => peers::peers(&args),
         Verb::Metrics(args) => metrics::metrics(&args),
         Verb::Reload(args) => reload::reload(&args),
         Verb::Resign(args) => resign::run(&args),

@@ -21,7 +21,7 @@ pub use server::{Bound, Listening, bind, bind_for, serve};
 
 use crate::engine::command::{BeginDemotion, BeginMaintenance, ReloadReport};
 use crate::engine::plan::Plan;
-use crate::engine::report::{HandedOver, Maintained, Status};
+use crate::engine::report::{HandedOver, Maintained, PeersReport, Status};
 use crate::types::Name;
 
 /// The version of what is said here. Grows when something is removed or changes its meaning.
@@ -45,6 +45,8 @@ pub struct Request {
 pub enum Order {
     /// Report the status.
     Status,
+    /// Report who advertises: for one virtual host, or all, and for none.
+    Peers(Option<Name>),
     /// The daemon in numbers.
     Metrics,
     /// Read configuration and hooks again.
@@ -94,6 +96,8 @@ pub struct Response {
 pub enum Reply {
     /// To [`Order::Status`].
     Status(Box<Status>),
+    /// To [`Order::Peers`].
+    Peers(PeersReport),
     /// To [`Order::Metrics`]: OpenMetrics text.
     Metrics(String),
     /// To [`Order::Reload`].

@@ -27,7 +27,7 @@ pub(super) enum Right {
 impl Order {
     pub(super) const fn needs(&self) -> Right {
         match self {
-            Self::Status | Self::Metrics => Right::Read,
+            Self::Status | Self::Peers(_) | Self::Metrics => Right::Read,
             Self::Reload
             | Self::ForceReload
             | Self::HookRollback(_)

@@ -21,9 +21,11 @@ use super::client;
 use super::lobby::{Lobby, Peer, Place as Seat};
 use super::roles::{self, Right, Roles};
 use super::{Order, REQUEST_BYTES_MAX, Reply, Request, Response, VERSION};
-use crate::engine::command::Command;
+use crate::engine::command::{Command, Then};
+use crate::engine::report::PeersReport;
 use crate::process::{Patience, Process};
 use crate::resolve::{self, Place};
+use crate::types::Name;
 
 /// A client that sends nothing for this long is disconnected.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -342,6 +344,7 @@ fn parse(line: &str) -> Result<Order, String> {
 async fn obey(order: Order, commands: &mpsc::Sender<Command>) -> Result<Reply, String> {
     match order {
         Order::Status => ask(commands, Command::Status).await.map(Reply::Status),
+        Order::Peers(vhost) => peers(vhost.as_ref(), commands).await.map(Reply::Peers),
         Order::Metrics => ask(commands, Command::Metrics).await.map(Reply::Metrics),
         Order::Reload => ask(commands, Command::Reload).await.map(Reply::Reload),
         Order::ForceReload => ask(commands, Command::ForceReload).await.map(Reply::Reload),
@@ -374,6 +377,30 @@ async fn obey(order: Order, commands: &mpsc::Sender<Command>) -> Result<Reply, S
         })
         .await
         .and_then(|done| done.map(Reply::HandedOver)),
+    }
+}
+
+/// Who advertises, of which the loop tells a part in each of several turns.
+async fn peers(
+    vhost: Option<&Name>,
+    commands: &mpsc::Sender<Command>,
+) -> Result<PeersReport, String> {
+    let (mut all, mut after) = (PeersReport::default(), None);
+    loop {
+        let part = ask(commands, |reply| Command::PeersPart(after, reply)).await?;
+        all.add(part.some);
+        match part.then {
+            Then::More(next) => after = Some(next),
+            Then::End(known) => {
+                let Some(name) = vhost else { return Ok(all) };
+                all.narrow(name);
+                return if known.contains(name) {
+                    Ok(all)
+                } else {
+                    Err(format!("there is no virtual host {name} here"))
+                };
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The orders that an operator can give a running engine, and its answers.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -8,9 +9,11 @@ use tokio::sync::oneshot;
 
 use super::plan::Plan;
 use crate::engine::metrics::Text;
-use crate::engine::report::{HandedOver, Maintained, Status, VhostStatus};
+use crate::engine::report::{
+    HandedOver, Maintained, PeersReport, ProbableCause, Status, VhostStatus,
+};
 use crate::host::children::prober::Finding;
-use crate::types::Name;
+use crate::types::{MacAddr, Name};
 
 /// One order, with the channel for its answer.
 #[derive(Debug)]
@@ -35,6 +38,13 @@ pub enum Command {
     FilesChanged(Held),
     /// Somebody looked at what a track follows: the number of who did, and what was found.
     Tracked(Name, u64, Finding),
+    /// A closer look at a refused advertisement has ended.
+    Tried(Tried),
+    /// Report who advertises, in parts; with the last one come the names of all virtual hosts.
+    PeersPart(
+        Option<After>,
+        oneshot::Sender<Part<PeersReport, BTreeSet<Name>>>,
+    ),
     /// Go back to the version of a hook before this one.
     Rollback(Name, oneshot::Sender<Result<String, String>>),
     /// Run the hook's active version on every virtual host that is master, and undo what it no
@@ -67,6 +77,23 @@ pub enum Command {
 /// The virtual host after which a report goes on; it need not be there any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct After(pub(super) usize);
+
+/// What a closer look at a refused advertisement found.
+#[derive(Debug)]
+pub struct Tried {
+    /// The number of the virtual host that refused it.
+    pub(super) vhost: usize,
+    /// Who sent it.
+    pub(super) address: IpAddr,
+    /// From which hardware address.
+    pub(super) mac: Option<MacAddr>,
+    /// With which vhid.
+    pub(super) vhid: u8,
+    /// How many were refused since that was told last, if it is time to tell it again.
+    pub(super) count: Option<u64>,
+    /// What is certainly wrong with it.
+    pub(super) cause: Option<ProbableCause>,
+}
 
 /// A part of a report of all virtual hosts.
 #[derive(Debug)]

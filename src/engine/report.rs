@@ -1,10 +1,17 @@
 //! What is reported to operators: the status of an engine, its virtual hosts and its hooks.
 
+mod advertisers;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use advertisers::{
+    AdvertiserStatus, EvictedStatus, Implementation, PeersReport, ProbableCause, SplitStatus,
+    Standing, Suspicion,
+};
 
 use crate::hooks::EntryPoint;
 use crate::hooks::contract::message::Confinement;
@@ -173,6 +180,9 @@ pub struct VhostStatus {
     /// Other hosts that have its addresses.
     #[serde(default)]
     pub conflicts: Vec<ConflictStatus>,
+    /// Another node is master as well.
+    #[serde(default)]
+    pub split: Option<SplitStatus>,
     /// The penalty for a link that flaps (`[vhost.damping]`).
     #[serde(default)]
     pub link_penalty: u32,

@@ -207,6 +207,8 @@ impl Engine {
                     self.probed(&name, finding, clock::now());
                 }
             }
+            Command::Tried(tried) => self.tried(tried, clock::now()),
+            Command::PeersPart(after, reply) => _ = reply.send(self.peers_part(after)),
             Command::Rollback(name, reply) => _ = reply.send(self.rollback(&name)),
             Command::Apply(name, reply) => self.apply(&name, reply),
             Command::Plan(name, reply) => self.plan_apply(&name, reply),

@@ -290,6 +290,7 @@ async fn start(
         failsafe: Some(failsafe),
     };
     let mut engine: Engine = Engine::new(parts);
+    engine.try_beside();
     engine.watch_files();
     engine.begin();
     tokio::task::spawn_local(report_ready());

@@ -43,6 +43,9 @@ pub(super) struct Engine<E: Environment = Machine> {
     pub(super) unmatched: proto::Stats,
     /// When a refused advertisement was last looked at closely.
     pub(super) looked_closer: Option<Timestamp>,
+    /// One is being looked at.
+    pub(super) trying: bool,
+    pub(super) trials: Trials,
     pub(super) follow_ups: VecDeque<(VhostId, Input<'static>)>,
     /// A machine's outputs are being carried out: nothing may be fed before it is idle, so what
     /// follows goes to `follow_ups`.
@@ -97,6 +100,15 @@ pub(super) struct Engine<E: Environment = Machine> {
     /// Each virtual host that is no longer in the configuration, but whose hooks are not done,
     /// holds a clone of this.
     pub(super) departing: Rc<()>,
+}
+
+/// Where it is tried out what a refused digest has different.
+#[derive(Debug, Clone)]
+pub(super) enum Trials {
+    /// On the loop: on a simulated machine, where everything takes no time.
+    AtOnce,
+    /// On another thread, which tells the result here.
+    Beside(mpsc::Sender<Command>),
 }
 
 /// The daemon stops.
@@ -155,6 +167,8 @@ impl<E: Environment> Engine<E> {
             stopping: None,
             unmatched: proto::Stats::default(),
             looked_closer: None,
+            trying: false,
+            trials: Trials::AtOnce,
             follow_ups: VecDeque::new(),
             draining: false,
             unread: Vec::new(),

@@ -103,5 +103,7 @@ pub use settings::{
 };
 pub use stats::{Reject, Stats};
 pub use transition::{Cause, Reason, Transition};
-pub use vhost::{Birth, Heard, Input, Kind, Output, Reluctance, Transmit, Vhost};
+pub use vhost::{
+    Birth, Difference, Heard, Input, Kind, Output, Reluctance, Transmit, Trial, Vhost,
+};
 pub use wire::Received;

@@ -19,11 +19,13 @@ pub enum Exit {
     NoPeer,
     /// 6.
     Todo,
+    /// 7.
+    Split,
 }
 
 impl Exit {
     /// All of them, in the order of their codes.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Success,
         Self::Failure,
         Self::Usage,
@@ -31,6 +33,7 @@ impl Exit {
         Self::Cannot,
         Self::NoPeer,
         Self::Todo,
+        Self::Split,
     ];
 
     /// The number that the shell sees.
@@ -44,6 +47,7 @@ impl Exit {
             Self::Cannot => 4,
             Self::NoPeer => 5,
             Self::Todo => 6,
+            Self::Split => 7,
         }
     }
 
@@ -60,6 +64,7 @@ impl Exit {
             }
             Self::NoPeer => "there is no peer to hand over to, so nothing was done",
             Self::Todo => "the output was written, but something in it is left for you to do",
+            Self::Split => "another node is master of a virtual host as well as this one",
         }
     }
 }

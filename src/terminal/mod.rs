@@ -3,6 +3,8 @@
 mod canvas;
 mod exit;
 pub mod output;
+mod table;
 
 pub(crate) use canvas::{Canvas, Screen, Tone};
 pub use exit::{Exit, Failure};
+pub(crate) use table::{Cell, Table, cut};

@@ -75,6 +75,7 @@ fn help_is_as_reviewed() {
         ("help_drain", vec!["drain", "--help"]),
         ("help_demote", vec!["demote", "--help"]),
         ("help_promote", vec!["promote", "--help"]),
+        ("help_peers", vec!["peers", "--help"]),
         ("help_check", vec!["check", "--help"]),
         ("help_lab", vec!["lab", "--help"]),
         ("help_port", vec!["port", "--help"]),

@@ -12,6 +12,7 @@
     reason = "a test that cannot go on fails, and a harness prints"
 )]
 
+mod advertisers;
 mod calm;
 mod conflict;
 mod crash;
@@ -130,6 +131,7 @@ fn main() -> ExitCode {
         peers::cases(),
         sources::cases(),
         split::cases(),
+        advertisers::cases(),
         together::cases(),
         unicast::cases(),
         virtual_mac::cases(),
@@ -163,6 +165,7 @@ fn main() -> ExitCode {
         Some(maintenance::COMMAND) => done(maintenance::main(number(&args, 100))),
         Some("--hold-lab") => lab::hold(),
         Some(faults::COMMAND) => faults::main(args.get(1..).unwrap_or_default()),
+        Some(advertisers::REPLAYER) => advertisers::run(),
         Some(forge::ROLE) => forge::run(),
         Some(flood::ROLE) => flood::run(args.get(1..).unwrap_or_default()),
         Some(parents::CARRIER) => parents::carry(args.get(1).map_or("", String::as_str)),

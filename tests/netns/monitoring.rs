@@ -19,7 +19,11 @@ pub(crate) fn cases() -> Vec<Case> {
             limit: Duration::from_mins(2),
             ..Case::new("monitoring::prometheus_sees_a_failover", failover)
         },
-        Case::new("monitoring::the_alert_rules_pass_their_tests", rules),
+        Case {
+            // promtool waits for the disk.
+            limit: Duration::from_mins(2),
+            ..Case::new("monitoring::the_alert_rules_pass_their_tests", rules)
+        },
     ]
 }
 

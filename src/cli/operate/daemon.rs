@@ -264,7 +264,8 @@ pub(in crate::cli) fn is_named(directory: &str, name: &str) -> bool {
 pub(in crate::cli) fn ask(daemon: &Daemon, order: Order) -> Result<Reply, Failure> {
     let vhost = match &order {
         Order::Resign { vhost, .. } | Order::Undemote(vhost) => Some(vhost.as_str()),
-        Order::Promote(vhost)
+        Order::Peers(vhost)
+        | Order::Promote(vhost)
         | Order::MaintenanceOff(vhost)
         | Order::MaintenanceOn(BeginMaintenance { vhost, .. })
         | Order::Demote(BeginDemotion { vhost, .. }) => vhost.as_ref().map(Name::as_str),
@@ -362,6 +363,7 @@ pub(in crate::cli) fn say(daemon: &Daemon, order: Order) -> Result<Exit, Failure
             output::page(&page)
         }
         Reply::Status(_)
+        | Reply::Peers(_)
         | Reply::Metrics(_)
         | Reply::Reload(_)
         | Reply::Plan(_)
@@ -398,7 +400,8 @@ pub(in crate::cli) fn at(ms: u64) -> String {
 pub(in crate::cli) fn ask_status(daemon: &Daemon) -> Result<Box<Status>, Failure> {
     match ask(daemon, Order::Status)? {
         Reply::Status(status) => Ok(status),
-        Reply::Metrics(_)
+        Reply::Peers(_)
+        | Reply::Metrics(_)
         | Reply::Reload(_)
         | Reply::Plan(_)
         | Reply::HandedOver(_)

@@ -65,12 +65,15 @@ pub(in crate::cli) struct StatusArgs {
 impl StatusArgs {
     /// Adds what is to be seen of one daemon. Returns false if the virtual host that was named is
     /// not there.
-    fn show(&self, mut status: Status, screen: Screen, canvas: &mut Canvas) -> bool {
+    fn show(&self, mut status: Status, screen: Screen, view: &mut View) -> bool {
         if let Some(name) = &self.vhost
             && !narrow(&mut status, name)
         {
             return false;
         }
+        let mut vhosts = status.vhosts.iter();
+        view.is_split |= vhosts.any(|vhost| vhost.split.is_some());
+        let canvas = &mut view.canvas;
         let is_short = !self.long && (self.short || screen.is_terminal);
         let mut page = Page::default();
         if is_short {
@@ -129,7 +132,8 @@ pub(in crate::cli) fn status(args: &StatusArgs) -> Result<Exit, Failure> {
     loop {
         // The terminal may have another size by now.
         let screen = Screen::of(args.color);
-        let canvas = look(args, screen).unwrap_or_else(|failure| {
+        let canvas = look(args, screen).map(|view| view.canvas);
+        let canvas = canvas.unwrap_or_else(|failure| {
             // It may come back, which is what one waits for.
             let mut canvas = Canvas::new(screen.colour);
             canvas.words(Tone::Bad, &failure.message);
@@ -167,25 +171,60 @@ impl Whose {
     }
 }
 
-fn once(args: &StatusArgs, screen: Screen) -> Result<Exit, Failure> {
-    if !args.json {
-        return output::canvas(&look(args, screen)?);
+/// What is shown, and what a script wants to know of it.
+struct View {
+    canvas: Canvas,
+    /// Another node is master of a virtual host as well as this one.
+    is_split: bool,
+}
+
+impl View {
+    fn new(screen: Screen) -> Self {
+        Self {
+            canvas: Canvas::new(screen.colour),
+            is_split: false,
+        }
     }
-    match Whose::of(args) {
-        Whose::Shares(all) => json_of_shares(all),
-        Whose::All(_) | Whose::One => output::pretty_json(&ask_status(&args.daemon)?),
+
+    fn append(&mut self, other: &Self) {
+        self.canvas.append(&other.canvas);
+        self.is_split |= other.is_split;
     }
 }
 
+fn once(args: &StatusArgs, screen: Screen) -> Result<Exit, Failure> {
+    if args.json {
+        return json(args);
+    }
+    let view = look(args, screen)?;
+    output::canvas(&view.canvas)?;
+    Ok(exit(view.is_split))
+}
+
+const fn exit(is_split: bool) -> Exit {
+    if is_split { Exit::Split } else { Exit::Success }
+}
+
+fn json(args: &StatusArgs) -> Result<Exit, Failure> {
+    let status = match Whose::of(args) {
+        Whose::Shares(all) => status_in_each(all)?,
+        Whose::All(_) | Whose::One => ask_status(&args.daemon)?,
+    };
+    output::pretty_json(&status)?;
+    Ok(exit(
+        status.vhosts.iter().any(|vhost| vhost.split.is_some()),
+    ))
+}
+
 /// What there is to be seen now.
-fn look(args: &StatusArgs, screen: Screen) -> Result<Canvas, Failure> {
+fn look(args: &StatusArgs, screen: Screen) -> Result<View, Failure> {
     match Whose::of(args) {
         Whose::Shares(all) => status_of_shares(all, args, screen),
         Whose::All(directories) => status_of_all(&directories, args, screen),
         Whose::One => {
-            let mut canvas = Canvas::new(screen.colour);
-            if args.show(*ask_status(&args.daemon)?, screen, &mut canvas) {
-                Ok(canvas)
+            let mut view = View::new(screen);
+            if args.show(*ask_status(&args.daemon)?, screen, &mut view) {
+                Ok(view)
             } else {
                 Err(args.unknown())
             }
@@ -193,8 +232,8 @@ fn look(args: &StatusArgs, screen: Screen) -> Result<Canvas, Failure> {
     }
 }
 
-/// Prints what all network namespaces of one daemon report, as one status.
-fn json_of_shares(daemons: Vec<(Share, Daemon)>) -> Result<Exit, Failure> {
+/// What all network namespaces of one daemon report, as one status.
+fn status_in_each(daemons: Vec<(Share, Daemon)>) -> Result<Box<Status>, Failure> {
     let mut all: Option<Box<Status>> = None;
     let mut problem = None;
     for (share, daemon) in daemons {
@@ -209,18 +248,19 @@ fn json_of_shares(daemons: Vec<(Share, Daemon)>) -> Result<Exit, Failure> {
         }
     }
     match (all, problem) {
+        (Some(all), _) => Ok(all),
         (None, Some(failure)) => Err(failure),
-        (all, _) => output::pretty_json(&all),
+        (None, None) => Err(unexpected()),
     }
 }
 
 /// What one of several daemons reports, below a heading. Nothing if it does not have the virtual
 /// host that was named.
-fn part(args: &StatusArgs, screen: Screen, heading: &str, status: Status) -> Option<Canvas> {
-    let mut canvas = Canvas::new(screen.colour);
-    canvas.words(Tone::Plain, heading);
-    canvas.end_line();
-    args.show(status, screen, &mut canvas).then_some(canvas)
+fn part(args: &StatusArgs, screen: Screen, heading: &str, status: Status) -> Option<View> {
+    let mut view = View::new(screen);
+    view.canvas.words(Tone::Plain, heading);
+    view.canvas.end_line();
+    args.show(status, screen, &mut view).then_some(view)
 }
 
 /// Shows one network namespace after the other.
@@ -228,8 +268,8 @@ fn status_of_shares(
     daemons: Vec<(Share, Daemon)>,
     args: &StatusArgs,
     screen: Screen,
-) -> Result<Canvas, Failure> {
-    let mut canvas = Canvas::new(screen.colour);
+) -> Result<View, Failure> {
+    let mut view = View::new(screen);
     let (mut problem, mut answered, mut found) = (None, false, false);
     for (share, daemon) in daemons {
         match ask_status(&daemon) {
@@ -237,11 +277,11 @@ fn status_of_shares(
                 answered = true;
                 if let Some(part) = part(args, screen, &heading(&share), *status) {
                     found = true;
-                    canvas.append(&part);
+                    view.append(&part);
                 }
             }
             Err(failure) => {
-                canvas.note(&heading(&share), &failure.message);
+                view.canvas.note(&heading(&share), &failure.message);
                 problem.get_or_insert(failure);
             }
         }
@@ -249,7 +289,7 @@ fn status_of_shares(
     match problem {
         Some(failure) if !answered => Err(failure),
         None if !found && args.vhost.is_some() => Err(args.unknown()),
-        Some(_) | None => Ok(canvas),
+        Some(_) | None => Ok(view),
     }
 }
 
@@ -258,8 +298,8 @@ fn status_of_all(
     directories: &[PathBuf],
     args: &StatusArgs,
     screen: Screen,
-) -> Result<Canvas, Failure> {
-    let mut canvas = Canvas::new(screen.colour);
+) -> Result<View, Failure> {
+    let mut view = View::new(screen);
     let (mut problem, mut answered, mut found) = (None, false, false);
     for directory in directories {
         let path = control::socket_path(directory);
@@ -269,12 +309,12 @@ fn status_of_all(
                 answered = true;
                 if let Some(part) = part(args, screen, &heading, *status) {
                     found = true;
-                    canvas.append(&part);
+                    view.append(&part);
                 }
             }
             Ok(_) => return Err(unexpected()),
             Err(error) => {
-                canvas.note(&heading, &error.to_string());
+                view.canvas.note(&heading, &error.to_string());
                 let hint = match &error {
                     CallError::Unreachable { path, source } => forbidden(path, source),
                     CallError::Silent(trouble) | CallError::Cut(trouble) => {
@@ -293,7 +333,7 @@ fn status_of_all(
     match problem {
         Some(failure) if !answered => Err(failure),
         None if !found && args.vhost.is_some() => Err(args.unknown()),
-        Some(_) | None => Ok(canvas),
+        Some(_) | None => Ok(view),
     }
 }
 
@@ -504,6 +544,10 @@ fn vhost_text(vhost: &VhostStatus, page: &mut Page) {
     }
     for peer in &vhost.peers {
         writeln!(page, "    {}", about_peer(peer));
+    }
+    if let Some(split) = &vhost.split {
+        let seconds = split.for_ms.div_ceil(1000);
+        writeln!(page, "  split for {seconds} s: {split}");
     }
     for conflict in &vhost.conflicts {
         let ConflictStatus {

@@ -9,6 +9,7 @@
 use crate::engine::environment::Environment;
 use crate::engine::handlers::protocol::{FRAMES_IN_A_ROW, TAKEOVERS_IN_A_ROW};
 use crate::engine::state::Engine;
+use crate::engine::vhost::advertisers::Sighting;
 use crate::engine::vhost::bow_outs::Waiting;
 use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::node::Node;
@@ -39,23 +40,26 @@ impl<E: Environment> Engine<E> {
         if let Some(before) = self.bow_outs.0.remove(&key) {
             self.follow(index, &before, now);
         }
-        self.take_in(index, received, now);
+        self.take_in(index, received, frame, now);
     }
 
-    fn take_in(&mut self, index: VhostId, received: Received<'_>, now: Timestamp) {
+    fn take_in(&mut self, index: VhostId, received: Received<'_>, frame: &[u8], now: Timestamp) {
         let from = received.src;
+        let sighting = Sighting::of(&received, frame, now);
         self.handle(index, Input::Packet(received), now);
-        let Some(node) = self.nodes.get_mut(index) else {
+        let Some(node) = self.nodes.get(index) else {
             return;
         };
-        let heard = node.machine.heard();
-        let Some(heard) = heard.filter(|heard| (heard.from, heard.at) == (from, now)) else {
+        let heard = node.machine.heard().copied();
+        let heard = heard.filter(|heard| (heard.from, heard.at) == (from, now));
+        self.note_advertiser(index, sighting, heard.is_some(), now);
+        let (Some(heard), Some(node)) = (heard, self.nodes.get_mut(index)) else {
             return;
         };
         if node.spec.unicast.contains(&from) {
             node.peers.heard(from, now);
         }
-        if let Some(late) = node.arrivals.note(heard)
+        if let Some(late) = node.arrivals.note(&heard)
             && let Some(interface) = self.interfaces.get_mut(node.interface)
         {
             interface.lateness.heard.note(late);
@@ -90,7 +94,7 @@ impl<E: Environment> Engine<E> {
     fn follow(&mut self, index: VhostId, waiting: &Waiting, now: Timestamp) {
         for frame in &waiting.frames {
             if let Ok(received) = parse_frame(frame) {
-                self.take_in(index, received, now);
+                self.take_in(index, received, frame, now);
             }
         }
     }

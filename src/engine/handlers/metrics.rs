@@ -411,6 +411,11 @@ fn vhost_gauges(text: &mut Text, nodes: &[&Node<LinuxHost>], now: Timestamp) {
         &|node| Some(f64::from(node.machine.demotion().get())),
     );
     gauge(
+        "carpd_vhost_split",
+        "1 while this node is master and hears another one that is master as well.",
+        &|node| truth(node.split(now).is_some()),
+    );
+    gauge(
         "carpd_vhost_conflicts",
         "Hosts that are no peers and have one of its addresses.",
         &|node| {
@@ -496,6 +501,17 @@ fn vhost_counters(text: &mut Text, nodes: &[&Node<LinuxHost>]) {
         for (reason, count) in node.machine.stats().rejects() {
             text.sample(&[("vhost", name(node).as_str()), ("reason", reason)], count);
         }
+    }
+    text.family(
+        "carpd_advertisers_evicted",
+        Kind::Counter,
+        "Senders of advertisements that were forgotten because there were too many.",
+    );
+    for node in nodes {
+        text.sample(
+            &[("vhost", name(node).as_str())],
+            node.advertisers.evicted_count(),
+        );
     }
     text.family(
         "carpd_peer_claims",

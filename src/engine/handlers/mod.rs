@@ -1,5 +1,6 @@
 //! The engine's reactions to events: `impl Engine`, one file for each kind of event.
 
+pub(super) mod advertisers;
 pub(super) mod bow_outs;
 pub(super) mod conflicts;
 pub(super) mod demotion;

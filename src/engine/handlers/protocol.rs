@@ -41,11 +41,13 @@ impl<E: Environment> Engine<E> {
         if let Some(node) = self.addressee(interface, &received) {
             return self.hear(node, received, frame, now);
         }
-        match wire::Advertisement::decode(received.payload) {
-            Ok(ad) => {
-                self.unknown_vhid(interface, &ad, &received, now);
-                self.unmatched(Reject::Vhid(ad.vhid), Some(received.src));
-            }
+        let decoded = wire::Advertisement::decode(received.payload);
+        if let Ok(ad) = &decoded {
+            self.unknown_vhid(interface, ad, &received, now);
+        }
+        self.note_stranger(interface, &received, frame, now);
+        match decoded {
+            Ok(ad) => self.unmatched(Reject::Vhid(ad.vhid), Some(received.src)),
             // VRRP, or too short to contain a vhid: that is the reason, rather than an unknown
             // vhid.
             Err(reject) => self.unmatched(reject, Some(received.src)),
@@ -173,19 +175,19 @@ impl<E: Environment> Engine<E> {
                 Output::Rejected(reject, src) => {
                     let vhost = &node.spec.name;
                     trace!(%vhost, %src, reason = reject.as_str(), "Refused a packet");
-                    let count = node.refusals.note(reject, src, now);
-                    self.look_closer(index, reject, src, now);
-                    if let Some(count) = count {
-                        self.tell_refused(index, reject, src, count, now);
-                    }
+                    node.refusal = Some(reject);
                 }
                 Output::Idle(wake) => {
                     node.wake = wake;
                     let outdated = node.published.is_outdated();
+                    let told_split = node.told_split;
                     if node.handover.is_some() {
                         self.follow_handover(index, now);
                     }
                     let took = spoke && self.heard_at_last(index, now);
+                    if told_split {
+                        self.judge_split(index, now);
+                    }
                     if changed || took {
                         self.publish(index);
                     } else if spoke || outdated {

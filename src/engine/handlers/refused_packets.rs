@@ -1,69 +1,147 @@
 //! Advertisements that are refused: why, as far as it can be found out, and for whom to know.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use tracing::warn;
 
+use crate::engine::command::{Command, Tried};
 use crate::engine::environment::Environment;
-use crate::engine::state::Engine;
+use crate::engine::state::{Engine, Trials};
+use crate::engine::vhost::advertisers::{Advertiser, Sighting};
 use crate::engine::vhost::id::VhostId;
+use crate::engine::vhost::inquiry::Inquiry;
 use crate::journal::Note;
 use crate::proto::Reject;
+use crate::proto::wire::Advertisement;
 use crate::types::Timestamp;
 
 /// A refused advertisement is compared with at most this many other virtual hosts: two digests for
 /// each.
 const COMPARED_MAX: usize = 32;
 
-/// Between two such comparisons, of whatever virtual host.
+/// Between two closer looks, at whatever virtual host's advertisements.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Between two at the same sender.
+const SAME_AGAIN: Duration = Duration::from_secs(30);
 
 impl<E: Environment> Engine<E> {
-    /// Finds out what is different about an advertisement whose digest was just refused, unless
-    /// that was done for this sender recently.
-    pub(in crate::engine) fn look_closer(
+    /// A packet for this virtual host was refused.
+    pub(in crate::engine) fn refused(
         &mut self,
         index: VhostId,
+        sighting: &Sighting,
         reject: Reject,
-        src: IpAddr,
         now: Timestamp,
     ) {
-        let Some(node) = self.nodes.get(index) else {
+        let who = sighting.who;
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
-        let busy = |at: Timestamp| now.since(at) < LOOK_AGAIN;
-        if reject != Reject::Digest
-            || self.looked_closer.is_some_and(busy)
-            || !node.refusals.deserves_a_look(reject, now)
-        {
+        let count = node.refusals.note(reject, who.address, now);
+        if reject == Reject::Digest && self.look_closer(index, sighting, count, now) {
+            // It is told when more is known.
             return;
         }
-        let Some(ad) = node.machine.refused() else {
+        if let Some(count) = count {
+            self.tell_refused(index, reject, who.address, count, now);
+        }
+    }
+
+    /// Begins to find out what is different about an advertisement whose digest was just refused,
+    /// unless that was done for this sender recently.
+    fn look_closer(
+        &mut self,
+        index: VhostId,
+        sighting: &Sighting,
+        count: Option<u64>,
+        now: Timestamp,
+    ) -> bool {
+        let who = sighting.who;
+        let is_early = |at: Timestamp| now.since(at) < LOOK_AGAIN;
+        if self.trying || self.looked_closer.is_some_and(is_early) {
+            return false;
+        }
+        let (Some(ad), Some(node)) = (sighting.advertisement(), self.nodes.get_mut(index)) else {
+            return false;
+        };
+        if !node.advertisers.begin_look(who, now, SAME_AGAIN) {
+            return false;
+        }
+        (self.looked_closer, self.trying) = (Some(now), true);
+        let Some(inquiry) = self.inquiry(index, ad, who.address) else {
+            return false;
+        };
+        let tried = move || Tried {
+            vhost: index.number(),
+            address: who.address,
+            mac: who.mac,
+            vhid: who.vhid,
+            count,
+            cause: inquiry.run(),
+        };
+        match &self.trials {
+            Trials::AtOnce => self.tried(tried(), now),
+            Trials::Beside(orders) => {
+                let orders = orders.clone();
+                // If the engine has ended meanwhile, nobody wants to know.
+                drop(tokio::task::spawn_blocking(move || {
+                    orders.blocking_send(Command::Tried(tried()))
+                }));
+            }
+        }
+        true
+    }
+
+    /// From now on, what a refused digest has different is tried out on other threads.
+    pub(in crate::engine) fn try_beside(&mut self) {
+        self.trials = Trials::Beside(self.orders.clone());
+    }
+
+    fn inquiry(&self, index: VhostId, ad: &Advertisement, from: IpAddr) -> Option<Inquiry> {
+        let node = self.nodes.get(index)?;
+        let members = &self.interfaces.get(node.interface)?.members;
+        let others = members.iter().filter(|member| **member != index);
+        let others = others
+            .take(COMPARED_MAX)
+            .filter_map(|member| self.nodes.get(*member))
+            .map(|other| {
+                let trial = other.machine.trial(*ad, from, &BTreeSet::new());
+                (other.spec.name.clone(), trial)
+            });
+        Some(Inquiry {
+            others: others.collect(),
+            trial: node.machine.trial(*ad, from, &BTreeSet::new()),
+        })
+    }
+
+    /// A closer look at a refused advertisement has ended.
+    pub(in crate::engine) fn tried(&mut self, tried: Tried, now: Timestamp) {
+        self.trying = false;
+        let Tried {
+            vhost,
+            address,
+            mac,
+            vhid,
+            count,
+            cause,
+        } = tried;
+        let index = VhostId::new(vhost);
+        let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
-        self.looked_closer = Some(now);
-        let difference = node.machine.difference(ad, src);
-        let found = difference.map(|difference| difference.to_string()).or_else(|| {
-            let members = &self.interfaces.get(node.interface)?.members;
-            let mut others = members
-                .iter()
-                .filter(|member| **member != index)
-                .take(COMPARED_MAX)
-                .filter_map(|member| self.nodes.get(*member));
-            let owner = others.find(|other| other.machine.would_sign(ad))?;
-            let name = &owner.spec.name;
-            Some(format!(
-                "it has the password and addresses of {name}, so it uses the wrong vhid, or {name} does"
-            ))
-        });
-        if let Some(node) = self.nodes.get_mut(index) {
-            node.refusals.looked(reject, found, now);
+        let text = cause.as_ref().map(|cause| cause.text.clone());
+        node.refusals.looked(Reject::Digest, address, text);
+        let who = Advertiser { address, mac, vhid };
+        node.advertisers.found(who, cause);
+        if let Some(count) = count {
+            self.tell_refused(index, Reject::Digest, address, count, now);
         }
     }
 
     /// Says in the log and the journal that advertisements are refused.
-    pub(in crate::engine) fn tell_refused(
+    fn tell_refused(
         &self,
         index: VhostId,
         reject: Reject,

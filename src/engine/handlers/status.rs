@@ -226,6 +226,7 @@ fn vhost<H>(
         peers: Vec::new(),
         overlap_ends_in_ms: overlap_left(machine, now),
         conflicts: conflicts(node, now),
+        split: node.split(now),
         link_penalty: machine.link_penalty(now),
         foreign: node.foreign.clone(),
         elsewhere: node.elsewhere.clone(),
@@ -294,6 +295,8 @@ fn condition<H>(node: &Node<H>, holding: bool, obstacle: Option<&str>, now: Time
         (State::Backup, None, Some(heard)) => format!("hears {}", heard.from),
         (State::Backup, None, None) => "hears no master".to_owned(),
     }];
+    let is_split = node.split(now).is_some();
+    parts.extend(is_split.then(|| "split: another node is master as well".to_owned()));
     parts.extend(
         node.refused_addresses
             .is_some()

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use tracing::{debug, info, warn};
 
+use super::advertisers::Advertisers;
 use super::id::{InterfaceId, VhostId};
 use crate::config::{self, SourceMac};
 use crate::effect::{Flaw, Link};
@@ -147,6 +148,8 @@ pub(in crate::engine) struct Interface<W: Wire = Ethernet> {
     ip_id: u16,
     /// Unmatched advertisements on this interface.
     pub(in crate::engine) unknown_vhids: UnknownVhids,
+    /// Who sends what belongs to no virtual host here.
+    pub(in crate::engine) strangers: Advertisers,
     /// How late advertisements on this interface are.
     pub(in crate::engine) lateness: lateness::OfInterface,
     /// The kernel's name for it, under which locks were last taken.
@@ -300,6 +303,7 @@ impl<W: Wire> Interface<W> {
             sources: None,
             ip_id: 1,
             unknown_vhids: UnknownVhids::default(),
+            strangers: Advertisers::default(),
             lateness: lateness::OfInterface::default(),
             own_name: None,
             barred: BTreeMap::new(),

@@ -1,5 +1,6 @@
 //! What a virtual host is at run time, and the interface that it is on.
 
+pub(super) mod advertisers;
 pub(super) mod announcer;
 pub(super) mod asked_hooks;
 pub(super) mod bow_outs;
@@ -10,6 +11,8 @@ pub(super) mod group;
 pub(super) mod handover;
 pub(super) mod health;
 pub(super) mod id;
+pub(super) mod implementation;
+pub(super) mod inquiry;
 pub(super) mod interface;
 pub(super) mod lateness;
 pub(super) mod lease;

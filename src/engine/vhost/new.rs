@@ -7,6 +7,7 @@ use crate::config::{self};
 use crate::engine::runs::pool::Pool;
 use crate::engine::runs::queue::Queue;
 use crate::engine::runs::shared::Shared;
+use crate::engine::vhost::advertisers::Advertisers;
 use crate::engine::vhost::announcer::Announcer;
 use crate::engine::vhost::conflicts::Conflicts;
 use crate::engine::vhost::health::Checks;
@@ -135,6 +136,9 @@ pub(in crate::engine) fn node_with_seed<H: Host + 'static, W: Wire>(
         leaving: false,
         put_back: PutBack::default(),
         refusals: RejectLog::default(),
+        refusal: None,
+        advertisers: Advertisers::default(),
+        told_split: false,
         conflicts: Conflicts::default(),
         peers: Peers::default(),
         arrivals: Arrivals::default(),

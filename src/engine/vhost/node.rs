@@ -3,11 +3,12 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::advertisers::Advertisers;
 use super::announcer::Announcer;
 use super::id::InterfaceId;
 use super::reject_log::{LogPace, RejectLog};
 use crate::config;
-use crate::engine::report::Elsewhere;
+use crate::engine::report::{Elsewhere, SplitStatus};
 use crate::engine::runs::queue::Queue;
 use crate::engine::vhost::conflicts::Conflicts;
 use crate::engine::vhost::degraded::Degraded;
@@ -24,7 +25,7 @@ use crate::engine::vhost::tracks::Burden;
 use crate::hooks::{EntryPoint, HookEvent, Instance};
 use crate::host::Lifetimes;
 use crate::proto;
-use crate::proto::{Cause, Transition};
+use crate::proto::{Cause, Reject, Transition};
 use crate::types::{Demotion, State, Timestamp, VirtualAddress};
 
 /// How long another node is preferred after `carp.resign`, at least.
@@ -88,6 +89,12 @@ pub(in crate::engine) struct Node<H> {
     pub(in crate::engine) leaving: bool,
     pub(in crate::engine) put_back: PutBack,
     pub(in crate::engine) refusals: RejectLog,
+    /// Why the packet that is being judged was refused.
+    pub(in crate::engine) refusal: Option<Reject>,
+    /// Who advertises with its vhid.
+    pub(in crate::engine) advertisers: Advertisers,
+    /// It was said that another node is master as well.
+    pub(in crate::engine) told_split: bool,
     /// Who else has its addresses.
     pub(in crate::engine) conflicts: Conflicts,
     /// What became of what was sent to its unicast peers, and when each was heard.
@@ -296,6 +303,11 @@ impl<H> Node<H> {
             node: self.host_name.clone(),
             time_left_ms: 0,
         }
+    }
+
+    /// Another node that is master as well.
+    pub(in crate::engine) fn split(&self, now: Timestamp) -> Option<SplitStatus> {
+        self.is_master().then(|| self.advertisers.rival(now))?
     }
 
     /// Whether we announce its addresses. If hooks add them, we do not know when.

@@ -49,14 +49,14 @@ struct Kind {
     /// The last one.
     from: IpAddr,
     at: Timestamp,
-    /// What a closer look at one of this sender found, and when that was.
-    looked: Option<(IpAddr, Timestamp, Option<String>)>,
+    /// What a closer look at one of this sender found.
+    found: Option<(IpAddr, String)>,
 }
 
 impl Kind {
     fn cause(&self) -> &str {
-        match &self.looked {
-            Some((from, _, Some(found))) if *from == self.from => found,
+        match &self.found {
+            Some((from, found)) if *from == self.from => found,
             _ => self.reject.likely_cause(),
         }
     }
@@ -84,7 +84,7 @@ impl RejectLog {
             lately: 0,
             from,
             at: now,
-            looked: None,
+            found: None,
         };
         let kind = self.0.entry(reject.as_str()).or_insert_with(new);
         (kind.reject, kind.from, kind.at) = (reject, from, now);
@@ -93,25 +93,15 @@ impl RejectLog {
         kind.telling.note(now)
     }
 
-    /// Whether it is time for a closer look at the one that was just recorded: once a minute for a
-    /// sender.
-    pub(in crate::engine) fn deserves_a_look(&self, reject: Reject, now: Timestamp) -> bool {
-        let Some(kind) = self.0.get(reject.as_str()) else {
-            return false;
-        };
-        let looked = kind.looked.as_ref();
-        looked.is_none_or(|(from, at, _)| *from != kind.from || now.since(*at) >= TELL_AGAIN)
-    }
-
-    /// Records what a closer look at the last one found.
+    /// Records what a closer look at one of this sender found; nothing if that cannot be told.
     pub(in crate::engine) fn looked(
         &mut self,
         reject: Reject,
+        from: IpAddr,
         found: Option<String>,
-        now: Timestamp,
     ) {
         if let Some(kind) = self.0.get_mut(reject.as_str()) {
-            kind.looked = Some((kind.from, now, found));
+            kind.found = found.map(|found| (from, found));
         }
     }
 
@@ -195,14 +185,14 @@ mod tests {
         let mut refusals = RejectLog::default();
         let cause = |refusals: &RejectLog| refusals.status(at(9))[0].cause.clone();
         refusals.note(Reject::Digest, PEER, at(5));
-        assert!(refusals.deserves_a_look(Reject::Digest, at(5)));
-        refusals.looked(Reject::Digest, Some("it lacks one".into()), at(5));
+        refusals.looked(Reject::Digest, PEER, Some("it lacks one".into()));
         assert_eq!(cause(&refusals), "it lacks one");
-        assert!(!refusals.deserves_a_look(Reject::Digest, at(64)));
-        assert!(refusals.deserves_a_look(Reject::Digest, at(65)));
         refusals.note(Reject::Digest, other, at(5));
         assert_eq!(cause(&refusals), Reject::Digest.likely_cause());
-        assert!(refusals.deserves_a_look(Reject::Digest, at(5)));
+        refusals.note(Reject::Digest, PEER, at(6));
+        assert_eq!(cause(&refusals), "it lacks one");
+        refusals.looked(Reject::Digest, PEER, None);
+        assert_eq!(cause(&refusals), Reject::Digest.likely_cause());
     }
 
     #[test]

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::engine::report::UnknownVhidStatus;
-use crate::engine::report::millis;
+use crate::engine::report::{ProbableCause, Suspicion, UnknownVhidStatus, millis};
 use crate::engine::vhost::reject_log::LogPace;
 use crate::types::{IfName, Timestamp};
 
@@ -46,6 +45,19 @@ impl Relation {
                 format!("{vhost} has this vhid, but advertises to another multicast group")
             }
         }
+    }
+}
+
+impl Relation {
+    /// What is probably wrong; nothing if it is simply another group of hosts.
+    pub(in crate::engine) fn cause(&self) -> Option<ProbableCause> {
+        let cause = match self {
+            Self::None => return None,
+            Self::SameSignature(_) => Suspicion::OtherOwner,
+            Self::OtherGroup(_) => Suspicion::Delivery,
+        };
+        let text = self.likely_cause();
+        Some(ProbableCause { cause, text })
     }
 }
 

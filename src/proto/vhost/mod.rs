@@ -29,13 +29,13 @@ pub use reluctance::Reluctance;
 use send::{Counter, SendHealth};
 use signature::Signature;
 use silence::{PerFamily, Silence, Wake};
+pub use trial::{Difference, Trial};
 
 use super::auth::Authenticator;
 use super::settings::{Peers, Settings};
 use super::stats::Stats;
 use super::timer;
 use super::transition::{Cause, Reason, Transition};
-use super::wire::Advertisement;
 use crate::types::{AdvSkew, Demotion, Family, MacAddr, State, Timestamp};
 
 /// One virtual host. It does not own a socket, a clock or a random source.
@@ -83,8 +83,8 @@ pub struct Vhost {
     /// No roll call is answered before this time.
     answers_again: Timestamp,
     heard: Option<Heard>,
-    /// The advertisement whose digest was refused last.
-    refused: Option<Advertisement>,
+    /// The lists of addresses from before the last changes, newest first.
+    earlier: Vec<Vec<IpAddr>>,
     /// The peer that we last considered the master, and when we heard it.
     leader: PerFamily<Option<Leader>>,
     /// Whether nothing here keeps it from taking part.
@@ -175,7 +175,7 @@ impl Vhost {
             called: None,
             answers_again: Timestamp::ZERO,
             heard: None,
-            refused: None,
+            earlier: Vec::new(),
             leader: PerFamily::default(),
             fit: false,
             fault: None,
@@ -247,8 +247,11 @@ impl Vhost {
         self.now = now;
         self.auth = Self::authenticator(&settings, settings.vhid);
         self.previous_auth = Self::previous_authenticator(&settings);
-        let was = std::mem::replace(&mut self.settings, settings).claims;
-        self.regroup(was, now);
+        let was = std::mem::replace(&mut self.settings, settings);
+        if was.addresses != self.settings.addresses {
+            self.remember_addresses(was.addresses.iter().map(|a| a.ip).collect());
+        }
+        self.regroup(was.claims, now);
         let (interval, patience) = (self.interval(), self.patience());
         match &mut self.phase {
             Phase::Init => {

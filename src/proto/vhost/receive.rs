@@ -54,11 +54,7 @@ impl Vhost {
             return Err(Reject::Own);
         }
         if self.signature_of(ad.counter, &ad.digest).is_none() {
-            let why = vrrp_or(Reject::Digest, packet.payload);
-            if matches!(why, Reject::Digest) {
-                self.refused = Some(ad);
-            }
-            return Err(why);
+            return Err(vrrp_or(Reject::Digest, packet.payload));
         }
         Ok(ad)
     }

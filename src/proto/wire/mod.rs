@@ -154,7 +154,8 @@ pub fn peek_vhid(payload: &[u8]) -> Option<u8> {
 
 /// VRRPv2 begins like CARP. Its fourth byte is the number of addresses, from which its length
 /// follows: 8 bytes, 4 for each address, 8 for authentication (RFC 3768, section 5.1).
-fn looks_like_vrrp(payload: &[u8]) -> bool {
+#[must_use]
+pub fn looks_like_vrrp(payload: &[u8]) -> bool {
     let &[first, _, _, count, authtype, ..] = payload else {
         return false;
     };

@@ -2,18 +2,12 @@
 
 use std::cmp::Reverse;
 
-use unicode_width::UnicodeWidthStr as _;
-
 use super::super::daemon::at;
 use super::RECENT_MS;
 use crate::engine::report::{PeerStatus, VhostStatus};
-use crate::terminal::{Canvas, Tone};
-use crate::types::{State, shown};
+use crate::terminal::{Canvas, Cell, Table, Tone, cut};
+use crate::types::State;
 
-/// What stands between two columns, in columns of the terminal.
-const GAP: usize = 2;
-/// A problem is cut to what is left of the line, but never to less than this.
-const PROBLEM_MIN: usize = 12;
 /// A name may have 64 characters; the table shows this many.
 const NAME_MAX: usize = 32;
 /// The headings. The last column is as wide as its words.
@@ -47,6 +41,7 @@ pub(super) fn trouble(vhost: &VhostStatus) -> Option<(Tone, &'static str)> {
             "master without its addresses",
             vhost.state == State::Master && !vhost.holding,
         ),
+        (Tone::Bad, "split: two masters", vhost.split.is_some()),
         (
             Tone::Bad,
             "another host has its address",
@@ -86,22 +81,9 @@ pub(super) fn trouble(vhost: &VhostStatus) -> Option<(Tone, &'static str)> {
         .map(|(tone, words, _)| (tone, words))
 }
 
-/// One cell.
-struct Cell {
-    tone: Tone,
-    text: String,
-}
-
-impl Cell {
-    fn new(tone: Tone, text: impl std::fmt::Display) -> Self {
-        let text = shown(text);
-        Self { tone, text }
-    }
-}
-
 fn row(vhost: &VhostStatus) -> [Cell; 10] {
-    let plain = |text: &dyn std::fmt::Display| Cell::new(Tone::Plain, text);
-    let none = || Cell::new(Tone::Quiet, "-");
+    let plain = |text: &dyn std::fmt::Display| Cell::plain(text);
+    let none = Cell::none;
     let state = match (vhost.state, vhost.holding) {
         (State::Init, _) | (State::Master, false) => Tone::Bad,
         (State::Master, true) => Tone::Good,
@@ -147,48 +129,11 @@ pub(super) fn draw(vhosts: &[VhostStatus], width: Option<usize>, canvas: &mut Ca
     let mut sorted: Vec<&VhostStatus> = vhosts.iter().collect();
     sorted.sort_by_key(|vhost| Reverse(trouble(vhost).map(|(tone, _)| tone)));
     summary(vhosts, canvas);
-    let mut rows = vec![HEADINGS.map(|heading| Cell::new(Tone::Quiet, heading))];
-    rows.extend(sorted.into_iter().map(row));
-
-    let mut shown_columns: Vec<usize> = (0..HEADINGS.len()).collect();
-    let widths: Vec<usize> = shown_columns
-        .iter()
-        .map(|column| {
-            let cells = rows.iter().filter_map(|row| row.get(*column));
-            cells.map(|cell| cell.text.width()).max().unwrap_or(0)
-        })
-        .collect();
-    let width_of = |column: usize| widths.get(column).copied().unwrap_or(0);
-    let last = HEADINGS.len() - 1;
-    let before = |columns: &[usize]| -> usize {
-        let columns = columns.iter().filter(|column| **column != last);
-        columns.map(|column| width_of(*column) + GAP).sum()
-    };
-    let limit = width.unwrap_or(usize::MAX);
-    for spared in SPARED {
-        if before(&shown_columns) + width_of(last).min(PROBLEM_MIN) <= limit {
-            break;
-        }
-        shown_columns.retain(|column| *column != spared);
+    let mut table = Table::new(HEADINGS, &SPARED);
+    for vhost in sorted {
+        table.row(row(vhost));
     }
-    let room = limit
-        .saturating_sub(before(&shown_columns))
-        .max(PROBLEM_MIN);
-    for row in &rows {
-        for column in &shown_columns {
-            let Some(cell) = row.get(*column) else {
-                continue;
-            };
-            if *column == last {
-                canvas.words(cell.tone, cut(&cell.text, room));
-            } else {
-                canvas.words(cell.tone, &cell.text);
-                let fill = width_of(*column) + GAP - cell.text.width();
-                canvas.words(Tone::Plain, " ".repeat(fill));
-            }
-        }
-        canvas.end_line();
-    }
+    table.draw(width, canvas);
 }
 
 /// How many there are in each state, and how many have a problem.
@@ -213,25 +158,10 @@ fn summary(vhosts: &[VhostStatus], canvas: &mut Canvas) {
     canvas.end_line();
 }
 
-/// As much of the words as fits.
-fn cut(words: &str, room: usize) -> String {
-    if words.width() <= room {
-        return words.to_owned();
-    }
-    let mut text = String::new();
-    for c in words.chars() {
-        text.push(c);
-        if text.width() + 3 > room {
-            text.pop();
-            break;
-        }
-    }
-    text + "..."
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use unicode_width::UnicodeWidthStr as _;
 
     use super::*;
 

@@ -1,5 +1,7 @@
 //! What is found out about a digest that does not match.
 
+use std::collections::BTreeSet;
+
 use super::super::trial::Difference;
 use super::*;
 use crate::proto::auth::Authenticator;
@@ -11,20 +13,26 @@ const OURS: [&str; 4] = [
     "2001:db8::2/64",
 ];
 
-/// What is found out about a peer with this password and these addresses.
-fn tried(ours: &[&str], password: &[u8], theirs: &[&str]) -> Option<Difference> {
-    let mut bench = Bench::backup(settings(ours));
+/// An advertisement of a peer with this password and these addresses.
+fn signed(password: &[u8], theirs: &[&str]) -> Advertisement {
     let theirs: Vec<IpAddr> = theirs.iter().map(|a| a.parse().unwrap()).collect();
-    bench.peer = Authenticator::new(
-        &Key::new(password).unwrap(),
-        Vhid::new(40).unwrap(),
-        &theirs,
-        None,
-        LinkLocal::Include,
-    );
-    bench.hear_from(PEER, 1, 0);
-    let refused = *bench.vhost.refused()?;
-    bench.vhost.difference(&refused, PEER.parse().unwrap())
+    let (key, vhid) = (Key::new(password).unwrap(), Vhid::new(40).unwrap());
+    let auth = Authenticator::new(&key, vhid, &theirs, None, LinkLocal::Include);
+    Advertisement {
+        vhid: 40,
+        advbase: AdvBase(1),
+        advskew: AdvSkew(0),
+        demote: 0,
+        counter: 7,
+        digest: auth.sign(7),
+    }
+}
+
+/// What is found out about such a peer.
+fn tried(ours: &[&str], password: &[u8], theirs: &[&str]) -> Option<Difference> {
+    let (ad, from) = (signed(password, theirs), PEER.parse().unwrap());
+    let vhost = Bench::backup(settings(ours)).vhost;
+    vhost.trial(ad, from, &BTreeSet::new()).run()
 }
 
 #[test]
@@ -55,4 +63,41 @@ fn a_list_that_differs_is_told_from_another_password() {
 fn one_address_that_is_left_out_of_one_leaves_an_empty_list() {
     let found = tried(&["10.0.0.100/24"], b"secret", &[]);
     assert_eq!(found, Some(Difference::Empty));
+}
+
+#[test]
+fn an_address_that_was_announced_or_configured_before_is_found() {
+    let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+    let from = ip(PEER);
+    let [a, b] = ["10.0.0.100", "10.0.0.101"];
+    let (more, other) = ("10.0.0.200", "2001:db8::9");
+    let mut vhost = Bench::backup(settings(&["10.0.0.100/24", "10.0.0.101/24"])).vhost;
+    let announced = BTreeSet::from([ip(more), ip(other)]);
+    let found = |vhost: &Vhost, theirs: &[&str]| {
+        vhost
+            .trial(signed(b"secret", theirs), from, &announced)
+            .run()
+    };
+    assert_eq!(
+        found(&vhost, &[a, b, more]),
+        Some(Difference::Also(ip(more)))
+    );
+    assert_eq!(
+        found(&vhost, &[other, a, b]),
+        Some(Difference::Also(ip(other)))
+    );
+    let instead = Difference::Instead(ip(b), ip(more));
+    assert_eq!(found(&vhost, &[a, more]), Some(instead));
+    assert_eq!(found(&vhost, &["10.0.0.201", a, b]), None);
+    vhost.reconfigure(settings(&["10.0.0.110/24"]), Timestamp::ZERO);
+    assert_eq!(found(&vhost, &[a, b]), Some(Difference::Earlier));
+    assert_eq!(
+        found(&vhost, &["10.0.0.110", b]),
+        Some(Difference::Also(ip(b)))
+    );
+    // What was configured long ago is forgotten.
+    for last in 111..116 {
+        vhost.reconfigure(settings(&[&format!("10.0.0.{last}/24")]), Timestamp::ZERO);
+    }
+    assert_eq!(found(&vhost, &[a, b]), None);
 }
