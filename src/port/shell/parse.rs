@@ -154,6 +154,7 @@ impl<'a> Parser<'a> {
     fn here_documents(&mut self) -> Result<(), SyntaxError> {
         for (number, delimiter, strip, expand) in std::mem::take(&mut self.pending) {
             let mut text = String::new();
+            let lines_before = self.line() - 1;
             loop {
                 // As shells do: what has no end ends with the file.
                 if self.at >= self.source.len() {
@@ -173,7 +174,7 @@ impl<'a> Parser<'a> {
                 text += "\n";
             }
             let word = if expand {
-                Parser::new(&text, self.line(), self.depth + 1).quoted_until(None)?
+                Parser::new(&text, lines_before, self.depth + 1).quoted_until(None)?
             } else {
                 plain(text)
             };

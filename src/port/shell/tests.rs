@@ -51,6 +51,15 @@ fn lines_and_spans_are_those_of_the_file() {
 }
 
 #[test]
+fn an_error_in_a_here_document_is_on_its_own_line() {
+    let error = parse("if cat <<A; then\none\ntwo ${x\nA\n").unwrap_err();
+    assert_eq!(error.line, 3, "{error:?}");
+    // One that does not end, and another behind it that is empty for that reason.
+    let error = parse("if cat <<A <<B; then\none ${x\n").unwrap_err();
+    assert_eq!(error.line, 2, "{error:?}");
+}
+
+#[test]
 fn here_documents_follow_their_line() {
     let script = parse("cat <<A >f; echo x\none $1\nA\necho y\n").unwrap();
     let redirect = &script.items[0].first.commands[0].redirects[0];

@@ -158,6 +158,11 @@ impl Parser<'_> {
     }
 
     fn braces(&mut self, quoted: bool) -> Result<Piece, SyntaxError> {
+        let begins = self.line();
+        let endless = || SyntaxError {
+            line: begins,
+            what: "${ has no end".to_owned(),
+        };
         let rest = self.rest();
         if rest.starts_with('#') && !rest.starts_with("#}") {
             self.at += 1;
@@ -170,10 +175,7 @@ impl Parser<'_> {
                 quoted,
             });
         }
-        let first = rest
-            .chars()
-            .next()
-            .ok_or_else(|| self.error("${ has no end"))?;
+        let first = rest.chars().next().ok_or_else(endless)?;
         let len = if first.is_ascii_alphabetic() || first == '_' {
             rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
                 .unwrap_or(rest.len())
@@ -215,7 +217,7 @@ impl Parser<'_> {
             op
         };
         if !self.eat("}") {
-            return Err(self.error("${ has no end"));
+            return Err(endless());
         }
         Ok(Piece::Param {
             name,
