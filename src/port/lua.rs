@@ -64,6 +64,7 @@ pub(super) fn print(
             declared: Declared::default(),
             begun: BTreeSet::new(),
             functions: BTreeSet::new(),
+            fresh: BTreeSet::new(),
             numbered: false,
             used: BTreeSet::new(),
             strict: &strict,
@@ -128,6 +129,8 @@ struct Printer<'a> {
     begun: BTreeSet<String>,
     /// Functions that have been declared.
     functions: BTreeSet<String>,
+    /// Variables of the function that are declared by their first value.
+    fresh: BTreeSet<String>,
     /// Is `$?` needed as a number?
     numbered: bool,
     /// Helpers, and `event`, that the text needs.
@@ -289,7 +292,7 @@ impl Printer<'_> {
             What::Remember(cond) => self.remember(cond),
             What::Assign(name, value) => {
                 let first = self.inline(name) && !self.begun.contains(name);
-                let local = if first && self.indent == 1 {
+                let local = if self.fresh.remove(name) || (first && self.indent == 1) {
                     "local "
                 } else {
                     ""
@@ -312,13 +315,16 @@ impl Printer<'_> {
                 self.line(&format!("{local}{name} = {text}"));
             }
             What::Local(names) => {
-                let names: Vec<String> = names.iter().map(|name| self.names.of(name)).collect();
+                let names = names.iter().filter(|name| !self.fresh.contains(*name));
+                let names: Vec<String> = names.map(|name| self.names.of(name)).collect();
                 let empty = vec!["\"\""; names.len()];
-                self.line(&format!(
-                    "local {} = {}",
-                    names.join(", "),
-                    empty.join(", ")
-                ));
+                if !names.is_empty() {
+                    self.line(&format!(
+                        "local {} = {}",
+                        names.join(", "),
+                        empty.join(", ")
+                    ));
+                }
             }
             What::If(arms, otherwise) => self.if_step(arms, otherwise),
             What::For(name, values, body) => self.for_step(name, values, body),
@@ -414,6 +420,7 @@ impl Printer<'_> {
                 values.join(", ")
             ));
         }
+        self.fresh = used::begins_with(body);
         self.steps(body);
         self.indent -= 1;
         self.line("end");

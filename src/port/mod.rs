@@ -26,6 +26,7 @@ mod recognise;
 mod settings;
 mod sheet;
 mod shell;
+mod states;
 #[cfg(test)]
 mod tests;
 mod uncalled;
@@ -378,21 +379,28 @@ fn backup(
         return Ok(Some(all));
     }
     let state = || Expr::Given(["BACKUP", "FAULT", "STOP"].map(str::to_owned).to_vec());
-    let mut arms = Vec::new();
+    let (mut words, mut bodies) = (Vec::new(), Vec::new());
     for (word, role) in special {
         let one = half(role, settings, shared)?;
         let is = Cond::Equal(state(), Expr::Text((*word).to_owned()));
-        let name = role.script.name.clone();
-        arms.push((is, vec![whole(name.clone(), one.steps)]));
+        words.push((is, role.script.name.clone()));
+        bodies.push(one.steps);
         all.scope.join(one.scope);
         all.facts.join(one.facts);
         all.lines.extend(one.lines);
     }
-    let rest = vec![whole(first.script.name.clone(), all.steps)];
-    all.steps = vec![Step {
+    let name = first.script.name.clone();
+    bodies.push(std::mem::take(&mut all.steps));
+    if words.iter().all(|(_, other)| *other == name) {
+        all.steps = states::common(&mut bodies);
+    }
+    let rest = bodies.pop().unwrap_or_default();
+    let arms = words.into_iter().zip(bodies);
+    let arms = arms.map(|((is, name), body)| (is, vec![whole(name, body)]));
+    all.steps.push(Step {
         line: 0,
-        what: What::If(arms, rest),
-    }];
+        what: What::If(arms.collect(), vec![whole(name, rest)]),
+    });
     Ok(Some(all))
 }
 

@@ -1,7 +1,7 @@
 //! What scripts that are in use showed.
 
 use super::{body, ported};
-use crate::port::{FactKind, Ported, Settings, Source, port};
+use crate::port::{Caller, FactKind, Keepalived, Ported, Settings, Source, port};
 
 fn says(ported: &Ported, part: &str) -> bool {
     let mut all = ported.facts.iter();
@@ -117,4 +117,45 @@ fn what_ifup_sets_besides_is_told() {
         "{:?}",
         ported.facts
     );
+}
+
+#[test]
+fn what_all_states_have_alike_is_said_once() {
+    let source = |state: &str| Source {
+        name: "notify.sh".into(),
+        text: "FILE=/run/state\n# Says it.\nsay() {\n  local text=$1\n  logger \"$text\"\n}\n\
+            case $1 in\n  master) say up; echo 1 > $FILE ;;\n  backup) say down; rm -f $FILE ;;\n  \
+            fault) say broken ;;\nesac\n"
+            .into(),
+        arguments: vec![state.to_owned()],
+    };
+    let mut settings = Settings::new("failover");
+    settings.caller = Caller::Keepalived(Box::new(Keepalived {
+        fault: Some(source("fault")),
+        ..Keepalived::default()
+    }));
+    let ported = port(&source("master"), Some(&source("backup")), &settings).unwrap();
+    assert!(ported.todos().is_empty(), "{}", ported.lua);
+    let (_, lua) = ported.lua.split_once("function on_backup(").unwrap();
+    let count = |text: &str| lua.matches(text).count();
+    for once in [
+        "  -- Says it.\n  local function say(a1)\n    local text = a1\n    log.info(text)\n  end\n",
+        "/run/state",
+        "say(\"down\")",
+        "say(\"broken\")",
+    ] {
+        assert_eq!(count(once), 1, "{once}: {lua}");
+    }
+    assert_eq!(count("text"), 2, "{lua}");
+}
+
+#[test]
+fn a_local_variable_begins_with_its_value() {
+    let lines =
+        body("f() {\n  local a=$1 b\n  local c=$b\n  b=2\n  logger \"$a$b$c\"\n}\nf x\nf y\n");
+    let wanted = ["local a = a1", "b = \"2\""];
+    for line in wanted {
+        assert!(lines.iter().any(|l| l == line), "{line}: {lines:?}");
+    }
+    assert!(lines.iter().all(|line| line != "local c = b"), "{lines:?}");
 }
