@@ -1,4 +1,4 @@
-//! Who advertises, and what is wrong with them: eleven mistakes and five good set-ups, each with real
+//! Who advertises, and what is wrong with them: twelve mistakes and five good set-ups, each with real
 //! daemons; and what a split looks like.
 
 use std::process::ExitCode;
@@ -27,6 +27,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("advertisers::another_password", password),
         case("advertisers::an_address_is_missing", missing),
         case("advertisers::an_address_of_before_is_still_there", earlier),
+        case("advertisers::an_address_that_is_announced", announced),
         case("advertisers::one_family_only", family),
         case("advertisers::ucarp_has_one_address_only", ucarp),
         case("advertisers::another_vhid", other_vhid),
@@ -152,6 +153,13 @@ fn earlier() -> Outcome {
     })?;
     a.stop()?;
     b.stop()
+}
+
+fn announced() -> Outcome {
+    let lab = lan(&["a", "b"])?;
+    let node = |host: &str, list: &[&str]| Carpd::new(host).set("addresses", both(list));
+    let (a, b) = (node("a", &["22"]), node("b", &["22", "99"]));
+    beside(&lab, &a, &b, &["other-addresses"], "includes 192.168.32.99")
 }
 
 fn family() -> Outcome {

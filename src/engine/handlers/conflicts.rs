@@ -37,7 +37,18 @@ impl<E: Environment> Engine<E> {
         if interface.link().is_some_and(|link| link.mac == mac) {
             return true;
         }
-        for member in interface.members.clone() {
+        let members = interface.members.clone();
+        let is_ours = members.iter().any(|member| {
+            let node = self.nodes.get(*member);
+            node.is_some_and(|node| node.spec.addresses.iter().any(|own| own.ip == address))
+        });
+        if !is_ours {
+            if let Some(interface) = self.interfaces.get_mut(id) {
+                interface.announced.note(address);
+            }
+            return true;
+        }
+        for member in members {
             self.claimed_from(member, address, mac, now);
         }
         true

@@ -23,8 +23,6 @@ const COMPARED_MAX: usize = 32;
 
 /// Between two closer looks, at whatever virtual host's advertisements.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// Between two at the same sender.
-const SAME_AGAIN: Duration = Duration::from_secs(30);
 
 impl<E: Environment> Engine<E> {
     /// A packet for this virtual host was refused.
@@ -66,7 +64,7 @@ impl<E: Environment> Engine<E> {
         let (Some(ad), Some(node)) = (sighting.advertisement(), self.nodes.get_mut(index)) else {
             return false;
         };
-        if !node.advertisers.begin_look(who, now, SAME_AGAIN) {
+        if !node.advertisers.begin_look(who, now) {
             return false;
         }
         (self.looked_closer, self.trying) = (Some(now), true);
@@ -101,7 +99,8 @@ impl<E: Environment> Engine<E> {
 
     fn inquiry(&self, index: VhostId, ad: &Advertisement, from: IpAddr) -> Option<Inquiry> {
         let node = self.nodes.get(index)?;
-        let members = &self.interfaces.get(node.interface)?.members;
+        let interface = self.interfaces.get(node.interface)?;
+        let members = &interface.members;
         let others = members.iter().filter(|member| **member != index);
         let others = others
             .take(COMPARED_MAX)
@@ -112,7 +111,9 @@ impl<E: Environment> Engine<E> {
             });
         Some(Inquiry {
             others: others.collect(),
-            trial: node.machine.trial(*ad, from, &BTreeSet::new()),
+            trial: node
+                .machine
+                .trial(*ad, from, &interface.announced.addresses()),
         })
     }
 

@@ -35,6 +35,11 @@ const REFUSED_AFTER: u8 = 2;
 /// Another master is still there until it has been silent for so many intervals, at least this long.
 const SILENT_INTERVALS: u32 = 3;
 const SILENT_MIN: Duration = Duration::from_secs(3);
+/// Between two closer looks at one, the longer the more there were: an address that it has may be
+/// announced after its first advertisements.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const DOUBLED_MAX: u32 = 5;
 /// What arrives this soon after another packet that is the next but one is the same node's, in
 /// another family.
 const TOGETHER: Duration = Duration::from_millis(100);
@@ -192,9 +197,9 @@ struct Known {
     count: u64,
     refused: u64,
     verdict: Verdict,
-    /// What a closer look at a refused one found, and when that was begun.
+    /// What a closer look at a refused one found; how many there were, and when the last began.
     found: Vec<ProbableCause>,
-    looked: Option<Timestamp>,
+    looked: (u32, Timestamp),
     traits: Traits,
     /// Its last advertisement.
     ad: Option<Advertisement>,
@@ -220,7 +225,7 @@ impl Known {
             refused: 0,
             verdict,
             found: Vec::new(),
-            looked: None,
+            looked: (0, at),
             traits: Traits::default(),
             ad: None,
             interval: None,
@@ -240,7 +245,7 @@ impl Known {
         if self.verdict != verdict {
             self.verdict = verdict;
             self.found.clear();
-            self.looked = None;
+            self.looked = (0, sighting.at);
         }
         if matches!(
             verdict,
@@ -449,21 +454,17 @@ impl Advertisers {
         }
     }
 
-    /// Whether it is time for a closer look at this one: once in `pause`. If so, it begins.
-    pub(in crate::engine) fn begin_look(
-        &mut self,
-        who: Advertiser,
-        now: Timestamp,
-        pause: Duration,
-    ) -> bool {
+    /// Whether it is time for a closer look at this one. If so, it begins.
+    pub(in crate::engine) fn begin_look(&mut self, who: Advertiser, now: Timestamp) -> bool {
         let Some(known) = self.find(who) else {
             return false;
         };
-        let is_early = |at: Timestamp| now.since(at) < pause;
-        if known.looked.is_some_and(is_early) {
+        let (looks, last) = known.looked;
+        let pause = (FIRST_PAUSE * (1 << looks)).min(LONGEST_PAUSE);
+        if looks > 0 && now.since(last) < pause {
             return false;
         }
-        known.looked = Some(now);
+        known.looked = ((looks + 1).min(DOUBLED_MAX), now);
         true
     }
 

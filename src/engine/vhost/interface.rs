@@ -9,6 +9,7 @@ use std::rc::Rc;
 use tracing::{debug, info, warn};
 
 use super::advertisers::Advertisers;
+use super::announced::Announced;
 use super::id::{InterfaceId, VhostId};
 use crate::config::{self, SourceMac};
 use crate::effect::{Flaw, Link};
@@ -148,6 +149,8 @@ pub(in crate::engine) struct Interface<W: Wire = Ethernet> {
     ip_id: u16,
     /// Unmatched advertisements on this interface.
     pub(in crate::engine) unknown_vhids: UnknownVhids,
+    /// What others have announced.
+    pub(in crate::engine) announced: Announced,
     /// Who sends what belongs to no virtual host here.
     pub(in crate::engine) strangers: Advertisers,
     /// How late advertisements on this interface are.
@@ -303,6 +306,7 @@ impl<W: Wire> Interface<W> {
             sources: None,
             ip_id: 1,
             unknown_vhids: UnknownVhids::default(),
+            announced: Announced::default(),
             strangers: Advertisers::default(),
             lateness: lateness::OfInterface::default(),
             own_name: None,

@@ -1,6 +1,7 @@
 //! What a virtual host is at run time, and the interface that it is on.
 
 pub(super) mod advertisers;
+pub(super) mod announced;
 pub(super) mod announcer;
 pub(super) mod asked_hooks;
 pub(super) mod bow_outs;

@@ -78,9 +78,18 @@ const LOAD_WORD: u16 = 0x20;
 const LOAD_BYTE: u16 = 0x30;
 const EQUAL: u16 = 0x15;
 const RETURN: u16 = 0x06;
+/// Moves what was loaded to the other register, and compares with that.
+const TO_X: u16 = 0x07;
+const EQUAL_X: u16 = 0x1d;
 
-/// The part of a socket's filter that passes ARP whose sender has one of these addresses, and
-/// nothing else.
+/// Where a frame with a neighbour advertisement has the address that it is for, and that of the
+/// packet's destination.
+const TARGET: u32 = 62;
+const DESTINATION: u32 = 38;
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+
+/// The part of a socket's filter that passes ARP whose sender has one of these addresses, or
+/// announces any other, and nothing else.
 pub(super) fn arp_filter(addresses: &[IpAddr]) -> Vec<SockFilter> {
     let mut filter = vec![SockFilter::new(LOAD_WORD, 0, 0, 28)];
     for ip in addresses {
@@ -89,12 +98,20 @@ pub(super) fn arp_filter(addresses: &[IpAddr]) -> Vec<SockFilter> {
             filter.push(SockFilter::new(RETURN, 0, 0, u32::MAX));
         }
     }
-    filter.push(SockFilter::new(RETURN, 0, 0, 0));
+    filter.extend([
+        SockFilter::new(EQUAL, 4, 0, 0),
+        // Who announces an address asks for his own.
+        SockFilter::new(TO_X, 0, 0, 0),
+        SockFilter::new(LOAD_WORD, 0, 0, 38),
+        SockFilter::new(EQUAL_X, 0, 1, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+        SockFilter::new(RETURN, 0, 0, 0),
+    ]);
     filter
 }
 
-/// The part that passes neighbour advertisements for one of these addresses. It begins with the
-/// protocol of an IPv6 packet loaded.
+/// The part that passes neighbour advertisements for one of these addresses, or to all nodes. It
+/// begins with the protocol of an IPv6 packet loaded.
 pub(super) fn neighbour_filter(addresses: &[IpAddr]) -> Vec<SockFilter> {
     let nothing = || SockFilter::new(RETURN, 0, 0, 0);
     let mut filter = vec![
@@ -104,13 +121,16 @@ pub(super) fn neighbour_filter(addresses: &[IpAddr]) -> Vec<SockFilter> {
         SockFilter::new(EQUAL, 1, 0, 136),
         nothing(),
     ];
-    for ip in addresses {
-        let IpAddr::V6(ip) = ip else { continue };
+    let claimed = addresses.iter().filter_map(|ip| match ip {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(ip) => Some((*ip, TARGET)),
+    });
+    for (ip, place) in claimed.chain([(ALL_NODES, DESTINATION)]) {
         // Word by word; a difference leads to the next address.
         for (at, word, next) in ip
             .octets()
             .chunks_exact(4)
-            .zip([(62, 7), (66, 5), (70, 3), (74, 1)])
+            .zip([(place, 7), (place + 4, 5), (place + 8, 3), (place + 12, 1)])
             .map(|(bytes, (at, next))| {
                 let word = bytes
                     .iter()

@@ -330,7 +330,7 @@ fn packet_filter() -> Vec<SockFilter> {
 }
 
 /// IP protocol 112 over IPv4 or IPv6, untagged, for this host or for many; and frames in which
-/// somebody claims one of these addresses.
+/// somebody claims one of these addresses, or announces any other.
 fn filter(claimed: &[IpAddr]) -> Vec<SockFilter> {
     let pass = || SockFilter::new(RETURN, 0, 0, u32::MAX);
     let drop = || SockFilter::new(RETURN, 0, 0, 0);

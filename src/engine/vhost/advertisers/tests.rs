@@ -90,11 +90,12 @@ fn a_flood_of_senders_takes_no_more_room_and_drives_out_no_peer() {
 fn what_a_closer_look_found_counts_until_the_verdict_changes() {
     let mut table = Advertisers::default();
     let sighting = heard(&ad(1), 1, MAC, 0);
-    let pause = Duration::from_secs(30);
-    assert!(!table.begin_look(sighting.who, at(0), pause), "not known");
+    assert!(!table.begin_look(sighting.who, at(0)), "not known");
     table.note(&sighting, DIGEST, false);
-    assert!(table.begin_look(sighting.who, at(0), pause));
-    assert!(!table.begin_look(sighting.who, at(29_999), pause));
+    assert!(table.begin_look(sighting.who, at(0)));
+    // Then after 2, 4, 8, 16 and 30 seconds.
+    let mut looks = (0..=90).filter(|second| table.begin_look(sighting.who, at(second * 1000)));
+    assert_eq!(looks.by_ref().collect::<Vec<_>>(), [2, 6, 14, 30, 60, 90]);
     let found = because(Suspicion::OtherOwner, "x");
     table.found(sighting.who, Some(found));
     assert_eq!(causes(&table, 10), [Suspicion::OtherOwner]);
@@ -102,7 +103,7 @@ fn what_a_closer_look_found_counts_until_the_verdict_changes() {
     assert_eq!(causes(&table, 1000), []);
     table.note(&heard(&ad(3), 1, MAC, 2000), DIGEST, false);
     assert_eq!(causes(&table, 2000).len(), 2);
-    assert!(table.begin_look(sighting.who, at(2000), pause));
+    assert!(table.begin_look(sighting.who, at(91_000)));
 }
 
 #[test]
