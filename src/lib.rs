@@ -18,6 +18,7 @@ extern crate self as carpd;
 pub mod types;
 
 pub mod effect;
+pub mod notification;
 pub mod proto;
 pub mod trust;
 

@@ -29,8 +29,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use dev::{completions, config_reference, lab, man};
 use foresee::{check, plan, rehearse};
 use operate::{
-    cleanup, demote, doctor, hook, maintenance, metrics, peers, reload, replay, resign, run,
-    status, why,
+    cleanup, demote, doctor, hook, maintenance, metrics, notify, peers, reload, replay, resign,
+    run, status, why,
 };
 use write::{api, grant, new, port, test};
 
@@ -81,6 +81,7 @@ enum Verb {
     Promote(demote::PromoteArgs),
     #[command(hide = true)]
     Undemote(demote::UndemoteArgs),
+    Notify(notify::Args),
     Hook(hook::HookArgs),
     Why(why::WhyArgs),
     Cleanup(cleanup::Args),
@@ -131,6 +132,7 @@ pub fn main() -> ExitCode {
         Verb::Demote(args) => demote::demote(&args),
         Verb::Promote(args) => demote::promote(&args),
         Verb::Undemote(args) => demote::undemote(&args),
+        Verb::Notify(args) => notify::run(&args),
         Verb::Hook(args) => hook::hook(&args),
         Verb::Cleanup(args) => cleanup::run(&args),
         Verb::Why(args) => why::why(&args),

@@ -47,6 +47,7 @@ words! {
     OnUnhealthy { Resign = "resign", Demote = "demote" }
     TrackKind { Link = "link", Tcp = "tcp", Http = "http", Icmp = "icmp", File = "file", Command = "command", Process = "process", Service = "service", Route = "route", Hook = "hook" }
     HookKind { Module = "module", Script = "script" }
+    NotifyKind { Webhook = "webhook", Mail = "mail", Command = "command" }
     PreferredLifetime { Zero = "0s", Forever = "forever" }
     Leases { Kernel = "kernel", Off = "off" }
     Reload { Checked = "checked", Tested = "tested", Manual = "manual" }
@@ -55,6 +56,16 @@ words! {
     ServiceBackend { Auto = "auto", Systemd = "systemd", Sysv = "sysv", OpenRc = "openrc" }
     LogLevel { Error = "error", Warn = "warn", Info = "info", Debug = "debug", Trace = "trace" }
     LogFormat { Auto = "auto", Human = "human", Json = "json", Journald = "journald" }
+}
+
+words! {
+    EventKind {
+        Transition = "transition", HookFailed = "hook-failed", Degraded = "degraded", Recovered = "recovered",
+        Unhealthy = "unhealthy", Healthy = "healthy", TrackDown = "track-down", TrackUp = "track-up",
+        MaintenanceBegun = "maintenance-begun", MaintenanceEnded = "maintenance-ended",
+        PeerRefused = "peer-refused", Split = "split", Conflict = "conflict", Crashed = "crashed",
+    }
+    State { Init = "init", Backup = "backup", Master = "master" }
 }
 
 words! {
@@ -70,6 +81,8 @@ pub use crate::proto::{FamilyTimers, Ipv6Checksum, LinkLocal, Peers, Preempt, Ti
 pub use crate::types::PreferredLifetime;
 
 use crate::effect::{CarpVerb, FileVerb, HttpVerb, LinkVerb, ServiceVerb};
+use crate::notification::EventKind;
+use crate::types::State;
 use serde::{Deserialize, Serialize};
 
 /// The hardware address that advertisements come from.
@@ -106,6 +119,17 @@ pub(super) enum TrackKind {
     Route,
     /// What a hook says.
     Hook,
+}
+
+/// How a notification is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotifyKind {
+    /// By a request to a web server.
+    Webhook,
+    /// By mail.
+    Mail,
+    /// By a program.
+    Command,
 }
 
 /// What a hook is.

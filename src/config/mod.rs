@@ -27,6 +27,7 @@ mod listen;
 #[cfg(feature = "daemon")]
 mod load;
 mod model;
+mod notify;
 mod problem;
 mod read;
 pub mod reference;
@@ -36,6 +37,7 @@ mod secret;
 mod settings;
 mod share;
 mod syntax;
+mod target;
 mod track;
 mod trust;
 mod units;
@@ -63,8 +65,9 @@ pub use model::{
 pub use problem::{Excerpt, Problem, Report, Severity};
 #[cfg(feature = "daemon")]
 pub use render::Look;
-pub use secret::{BadSecret, Secret};
+pub use secret::{BadSecret, BadToken, Secret, Token};
 pub use share::{Share, written_shares};
+pub use target::{Mail, Target, Way, Webhook};
 pub use units::{parse_duration, parse_size};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -221,6 +224,7 @@ fn read_root(
     let vhosts = vhost::read_all(&root, around, out);
     let tracks = track::read_all(&root, out);
     let groups = group::read_all(&root, out);
+    let notify = notify::read_all(&root, &vhosts, around, out);
     cross::check(&vhosts, &tracks, &hooks, out);
     group::check(&groups, &vhosts, out);
     let mut vhosts = vhosts
@@ -245,6 +249,7 @@ fn read_root(
         vhosts,
         tracks,
         groups: group::finish(groups),
+        notify: notify?,
         hooks,
         share: Share::All,
         all_shares: BTreeSet::new(),

@@ -17,6 +17,7 @@ use super::choice::{
 use super::listen::Listen;
 use super::secret::Secret;
 use super::share::Share;
+use super::target::Target;
 use crate::effect::outgoing::ParseUrlError;
 use crate::effect::{Endpoint, Grants, Reach, Url};
 use crate::proto::Damping;
@@ -36,6 +37,8 @@ pub struct Config {
     pub tracks: BTreeMap<Name, Track>,
     /// `[group.NAME]`; every member is one of the virtual hosts, and in one group only.
     pub groups: BTreeMap<Name, Group>,
+    /// `[notify.NAME]`: who is told what happens.
+    pub notify: BTreeMap<Name, Target>,
     /// `[hook.NAME]`; every hook that a virtual host names is here.
     pub hooks: BTreeMap<Name, Hook>,
     /// Which of the file's virtual hosts these are.

@@ -14,6 +14,7 @@ pub(super) mod group;
 pub(super) mod health;
 pub(super) mod hook;
 pub(super) mod log;
+pub(super) mod notify;
 pub(super) mod track;
 pub(super) mod trust;
 pub(super) mod vhost;
@@ -172,6 +173,7 @@ pub static SECTIONS: &[&Section] = &[
     &damping::SECTION,
     &track::SECTION,
     &group::SECTION,
+    &notify::SECTION,
     &hook::SECTION,
     &health::SECTION,
     &grant::SECTION,
@@ -242,11 +244,22 @@ pub(super) static GROUP: Key<Named> = optional(
     "`[group.NAME]`, once for each group of virtual hosts.",
 );
 
+pub(super) static NOTIFY: Key<Named> = optional(
+    "notify",
+    Named {
+        each: &notify::SECTION,
+        written: "[notify.NAME]",
+    },
+    "nobody is told",
+    "",
+    "`[notify.NAME]`, once for each target of notifications.",
+);
+
 /// The top level.
 pub static ROOT: Section = Section {
     header: "",
     text: "The top level contains only tables.",
-    keys: &[&DAEMON, &TRUST, &VHOST, &TRACK, &GROUP, &HOOK],
+    keys: &[&DAEMON, &TRUST, &VHOST, &TRACK, &GROUP, &NOTIFY, &HOOK],
 };
 
 const fn required<F>(

@@ -1,4 +1,4 @@
-//! The password of a virtual host.
+//! The password of a virtual host, and other secrets.
 
 use std::fmt;
 
@@ -62,5 +62,59 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(..)")
+    }
+}
+
+/// A secret for another server, such as a token: one line of printable ASCII, wiped from memory when
+/// dropped, never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(Zeroizing<String>);
+
+/// What is no [`Token`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadToken {
+    /// Nothing on the first line.
+    #[error("the secret is empty: its first line has no characters")]
+    Empty,
+    /// It would not fit where it is needed.
+    #[error("the secret has {0} bytes; at most {max} are possible", max = Token::BYTES_MAX)]
+    TooLong(usize),
+    /// It could not stand in a header.
+    #[error("the secret has a character that is not printable ASCII")]
+    Unprintable,
+}
+
+impl Token {
+    /// Room in a URL.
+    pub const BYTES_MAX: usize = 1024;
+
+    /// Takes the first line of a file without its end, and without blanks around it.
+    ///
+    /// # Errors
+    /// See [`BadToken`].
+    pub fn from_file(content: &[u8]) -> Result<Self, BadToken> {
+        let line = content.split(|b| *b == b'\n').next().unwrap_or_default();
+        let line = line.trim_ascii();
+        match line.len() {
+            0 => return Err(BadToken::Empty),
+            n if n > Self::BYTES_MAX => return Err(BadToken::TooLong(n)),
+            _ => {}
+        }
+        let printable = line.iter().all(|b| (b' '..=b'~').contains(b));
+        let text = str::from_utf8(line).ok().filter(|_| printable);
+        let text = text.ok_or(BadToken::Unprintable)?;
+        Ok(Self(Zeroizing::new(text.to_owned())))
+    }
+
+    /// The secret itself.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
     }
 }

@@ -1,5 +1,6 @@
 mod addresses;
 mod netns;
+mod notify;
 mod tracks;
 
 use std::path::{Path, PathBuf};
@@ -149,6 +150,38 @@ fn file_with(header: &str, body: &str) -> String {
                 ""
             };
             format!("{MINIMAL}tracks = [\"n\"]\n[track.n]\n{body}{asked}")
+        }
+        "[notify.NAME]" => {
+            let has = |key: &str| {
+                body.lines()
+                    .any(|line| line.starts_with(&format!("{key} = ")))
+            };
+            let has_any = |keys: &[&str]| keys.iter().any(|key| has(key));
+            let is_all = has("method") && has("sendmail");
+            let base = if is_all {
+                "kind = \"command\"\nargv = [\"/bin/true\"]\n"
+            } else if has_any(&["url", "method", "headers", "secret-file", "credential"]) {
+                "kind = \"webhook\"\nurl = \"http://192.0.2.1/\"\nsecret-file = \"t\"\n"
+            } else if has_any(&["recipients", "sender", "subject", "sendmail", "body"]) {
+                "kind = \"mail\"\nrecipients = [\"ops@example.net\"]\n"
+            } else {
+                "kind = \"command\"\nargv = [\"/bin/true\"]\n"
+            };
+            let kind = base.lines().next().unwrap_or_default();
+            let whole = complete(base).replace("kind = \"webhook\"", kind);
+            // A target has one secret, and no kind has all keys.
+            let others: &[&str] = match () {
+                () if has("credential") => &["secret-file"],
+                () if is_all => &["method", "subject", "sendmail"],
+                () => &[],
+            };
+            let is_other = |line: &&str| {
+                let name = line.split(" = ").next().unwrap_or_default();
+                others.contains(&name)
+            };
+            let lines = whole.lines().filter(|line| !is_other(line));
+            let whole: String = lines.map(|line| format!("{line}\n")).collect();
+            format!("{MINIMAL}\n[notify.n]\n{whole}")
         }
         "[hook.NAME.grant]" => format!("{MINIMAL}hooks = [\"h\"]\n{hook}[hook.h.grant]\n{body}"),
         "[hook.NAME.health]" => format!("{MINIMAL}hooks = [\"h\"]\n{hook}[hook.h.health]\n{body}"),

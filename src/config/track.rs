@@ -226,7 +226,7 @@ impl Given {
             to: table.read(&key::TO, out).map(|given| given.value),
             via: table.read(&key::VIA, out).map(|given| given.value),
             hook: table.read(&key::HOOK, out),
-            user: user(table, out),
+            user: user_of(table.read(&key::USER, out), key::USER.default(), out),
             poll: Poll {
                 interval: table.get(&key::INTERVAL, out),
                 timeout: table.get(&key::TIMEOUT, out),
@@ -329,7 +329,7 @@ fn path(table: &Table<'_>, out: &mut Findings) -> Option<PathBuf> {
     Some(path.value.into())
 }
 
-fn argv_of(argv: At<Vec<At<String>>>, out: &mut Findings) -> Option<Vec<String>> {
+pub(super) fn argv_of(argv: At<Vec<At<String>>>, out: &mut Findings) -> Option<Vec<String>> {
     let Some(program) = argv.value.first() else {
         out.error(argv.span, "`argv` is empty: it needs at least the program");
         return None;
@@ -349,7 +349,7 @@ fn argv_of(argv: At<Vec<At<String>>>, out: &mut Findings) -> Option<Vec<String>>
     Some(argv.value.into_iter().map(|word| word.value).collect())
 }
 
-fn environment(given: Vec<At<String>>, out: &mut Findings) -> Vec<(String, String)> {
+pub(super) fn environment(given: Vec<At<String>>, out: &mut Findings) -> Vec<(String, String)> {
     let mut variables: Vec<(String, String)> = Vec::new();
     for variable in given {
         match variable.value.split_once('=') {
@@ -369,9 +369,10 @@ fn environment(given: Vec<At<String>>, out: &mut Findings) -> Vec<(String, Strin
     variables
 }
 
-fn user(table: &Table<'_>, out: &mut Findings) -> String {
-    let Some(user) = table.read(&key::USER, out) else {
-        return key::USER.default().to_owned();
+/// By name or number.
+pub(super) fn user_of(user: Option<At<&str>>, usual: &str, out: &mut Findings) -> String {
+    let Some(user) = user else {
+        return usual.to_owned();
     };
     if user.value.is_empty() || user.value.contains('\0') {
         let text = format!("{:?} is not the name or number of a user", user.value);

@@ -189,17 +189,18 @@ fn addresses(table: &Table<'_>, out: &mut Findings) -> Vec<At<VirtualAddress>> {
     addresses
 }
 
+/// Whether a credential of systemd may have this name.
+pub(super) fn is_credential(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['/', '\0']) && !name.starts_with('.')
+}
+
 /// The password, from exactly one of its two sources.
 fn secret(table: &Table<'_>, around: &dyn Surroundings, out: &mut Findings) -> Option<Secret> {
     let file = table.read(&key::PASSWORD_FILE, out);
     let credential = table.read(&key::CREDENTIAL, out);
     let (bytes, span) = match (file, credential) {
         (Some(file), None) => (around.password_file(Path::new(file.value)), file.span),
-        (None, Some(name))
-            if name.value.is_empty()
-                || name.value.contains(['/', '\0'])
-                || name.value.starts_with('.') =>
-        {
+        (None, Some(name)) if !is_credential(name.value) => {
             out.error(
                 name.span,
                 format!("{:?} is not the name of a credential", name.value),

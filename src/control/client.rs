@@ -107,9 +107,11 @@ pub fn call(path: &Path, order: Order) -> Result<Reply, CallError> {
 /// What to do if nothing is known of what came of an order.
 fn afterwards(order: &Order) -> &'static str {
     match order {
-        Order::Status | Order::Peers(_) | Order::Metrics | Order::HookPlan(_) => {
-            "ask again in a moment"
-        }
+        Order::Status
+        | Order::Peers(_)
+        | Order::Metrics
+        | Order::HookPlan(_)
+        | Order::NotifyTest(_) => "ask again in a moment",
         Order::Reload | Order::ForceReload => {
             "it is not known whether the reload was done: run it again in a moment; it reloads what is new, or says `nothing to change`"
         }

@@ -21,7 +21,7 @@ pub use server::{Bound, Listening, bind, bind_for, serve};
 
 use crate::engine::command::{BeginDemotion, BeginMaintenance, ReloadReport};
 use crate::engine::plan::Plan;
-use crate::engine::report::{HandedOver, Maintained, PeersReport, Status};
+use crate::engine::report::{HandedOver, Maintained, PeersReport, Status, TargetTest};
 use crate::types::Name;
 
 /// The version of what is said here. Grows when something is removed or changes its meaning.
@@ -65,6 +65,8 @@ pub enum Order {
     Promote(Option<Name>),
     /// Demote a virtual host, or all, until that is ended.
     Demote(BeginDemotion),
+    /// Send a test to a target of notifications, or to all.
+    NotifyTest(Option<Name>),
     /// Put a virtual host, or all, into maintenance.
     MaintenanceOn(BeginMaintenance),
     /// End the maintenance of a virtual host, or of all.
@@ -108,6 +110,8 @@ pub enum Reply {
     HandedOver(HandedOver),
     /// To [`Order::MaintenanceOn`].
     Maintained(Maintained),
+    /// To [`Order::NotifyTest`].
+    TargetTests(Vec<TargetTest>),
     /// To everything else: what was done.
     Message(String),
 }

@@ -37,6 +37,7 @@ impl Order {
             | Self::Undemote(_)
             | Self::Promote(_)
             | Self::Demote(_)
+            | Self::NotifyTest(_)
             | Self::MaintenanceOn(_)
             | Self::MaintenanceOff(_)
             | Self::Resign { .. } => Right::Order,

@@ -362,6 +362,9 @@ async fn obey(order: Order, commands: &mpsc::Sender<Command>) -> Result<Reply, S
             message(ask(commands, |reply| Command::Promote(vhost, reply)).await)
         }
         Order::Demote(order) => message(ask(commands, |reply| Command::Demote(order, reply)).await),
+        Order::NotifyTest(target) => ask(commands, |reply| Command::NotifyTest(target, reply))
+            .await
+            .and_then(|tried| tried.map(Reply::TargetTests)),
         Order::MaintenanceOn(order) => ask(commands, |reply| Command::MaintenanceOn(order, reply))
             .await
             .and_then(|done| done.map(Reply::Maintained)),

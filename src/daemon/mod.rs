@@ -6,6 +6,7 @@
 
 mod helper;
 mod namespaces;
+mod notifier;
 mod prober;
 mod reader;
 mod run;
@@ -50,6 +51,12 @@ const ROLES: &[Role] = &[
         c"carpd-prober",
         Log::Keeper,
         prober::main,
+    ),
+    Role::new(
+        host::children::notifier::ROLE,
+        c"carpd-notifier",
+        Log::Keeper,
+        notifier::main,
     ),
     Role::new(keeper::ROLE, c"carpd-keeper", Log::Own, serve),
 ];

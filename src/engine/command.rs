@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::plan::Plan;
 use crate::engine::metrics::Text;
 use crate::engine::report::{
-    HandedOver, Maintained, PeersReport, ProbableCause, Status, VhostStatus,
+    HandedOver, Maintained, PeersReport, ProbableCause, Status, TargetTest, VhostStatus,
 };
 use crate::host::children::prober::Finding;
 use crate::types::{MacAddr, Name};
@@ -56,6 +56,11 @@ pub enum Command {
     Promote(Option<Name>, oneshot::Sender<Result<String, String>>),
     /// Demote a virtual host, or all, until that is ended.
     Demote(BeginDemotion, oneshot::Sender<Result<String, String>>),
+    /// Send a test to a target of notifications, or to all.
+    NotifyTest(
+        Option<Name>,
+        oneshot::Sender<Result<Vec<TargetTest>, String>>,
+    ),
     /// Put a virtual host, or all, into maintenance. The answer is sent when it is known who has
     /// taken over.
     MaintenanceOn(

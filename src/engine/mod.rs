@@ -17,6 +17,7 @@
 //! | `reload` | hooks read, vetted, tested and loaded, at the start and while everything runs; their versions |
 //! | `persist` | what survives the process, written outside the loop |
 //! | `metrics` | counters, and their text format |
+//! | `notices` | who is told what happens: queues, messages, sending them beside the loop |
 //! | `plan` | what hooks and daemon would do, listed without doing it |
 //! | `offline` | running one hook manually, and cleaning up, without a daemon |
 //! | `sim`, `rehearse` | engines on simulated machines in virtual time: one of them, and several on a LAN with faults |
@@ -28,6 +29,7 @@ mod environment;
 mod error;
 mod handlers;
 mod metrics;
+mod notices;
 mod offline;
 mod persist;
 pub mod plan;
@@ -48,6 +50,7 @@ pub use effects::recover::Recovery;
 pub use effects::undo::Undone;
 pub use effects::unfit_addresses::{check as check_networks, check_elsewhere};
 pub use metrics::Text as Metrics;
+pub use notices::{errand, unsafe_notifiers};
 pub use offline::cleanup::{Cleanup, Unknown, cleanup};
 pub use offline::oneshot;
 pub use reload::hook_check::{HookProblem, check_hooks};

@@ -92,6 +92,9 @@ pub struct Status {
     /// Every track.
     #[serde(default)]
     pub tracks: Vec<TrackStatus>,
+    /// Every target of notifications.
+    #[serde(default)]
+    pub notify: Vec<NotifyStatus>,
     /// What is held on this host, and by whom.
     pub held: Vec<HeldStatus>,
     /// What the engine itself has given up; `None` in a rehearsal.
@@ -122,6 +125,12 @@ impl Status {
         self.groups.extend(other.groups);
         self.held.extend(other.held);
         self.tracks.extend(other.tracks);
+        for target in other.notify {
+            match self.notify.iter_mut().find(|own| own.name == target.name) {
+                Some(own) => own.add(target),
+                None => self.notify.push(target),
+            }
+        }
         self.unknown_vhids.extend(other.unknown_vhids);
         for hook in other.hooks {
             match self.hooks.iter_mut().find(|known| known.name == hook.name) {
@@ -139,6 +148,59 @@ impl Status {
         or(&mut self.lasting_problem, other.lasting_problem);
         self.reload_problems.extend(other.reload_problems);
     }
+}
+
+/// One target of notifications.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotifyStatus {
+    /// Its name.
+    pub name: Name,
+    /// How it is told, and where that leads; nothing of it is secret.
+    pub to: String,
+    /// Messages that were sent.
+    pub sent: u64,
+    /// Messages that were given up.
+    pub failed: u64,
+    /// Events that it was not told because too many waited.
+    pub held_back: u64,
+    /// Events that wait to be told.
+    pub waiting: usize,
+    /// The last attempt failed.
+    pub failing: bool,
+    /// Milliseconds since 1970 when the last message was sent.
+    pub last_sent_ms: Option<u64>,
+    /// Why the last attempt that failed did so.
+    pub last_error: Option<String>,
+    /// Milliseconds since 1970 when that was.
+    pub last_error_ms: Option<u64>,
+}
+
+impl NotifyStatus {
+    /// Adds the numbers of the engine of another network namespace, which has the same target.
+    fn add(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.failed += other.failed;
+        self.held_back += other.held_back;
+        self.waiting += other.waiting;
+        self.failing |= other.failing;
+        self.last_sent_ms = self.last_sent_ms.max(other.last_sent_ms);
+        if other.last_error_ms > self.last_error_ms {
+            (self.last_error, self.last_error_ms) = (other.last_error, other.last_error_ms);
+        }
+    }
+}
+
+/// What came of a test of a target of notifications.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetTest {
+    /// Its name.
+    pub target: Name,
+    /// How it is told, and where that leads.
+    pub to: String,
+    /// How long that took.
+    pub took_ms: u64,
+    /// What came back, or why it failed.
+    pub outcome: Result<String, String>,
 }
 
 /// One group of virtual hosts.

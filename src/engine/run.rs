@@ -216,6 +216,10 @@ impl Engine {
             Command::Demote(order, reply) => self.demote_by_order(order, reply),
             Command::MaintenanceOn(order, reply) => self.begin_maintenance(order, reply),
             Command::MaintenanceOff(name, reply) => self.end_maintenance(name.as_ref(), reply),
+            Command::NotifyTest(name, reply) => {
+                let answer = |answer| _ = reply.send(answer);
+                self.shared.notices.test(name.as_ref(), answer);
+            }
             Command::Resign(name, reason, force, reply) => self.resign(&name, reason, force, reply),
         }
     }

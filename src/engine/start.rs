@@ -17,6 +17,7 @@ use super::effects::ledger_retry::retry_ledger;
 use super::effects::reassert::reassert;
 use super::effects::recover::{Recovery, killed_before};
 use super::environment::Ties;
+use super::notices::{Notices, Office};
 use super::persist::{Clocks, Persist};
 use super::reload::file_watch::{self, Reader};
 use super::reload::load;
@@ -52,6 +53,7 @@ use crate::journal::{self, Journal};
 use crate::keeper::failsafe::Writer;
 use crate::keeper::{self, Client, Exits, Predecessor, Role};
 use crate::ledger::{Instance, InstanceError, Ledger, Origin, Unread, instance_name};
+use crate::notification::{EventKind, Subject};
 
 /// The time after which readiness is reported again to a service manager that had no room for it.
 const READY_AGAIN: Duration = Duration::from_millis(100);
@@ -219,6 +221,7 @@ async fn start(
         store: RefCell::new(store),
         persist,
         journal,
+        notices: Notices::default(),
         outcomes: sender,
         limits_of_daemon: DaemonLimits::default(),
         activity: Activity::noted(failsafe.activity().map_err(system("make a memory file"))?),
@@ -232,6 +235,24 @@ async fn start(
         // set.
         None => shared.executor.own_name(hostname::current()?),
     };
+    shared.notices.open(Office {
+        node: host_name.clone(),
+        since_ms: clock::wall_ms(),
+        keeper: keeper.clone(),
+        http_workers: http_workers(keeper.clone(), sandbox_policy(&config), None),
+    });
+    shared.notices.follow(&config.notify, &mut Vec::new());
+    if let Some(death) = &rights.before {
+        let text = format!(
+            "the daemon's engine died and was started again: {}",
+            death.how
+        );
+        let subject = Subject {
+            why: Some(death.how.clone()),
+            ..Subject::default()
+        };
+        shared.notices.tell(EventKind::Crashed, &text, subject);
+    }
     let mut nodes = Nodes::default();
     let readiness = Rc::new(Readiness::new().map_err(system("wait for packets"))?);
     let wire = Ethernet(Rc::clone(&readiness));

@@ -6,7 +6,7 @@ use std::{fmt, io};
 use serde::{Deserialize, Serialize};
 
 use crate::hooks::contract::message;
-use crate::host::children::{endpoint, http_worker, prober};
+use crate::host::children::{endpoint, http_worker, notifier, prober};
 use crate::programs::{Program, role};
 use crate::reader::ROLE as READER;
 use crate::types::Timestamp;
@@ -58,6 +58,11 @@ pub enum Role {
     NetProber,
     /// Answers whoever asks over HTTP how the daemon is.
     Endpoint,
+    /// Runs the program of one target of notifications, once.
+    Notifier {
+        /// Which of the targets of the configuration in use.
+        part: u16,
+    },
 }
 
 impl Role {
@@ -74,6 +79,7 @@ impl Role {
             Self::Prober { .. } => "carpd-prober",
             Self::NetProber => "carpd-netprober",
             Self::Endpoint => "carpd-http",
+            Self::Notifier { .. } => "carpd-notifier",
         }
     }
 
@@ -91,7 +97,8 @@ impl Role {
             | Self::NewHelper
             | Self::Reader
             | Self::NewReader
-            | Self::Prober { .. } => Program::Daemon,
+            | Self::Prober { .. }
+            | Self::Notifier { .. } => Program::Daemon,
         }
     }
 
@@ -106,7 +113,8 @@ impl Role {
             | Self::HttpWorker
             | Self::Prober { .. }
             | Self::NetProber
-            | Self::Endpoint => false,
+            | Self::Endpoint
+            | Self::Notifier { .. } => false,
         }
     }
 
@@ -122,6 +130,7 @@ impl Role {
             Self::Prober { .. } => prober::ROLE,
             Self::NetProber => prober::remote::ROLE,
             Self::Endpoint => endpoint::ROLE,
+            Self::Notifier { .. } => notifier::ROLE,
         }
     }
 
@@ -132,7 +141,7 @@ impl Role {
             Self::WasmRunner { memory_bytes } => {
                 vec![memory_bytes.to_string(), message::RUNNER_WASM.to_owned()]
             }
-            Self::Prober { part } => vec![part.to_string()],
+            Self::Prober { part } | Self::Notifier { part } => vec![part.to_string()],
             Self::Compiler
             | Self::Tester
             | Self::Helper

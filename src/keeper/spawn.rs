@@ -72,7 +72,8 @@ impl ChildArguments<'_> {
             | Role::NewHelper
             | Role::Reader
             | Role::NewReader
-            | Role::Prober { .. } => (self.of_helpers, self.inherited),
+            | Role::Prober { .. }
+            | Role::Notifier { .. } => (self.of_helpers, self.inherited),
             Role::HttpWorker | Role::NetProber => (&self.of_http_workers, None),
             Role::Runner { .. }
             | Role::WasmRunner { .. }
@@ -129,7 +130,8 @@ pub(super) fn child(
         | Role::Tester
         | Role::HttpWorker
         | Role::NetProber
-        | Role::Endpoint => None,
+        | Role::Endpoint
+        | Role::Notifier { .. } => None,
     };
     command.envs(variable.and_then(|name| Some((name, std::env::var_os(name)?))));
     let all: Vec<_> = by_number.into_iter().chain(inherited).collect();

@@ -553,7 +553,9 @@ impl<'a> Keeper<'a> {
         let copy = match (role, self.config_file) {
             (Role::NewReader, Some(file)) => self.copies.reload_begins(file, clock::now()),
             (Role::NewHelper, _) => self.copies.newest(),
-            (Role::Helper | Role::Reader | Role::Prober { .. }, _) => self.copies.in_use(),
+            (Role::Helper | Role::Reader | Role::Prober { .. } | Role::Notifier { .. }, _) => {
+                self.copies.in_use()
+            }
             _ => None,
         };
         let text = copy.and_then(ConfigCopy::text);

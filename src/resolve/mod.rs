@@ -28,6 +28,14 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 pub use access::{Access, Listing, Modules, Opened, Opener, Unlisted};
 pub use judge::{Trust, Why};
 pub use sources::{Snapshot, Sources, open};
+/// Why root does not run this program: others could change it. `None` if they could not, as far as
+/// can be seen.
+#[must_use]
+pub fn distrusted_by_root(program: &str) -> Option<Refusal> {
+    let (opened, _) = open(Path::new(program), &Trust::root());
+    opened.objections.into_iter().next()
+}
+
 pub use walk::LINKS_MAX;
 use walk::{Links, Walk};
 

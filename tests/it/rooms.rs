@@ -25,6 +25,7 @@ const ROOMS: &[(&str, Table)] = &[
                     "effects",
                     "environment",
                     "metrics",
+                    "notices",
                     "persist",
                     "plan",
                     "reload",
@@ -36,6 +37,7 @@ const ROOMS: &[(&str, Table)] = &[
                 ],
             ),
             ("metrics", &[]),
+            ("notices", &["report"]),
             ("offline", &["effects", "error", "reload", "runs", "vhost"]),
             ("persist", &[]),
             (
@@ -69,7 +71,8 @@ const ROOMS: &[(&str, Table)] = &[
             (
                 "runs",
                 &[
-                    "activity", "effects", "metrics", "persist", "reload", "report", "vhost",
+                    "activity", "effects", "metrics", "notices", "persist", "reload", "report",
+                    "vhost",
                 ],
             ),
             ("signals", &[]),
@@ -93,6 +96,7 @@ const ROOMS: &[(&str, Table)] = &[
                     "effects",
                     "environment",
                     "error",
+                    "notices",
                     "persist",
                     "reload",
                     "report",

@@ -31,6 +31,7 @@ mod maintenance;
 mod measure;
 mod monitoring;
 mod namespaces;
+mod notify;
 mod odd;
 mod orders;
 mod overlap;
@@ -128,6 +129,7 @@ fn main() -> ExitCode {
         own::cases(),
         parents::cases(),
         namespaces::cases(),
+        notify::cases(),
         peers::cases(),
         sources::cases(),
         split::cases(),
@@ -168,6 +170,7 @@ fn main() -> ExitCode {
         Some(advertisers::REPLAYER) => advertisers::run(),
         Some(forge::ROLE) => forge::run(),
         Some(flood::ROLE) => flood::run(args.get(1..).unwrap_or_default()),
+        Some(notify::SERVER) => notify::run_server(),
         Some(parents::CARRIER) => parents::carry(args.get(1).map_or("", String::as_str)),
         Some(steady::SERVER) => steady::run_server(),
         Some(steady::CLIENT) => steady::run_client(),

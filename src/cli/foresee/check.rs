@@ -95,6 +95,7 @@ fn look_at(file: &Path, strict: bool) -> (Option<Config>, Report) {
                 .extend(check_namespaces(&loaded.config, strict));
             report.problems.extend(check_realtime(&loaded.config));
             report.problems.extend(super::tracks::check(&loaded.config));
+            report.problems.extend(super::notify::check(&loaded.config));
             report.problems.extend(check_hooks(&loaded.config));
             report
                 .problems

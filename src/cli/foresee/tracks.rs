@@ -47,16 +47,21 @@ fn missing(track: &Track) -> Vec<String> {
     if let Looked::Command(program) = &local.what
         && let Some(path) = program.argv.first()
     {
-        match std::fs::metadata(path) {
-            Ok(found) if found.is_file() && found.permissions().mode() & 0o111 != 0 => {}
-            Ok(_) => missing.push(format!("{path} is no program")),
-            Err(error) => missing.push(format!("cannot run {path} here: {error}")),
-        }
+        missing.extend(missing_program(path));
     }
     missing
 }
 
-fn has_user(name: &str) -> bool {
+/// Why this cannot be run here.
+pub(super) fn missing_program(path: &str) -> Option<String> {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_file() && found.permissions().mode() & 0o111 != 0 => None,
+        Ok(_) => Some(format!("{path} is no program")),
+        Err(error) => Some(format!("cannot run {path} here: {error}")),
+    }
+}
+
+pub(super) fn has_user(name: &str) -> bool {
     let found = name.parse().map_or_else(
         |_| User::from_name(name),
         |number| User::from_uid(Uid::from_raw(number)),

@@ -274,6 +274,7 @@ pub(in crate::cli) fn ask(daemon: &Daemon, order: Order) -> Result<Reply, Failur
         | Order::Reload
         | Order::ForceReload
         | Order::HookPlan(_)
+        | Order::NotifyTest(_)
         | Order::HookRollback(_)
         | Order::HookApply(_) => None,
     };
@@ -368,7 +369,8 @@ pub(in crate::cli) fn say(daemon: &Daemon, order: Order) -> Result<Exit, Failure
         | Reply::Reload(_)
         | Reply::Plan(_)
         | Reply::HandedOver(_)
-        | Reply::Maintained(_) => Err(unexpected()),
+        | Reply::Maintained(_)
+        | Reply::TargetTests(_) => Err(unexpected()),
     }
 }
 
@@ -406,6 +408,7 @@ pub(in crate::cli) fn ask_status(daemon: &Daemon) -> Result<Box<Status>, Failure
         | Reply::Plan(_)
         | Reply::HandedOver(_)
         | Reply::Maintained(_)
+        | Reply::TargetTests(_)
         | Reply::Message(_) => Err(unexpected()),
     }
 }

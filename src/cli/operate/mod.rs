@@ -7,6 +7,7 @@ pub(super) mod doctor;
 pub(super) mod hook;
 pub(super) mod maintenance;
 pub(super) mod metrics;
+pub(super) mod notify;
 pub(super) mod peers;
 pub(super) mod reload;
 pub(super) mod replay;

@@ -1,5 +1,6 @@
 //! `carpd status`.
 
+mod notify;
 mod table;
 
 use std::path::PathBuf;
@@ -380,6 +381,8 @@ fn rest_text(status: &Status, whole: bool, page: &mut Page) {
         .iter()
         .filter(|track| whole || track.state == TrackState::Down)
         .for_each(|track| track_text(track, page));
+    let told = status.notify.iter();
+    notify::text(told.filter(|target| whole || target.failing), page);
     let is_as_written =
         |hook: &HookStatus| hook.fault.is_none() && !hook.kept && hook.rolled_back_from.is_none();
     for hook in status

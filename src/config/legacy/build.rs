@@ -142,6 +142,7 @@ impl Options {
             vhosts: vec![vhost],
             tracks: BTreeMap::new(),
             groups: BTreeMap::new(),
+            notify: BTreeMap::new(),
             hooks,
             share: Share::All,
             all_shares: BTreeSet::from([Share::All]),

@@ -21,6 +21,9 @@ pub const SENT_MAX: usize = 64 << 10;
 /// The most bytes of a body that comes back.
 pub const BODY_MAX: usize = 256 << 10;
 
+/// The most bytes of a body that comes back where only the status matters.
+pub const GLANCE_MAX: usize = 512;
+
 /// What an HTTP request does; also the word of its grant and of its function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -125,7 +128,7 @@ impl HttpRequest {
                 return Err(format!("{name:?} is not the name of a header"));
             }
             if OURS.contains(&name.to_ascii_lowercase().as_str()) {
-                return Err(format!("hooks must not set the header {name}"));
+                return Err(format!("the header {name} is not to be set"));
             }
             if !value
                 .bytes()
@@ -181,11 +184,14 @@ impl HttpResponse {
     }
 }
 
-/// Something that a process of its own does for a hook, out on the network.
+/// Something that a process of its own does, out on the network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OutgoingRequest {
     /// An HTTP request.
     Http(HttpRequest),
+    /// The same, of whose answer the status matters: of its body comes back what there is of the
+    /// first [`GLANCE_MAX`] bytes, however it ends, and of its headers nothing.
+    Tell(HttpRequest),
     /// A TCP connection, closed as soon as it stands.
     Connect {
         /// To whom.
@@ -200,7 +206,7 @@ impl OutgoingRequest {
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {
         match self {
-            Self::Http(request) => request.url.endpoint(),
+            Self::Http(request) | Self::Tell(request) => request.url.endpoint(),
             Self::Connect { endpoint, .. } => endpoint.clone(),
         }
     }
@@ -209,7 +215,7 @@ impl OutgoingRequest {
     #[must_use]
     pub const fn timeout_ms(&self) -> u32 {
         match self {
-            Self::Http(request) => request.timeout_ms,
+            Self::Http(request) | Self::Tell(request) => request.timeout_ms,
             Self::Connect { timeout_ms, .. } => *timeout_ms,
         }
     }

@@ -6,6 +6,7 @@ use tracing::{info, warn};
 
 use crate::engine::command::{After, Part, Then};
 use crate::engine::environment::Environment;
+use crate::engine::notices::of_vhost;
 use crate::engine::report::PeersReport;
 use crate::engine::state::Engine;
 use crate::engine::vhost::advertisers::{Sighting, Verdict};
@@ -14,6 +15,7 @@ use crate::engine::vhost::node::Node;
 use crate::engine::vhost::unknown_vhids::Relation;
 use crate::host::clock;
 use crate::journal::Note;
+use crate::notification::{EventKind, Subject};
 use crate::proto::{Received, Reject};
 use crate::types::{Name, Timestamp};
 
@@ -55,6 +57,13 @@ impl<E: Environment> Engine<E> {
         let text = match &split {
             Some(split) if !was_told => {
                 warn!(%vhost, %vhid, peer = %split.address, text = %split, "Split: another node is master as well");
+                let subject = Subject {
+                    peer: Some(split.address.to_string()),
+                    why: Some(split.to_string()),
+                    ..of_vhost(&node.spec)
+                };
+                let said = format!("{vhost}: split: {split}");
+                self.shared.notices.tell(EventKind::Split, &said, subject);
                 format!("split: {split}")
             }
             None if was_told => {

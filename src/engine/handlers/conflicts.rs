@@ -8,11 +8,13 @@ use tracing::warn;
 
 use crate::config::OnConflict;
 use crate::engine::environment::Environment;
+use crate::engine::notices::of_vhost;
 use crate::engine::state::Engine;
 use crate::engine::vhost::id::{InterfaceId, VhostId};
 use crate::engine::vhost::node::Node;
 use crate::host::kernel::claims;
 use crate::journal::Note;
+use crate::notification::{EventKind, Subject};
 use crate::types::{MacAddr, State, Timestamp};
 
 /// How many addresses are asked for at a time.
@@ -77,6 +79,14 @@ impl<E: Environment> Engine<E> {
         if is_new {
             warn!(%vhost, %address, %mac, "Another host has this address");
             let text = format!("another host, {mac}, has {address}");
+            let subject = Subject {
+                peer: Some(mac.to_string()),
+                ..of_vhost(&node.spec)
+            };
+            let said = format!("{vhost}: {text}");
+            self.shared
+                .notices
+                .tell(EventKind::Conflict, &said, subject);
             let note = Note::Remark { text };
             self.shared
                 .journal

@@ -95,6 +95,9 @@ impl<E: Environment> Engine<E> {
             }
             Change::Rose => info!(%vhost, %hook, "Became healthy again"),
         }
+        if change != Change::Shifted {
+            self.shared.notices.health(&node.spec, hook, &reason);
+        }
         let is_master = node.is_master();
         let note = Note::Health {
             hook: hook.clone(),

@@ -47,6 +47,7 @@ impl<E: Environment> Engine<E> {
             }
             _ => {
                 node.degraded = Some(Degraded::new(reason.clone(), true));
+                self.shared.notices.degraded(&node.spec, &reason);
                 Verdict::Resign
             }
         };
@@ -85,6 +86,9 @@ impl<E: Environment> Engine<E> {
             return;
         }
         let reason = format!("hook {}: {}", failure.hook, failure.error);
+        if node.degraded.is_none() {
+            self.shared.notices.degraded(&node.spec, &reason);
+        }
         let degraded = node
             .degraded
             .get_or_insert_with(|| Degraded::new(reason.clone(), false));
@@ -122,6 +126,7 @@ impl<E: Environment> Engine<E> {
         };
         if let Some(degraded) = node.degraded.take() {
             info!(vhost = %node.spec.name, was = degraded.reason, "No longer degraded");
+            self.shared.notices.recovered(&node.spec);
             self.demote(index, now);
         }
     }
@@ -172,6 +177,7 @@ impl<E: Environment> Engine<E> {
             return;
         }
         node.degraded = None;
+        self.shared.notices.recovered(&node.spec);
         node.aside_until = node.aside_until.map(|_| now);
         self.demote(index, now);
         self.fire(index, Timer::StandAside, now);

@@ -124,6 +124,11 @@ impl<E: Environment> Engine<E> {
             );
             for index in self.concerned(kind, &scope) {
                 self.remark(index, format!("ends: {what}: its time is over"), now);
+                if kind == OrderKind::Maintenance
+                    && let Some(node) = self.nodes.get(index)
+                {
+                    self.shared.notices.maintenance(&node.spec, None);
+                }
             }
         }
         self.follow_orders(now);
@@ -256,6 +261,9 @@ impl<E: Environment> Engine<E> {
         for (index, name) in was.into_iter().zip(names) {
             info!(vhost = %name, "Maintenance ended by an operator");
             self.remark(index, "ends: maintenance, by an operator".to_owned(), now);
+            if let Some(node) = self.nodes.get(index) {
+                self.shared.notices.maintenance(&node.spec, None);
+            }
             lines.push(format!("{name}: no longer in maintenance"));
         }
         if lines.is_empty() {

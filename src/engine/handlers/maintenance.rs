@@ -152,6 +152,7 @@ impl<E: Environment> Engine<E> {
             };
             let text = node.maintenance_text(now).unwrap_or_default();
             info!(vhost = %node.spec.name, text, "Maintenance");
+            self.shared.notices.maintenance(&node.spec, Some(&text));
             self.remark(index, format!("begins: {text}"), now);
         }
     }

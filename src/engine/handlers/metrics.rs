@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::engine::command::{After, Part, Then};
 use crate::engine::metrics::{BUCKETS_MS, Kind, Runs, Text, VhostCounters};
+use crate::engine::report::NotifyStatus;
 use crate::engine::state::Engine;
 use crate::engine::vhost::lateness::{BOUNDS_US, Lateness, OfInterface};
 use crate::engine::vhost::node::Node;
@@ -74,6 +75,7 @@ impl Engine {
             text.sample(&labels, interface.unknown_vhids.count());
         }
         self.track_metrics(text);
+        notify_metrics(text, &self.shared.notices.status());
         self.hook_metrics(text);
         self.host_metrics(text);
     }
@@ -351,6 +353,43 @@ impl Engine {
             )
             .sample(&[], helper.deaths);
         }
+    }
+}
+
+fn notify_metrics(text: &mut Text, targets: &[NotifyStatus]) {
+    text.family(
+        "carpd_notifications",
+        Kind::Counter,
+        "Notifications by what became of them: sent, given up, or held back because too many waited.",
+    );
+    for target in targets {
+        for (outcome, count) in [
+            ("sent", target.sent),
+            ("failed", target.failed),
+            ("held-back", target.held_back),
+        ] {
+            let labels = [("target", target.name.as_str()), ("outcome", outcome)];
+            text.sample(&labels, count);
+        }
+    }
+    text.family(
+        "carpd_notifications_waiting",
+        Kind::Gauge,
+        "Events that wait to be told to the target.",
+    );
+    for target in targets {
+        text.sample(&[("target", target.name.as_str())], target.waiting);
+    }
+    text.family(
+        "carpd_notify_failing",
+        Kind::Gauge,
+        "1 while the last attempt to tell the target something failed.",
+    );
+    for target in targets {
+        text.sample(
+            &[("target", target.name.as_str())],
+            u8::from(target.failing),
+        );
     }
 }
 

@@ -8,11 +8,13 @@ use tracing::warn;
 
 use crate::engine::command::{Command, Tried};
 use crate::engine::environment::Environment;
+use crate::engine::notices::of_vhost;
 use crate::engine::state::{Engine, Trials};
 use crate::engine::vhost::advertisers::{Advertiser, Sighting};
 use crate::engine::vhost::id::VhostId;
 use crate::engine::vhost::inquiry::Inquiry;
 use crate::journal::Note;
+use crate::notification::{EventKind, Subject};
 use crate::proto::Reject;
 use crate::proto::wire::Advertisement;
 use crate::types::Timestamp;
@@ -157,6 +159,16 @@ impl<E: Environment> Engine<E> {
         let likely = node.refusals.cause(reject);
         warn!(%vhost, %vhid, %src, reason, problem = %reject, count, likely, "Refusing advertisements");
         if let Some(text) = node.refusals.told(reject, count) {
+            let subject = Subject {
+                peer: Some(src.to_string()),
+                cause: Some(reason.to_owned()),
+                why: Some(likely.to_owned()),
+                ..of_vhost(&node.spec)
+            };
+            let said = format!("{vhost}: {text}");
+            self.shared
+                .notices
+                .tell(EventKind::PeerRefused, &said, subject);
             let mut journal = self.shared.journal.borrow_mut();
             journal.note(now, index.number(), Note::Remark { text });
         }

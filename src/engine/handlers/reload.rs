@@ -235,6 +235,7 @@ impl Engine {
             self.remove(index, changes, now);
         }
         self.tracks.follow(&config.tracks, changes);
+        self.shared.notices.follow(&config.notify, changes);
         for (place, spec) in config.vhosts.iter().enumerate() {
             match moves.of(place) {
                 Some(index) => self.change(index, spec, changes, now),

@@ -84,6 +84,7 @@ impl<E: Environment> Engine<E> {
                 })
                 .collect(),
             tracks: self.track_status(),
+            notify: self.shared.notices.status(),
             held: self.shared.executor.held(),
             engine: None,
             helper: None,

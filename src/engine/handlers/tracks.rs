@@ -48,6 +48,10 @@ impl<E: Environment> Engine<E> {
                 String::new()
             }
         };
+        // The first good result is no news.
+        if is_news && !(was_unknown && reason.is_empty()) {
+            self.shared.notices.track(name, &reason);
+        }
         let users: Vec<VhostId> = self
             .nodes
             .iter()

@@ -61,6 +61,7 @@ impl<E: Environment> Engine<E> {
             .executor
             .count()
             .transition(&node.spec.name, &transition);
+        self.shared.notices.transition(&node.spec, &transition);
         // A group preempts only when every gate has agreed.
         let together = node.machine.settings().claims.is_together()
             && matches!(transition.cause, Cause::Preempt | Cause::PeerDemoted);
@@ -187,10 +188,14 @@ impl<E: Environment> Engine<E> {
             node.queue.end();
             return self.take_off(index);
         }
+        let was_degraded = node.degraded.is_some();
         node.degraded = node
             .degraded
             .take()
             .and_then(|degraded| degraded.leaves(now));
+        if was_degraded && node.degraded.is_none() {
+            self.shared.notices.recovered(&node.spec);
+        }
         let event = node.event(EntryPoint::OnBackup, false);
         node.queue.put(event, true);
     }

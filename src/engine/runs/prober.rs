@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -22,7 +21,7 @@ use crate::host::children::prober::remote::{Ask, Order, RemoteJob};
 use crate::host::children::prober::{Finding, Job, ProberClient, What};
 use crate::host::clock;
 use crate::keeper::{Client, Role};
-use crate::resolve::{self, Refusal, Trust};
+use crate::resolve::{self, Refusal};
 use crate::types::Name;
 
 /// The delay before a dead prober is restarted.
@@ -104,9 +103,7 @@ pub fn unsafe_programs(config: &Config) -> BTreeMap<Name, Refusal> {
         };
         match &local.what {
             Looked::Command(program) if matches!(local.user.as_str(), "root" | "0") => {
-                let path = Path::new(program.argv.first()?);
-                let (opened, _) = resolve::open(path, &Trust::root());
-                let objection = opened.objections.into_iter().next()?;
+                let objection = resolve::distrusted_by_root(program.argv.first()?)?;
                 Some((name.clone(), objection))
             }
             Looked::Command(_)

@@ -10,6 +10,7 @@ use super::run_limits::RunLimits;
 use crate::engine::activity::Activity;
 use crate::engine::effects::executor::Executor;
 use crate::engine::effects::recover::Recovery;
+use crate::engine::notices::Notices;
 use crate::engine::persist::Persist;
 use crate::engine::persist::state_store::StateStore;
 use crate::host::Host;
@@ -37,6 +38,8 @@ pub(in crate::engine) struct Shared<H> {
     pub(in crate::engine) persist: Persist,
     /// The flight recorder.
     pub(in crate::engine) journal: RefCell<Journal>,
+    /// Who is told what happens.
+    pub(in crate::engine) notices: Notices,
     /// To the engine.
     pub(in crate::engine) outcomes: mpsc::UnboundedSender<HookOutcome>,
     /// How many hooks run at one time.
@@ -56,6 +59,7 @@ impl<H: Host> Shared<H> {
             store: RefCell::new(StateStore::new()),
             persist: Persist::none(),
             journal: RefCell::new(Journal::disabled()),
+            notices: Notices::default(),
             outcomes,
             limits_of_daemon: DaemonLimits::default(),
             activity: Activity::default(),
@@ -77,6 +81,7 @@ impl<H: Host> Shared<H> {
             store: RefCell::new(daemon.store.borrow().copy()),
             persist: Persist::none(),
             journal: RefCell::new(Journal::disabled()),
+            notices: Notices::default(),
             outcomes,
             limits_of_daemon: DaemonLimits::default(),
             activity: Activity::default(),

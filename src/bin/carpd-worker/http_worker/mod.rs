@@ -96,13 +96,18 @@ fn run(order: Order, told: &Told) -> Report {
     let endpoint = request.endpoint();
     // The certificates that the system and the operator trust are read while files are accessible.
     let trust = match (&request, told.ca_file(ca_file)) {
-        (OutgoingRequest::Http(request), ca_file) if request.url.scheme() == Scheme::Https => {
+        (OutgoingRequest::Http(request) | OutgoingRequest::Tell(request), ca_file)
+            if request.url.scheme() == Scheme::Https =>
+        {
             let more = ca_file.map_or_else(|| Ok(Vec::new()), |path| certificates(&path));
             Trust::of_the_system().and(
                 &more.map_err(|why| Trouble::Tls.error(&endpoint, &format!("ca-file: {why}")))?,
             )
         }
-        (OutgoingRequest::Http(_) | OutgoingRequest::Connect { .. }, _) => Trust::nobody(),
+        (
+            OutgoingRequest::Http(_) | OutgoingRequest::Tell(_) | OutgoingRequest::Connect { .. },
+            _,
+        ) => Trust::nobody(),
     };
     sandbox::measure_address_space();
     let confinement = sandbox::confine(
@@ -140,6 +145,7 @@ fn go(
 ) -> Report {
     match request {
         OutgoingRequest::Http(request) => talk::ask(request, addresses, trust, limit),
+        OutgoingRequest::Tell(request) => talk::tell(request, addresses, trust, limit),
         OutgoingRequest::Connect { endpoint, .. } => talk::connect(endpoint, addresses, limit),
     }
 }

@@ -1,6 +1,6 @@
 //! The exchange with a server whose address is known. Blocking, on one thread.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Error};
 
-use carpd::effect::outgoing::{BODY_MAX, HEADER_BYTES_MAX, HEADERS_MAX};
+use carpd::effect::outgoing::{BODY_MAX, GLANCE_MAX, HEADER_BYTES_MAX, HEADERS_MAX};
 use carpd::effect::{Endpoint, HttpRequest, HttpResponse, HttpVerb, Url};
 use carpd::host::HostError;
 use carpd::host::children::http_worker::{Brought, Report, Trouble};
@@ -84,6 +84,26 @@ pub(crate) fn ask(
         .map_err(|err| told(&endpoint, &err, trust))
 }
 
+/// Sends one request, and takes the status of its answer and a glance at its body.
+pub(crate) fn tell(
+    request: &HttpRequest,
+    addresses: &[SocketAddr],
+    trust: &Trust,
+    limit: Duration,
+) -> Report {
+    let sent = sent(&agent(addresses, trust, limit), request);
+    let mut response = sent.map_err(|err| told(&request.url.endpoint(), &err, trust))?;
+    let mut body = Vec::new();
+    let glance = response.body_mut().as_reader().take(GLANCE_MAX as u64);
+    // What was read until then stays.
+    _ = { glance }.read_to_end(&mut body);
+    Ok(Brought::Answer(HttpResponse {
+        status: response.status().as_u16(),
+        headers: Vec::new(),
+        body,
+    }))
+}
+
 /// Gets a page, and reads no more than the status of the answer.
 ///
 /// # Errors
@@ -129,20 +149,24 @@ fn config(trust: &Trust, limit: Duration) -> ureq::config::Config {
         .build()
 }
 
-fn answer(agent: &Agent, request: &HttpRequest) -> Result<HttpResponse, Error> {
+fn sent(agent: &Agent, request: &HttpRequest) -> Result<ureq::http::Response<ureq::Body>, Error> {
     let mut builder = Request::builder()
         .method(request.verb.method())
         .uri(request.url.to_string());
     for (name, value) in &request.headers {
         builder = builder.header(name, value);
     }
-    let mut response = match request.verb {
-        HttpVerb::Get | HttpVerb::Delete => agent.run(builder.body(())?)?,
+    match request.verb {
+        HttpVerb::Get | HttpVerb::Delete => agent.run(builder.body(())?),
         // An empty body is still a body.
         HttpVerb::Post | HttpVerb::Put | HttpVerb::Patch => {
-            agent.run(builder.body(request.body.as_slice())?)?
+            agent.run(builder.body(request.body.as_slice())?)
         }
-    };
+    }
+}
+
+fn answer(agent: &Agent, request: &HttpRequest) -> Result<HttpResponse, Error> {
+    let mut response = sent(agent, request)?;
     let status = response.status().as_u16();
     let headers = response.headers().iter().take(HEADERS_MAX);
     let headers = headers

@@ -301,6 +301,8 @@ impl<H: Host + 'static> Queue<H> {
             }
             Err(error) => {
                 error!(%vhost, %hook, entry, seq, outcome = "failed", duration_us, waited_ms, %error, "Ran a hook");
+                let notices = &self.shared.notices;
+                notices.hook_failed((&vhost, &self.dev), (hook, entry), error);
                 if let HookError::Raised { backtrace, .. } = error
                     && !backtrace.is_empty()
                 {

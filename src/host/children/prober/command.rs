@@ -29,30 +29,38 @@ const UNHEARD: Duration = Duration::from_millis(50);
 /// What is read at one time, in bytes.
 const CHUNK: usize = 4 << 10;
 
-/// A command that is run again and again.
+/// A command that is run once, or again and again.
 #[derive(Debug)]
-pub(super) struct Command {
+pub(in crate::host::children) struct Command {
     program: Result<launch::Program, String>,
-    /// Its input.
-    null: io::Result<File>,
+    input: io::Result<File>,
     /// One that was killed and has not ended.
     undead: Option<Running>,
 }
 
 impl Command {
-    pub(super) fn new(argv: &[String], environment: Vec<(String, String)>) -> Self {
+    /// Without input.
+    pub(in crate::host::children) fn new(
+        argv: &[String],
+        environment: Vec<(String, String)>,
+    ) -> Self {
         let usual = (!environment.iter().any(|(name, _)| name == "PATH"))
             .then(|| ("PATH".to_owned(), PATH.to_owned()));
         let variables = usual.into_iter().chain(environment);
         Self {
             program: launch::Program::new(argv, variables).map_err(|error| error.to_string()),
-            null: File::open("/dev/null"),
+            input: File::open("/dev/null"),
             undead: None,
         }
     }
 
+    /// With this for its input.
+    pub(in crate::host::children) fn with_input(self, input: io::Result<File>) -> Self {
+        Self { input, ..self }
+    }
+
     /// Runs it once. At most one is running at any time.
-    pub(super) async fn look(&mut self, limit: Duration) -> Finding {
+    pub(in crate::host::children) async fn look(&mut self, limit: Duration) -> Finding {
         if let Some(undead) = &self.undead {
             if timeout(limit, undead.ended()).await.is_err() {
                 return Finding::bad("it was killed at its timeout, and has still not ended");
@@ -87,9 +95,9 @@ impl Command {
     }
 
     fn start(&self) -> Result<Running, String> {
-        let null = self.null.as_ref().map_err(ToString::to_string)?;
+        let input = self.input.as_ref().map_err(ToString::to_string)?;
         let program = self.program.as_ref().map_err(Clone::clone)?;
-        Running::start(program, null).map_err(|error| error.to_string())
+        Running::start(program, input).map_err(|error| error.to_string())
     }
 }
 
@@ -104,10 +112,10 @@ struct Running {
 }
 
 impl Running {
-    fn start(program: &launch::Program, null: &File) -> io::Result<Self> {
+    fn start(program: &launch::Program, input: &File) -> io::Result<Self> {
         let (output, theirs) = pipe2(OFlag::O_CLOEXEC)?;
         fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        let launch::Child { pidfd, pid } = program.start(null.as_fd(), theirs.as_fd())?;
+        let launch::Child { pidfd, pid } = program.start(input.as_fd(), theirs.as_fd())?;
         match sys::watch(pidfd) {
             Ok(pidfd) => Ok(Self {
                 pid,

@@ -4,7 +4,7 @@
 //! There is one for each user that the configuration names, which it becomes before it looks at
 //! anything. What it looks at it reads from the configuration itself; the engine asks for nothing.
 
-mod command;
+pub(super) mod command;
 mod file;
 mod leftovers;
 mod process;
