@@ -29,8 +29,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use dev::{completions, config_reference, lab, man};
 use foresee::{check, plan, rehearse};
 use operate::{
-    cleanup, demote, doctor, hook, maintenance, metrics, notify, peers, reload, replay, resign,
-    run, status, why,
+    cleanup, demote, doctor, events, hook, maintenance, metrics, notify, peers, reload, replay,
+    resign, run, status, why,
 };
 use write::{api, grant, new, port, test};
 
@@ -83,6 +83,7 @@ enum Verb {
     Undemote(demote::UndemoteArgs),
     Notify(notify::Args),
     Hook(hook::HookArgs),
+    Events(events::EventsArgs),
     Why(why::WhyArgs),
     Cleanup(cleanup::Args),
     Replay(replay::ReplayArgs),
@@ -135,6 +136,7 @@ pub fn main() -> ExitCode {
         Verb::Notify(args) => notify::run(&args),
         Verb::Hook(args) => hook::hook(&args),
         Verb::Cleanup(args) => cleanup::run(&args),
+        Verb::Events(args) => events::events(&args),
         Verb::Why(args) => why::why(&args),
         Verb::Replay(args) => replay::replay(&args),
         Verb::Lab(args) => lab::run(&args),

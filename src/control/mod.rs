@@ -10,6 +10,7 @@ mod lobby;
 mod roles;
 mod server;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -81,6 +82,37 @@ pub enum Order {
         #[serde(default)]
         force: bool,
     },
+}
+
+impl Order {
+    /// The virtual host that it is about, if it is about one.
+    #[must_use]
+    pub const fn vhost(&self) -> Option<&Name> {
+        match self {
+            Self::Resign { vhost, .. } | Self::Undemote(vhost) => Some(vhost),
+            Self::Peers(vhost)
+            | Self::Promote(vhost)
+            | Self::MaintenanceOff(vhost)
+            | Self::MaintenanceOn(BeginMaintenance { vhost, .. })
+            | Self::Demote(BeginDemotion { vhost, .. }) => vhost.as_ref(),
+            Self::Status
+            | Self::Metrics
+            | Self::Reload
+            | Self::ForceReload
+            | Self::HookPlan(_)
+            | Self::NotifyTest(_)
+            | Self::HookRollback(_)
+            | Self::HookApply(_) => None,
+        }
+    }
+}
+
+/// As it is asked: `reload`, `{"promote":"web"}`.
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = serde_json::to_string(self).unwrap_or_default();
+        f.write_str(text.trim_matches('"'))
+    }
 }
 
 /// An answer: `{"version":1,"answer":{"Ok":{"message":"done"}}}`.

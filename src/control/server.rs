@@ -23,6 +23,7 @@ use super::roles::{self, Right, Roles};
 use super::{Order, REQUEST_BYTES_MAX, Reply, Request, Response, VERSION};
 use crate::engine::command::{Command, Then};
 use crate::engine::report::PeersReport;
+use crate::journal::OrderRecord;
 use crate::process::{Patience, Process};
 use crate::resolve::{self, Place};
 use crate::types::Name;
@@ -249,19 +250,26 @@ async fn answer_to(
         return obey(order, commands).await;
     }
     let audit = Audit::of(peer, &order);
-    may(right).inspect_err(|refusal| audit.ended(Err(refusal)))?;
-    audit.begins();
-    let answer = obey(order, commands).await;
+    let answer = match may(right) {
+        Ok(()) => {
+            audit.begins();
+            obey(order, commands).await
+        }
+        Err(refusal) => Err(refusal),
+    };
     audit.ended(answer.as_ref().map(drop));
+    // A daemon that is stopping does not record it any more.
+    _ = commands.send(audit.record(answer.as_ref().err())).await;
     answer
 }
 
-/// Says in the log who gave an order, and what came of it.
+/// Says in the log and the flight recorder who gave an order, and what came of it.
 struct Audit {
     uid: u32,
     pid: i32,
     program: String,
     order: String,
+    vhost: Option<Name>,
 }
 
 impl Audit {
@@ -272,7 +280,8 @@ impl Audit {
             uid: peer.uid(),
             pid,
             program: process.map(|process| process.name).unwrap_or_default(),
-            order: format!("{order:?}"),
+            order: order.to_string(),
+            vhost: order.vhost().cloned(),
         }
     }
 
@@ -282,6 +291,7 @@ impl Audit {
             pid,
             program,
             order,
+            vhost: _,
         } = self;
         info!(uid, pid, program, order, "Received an operator's order");
     }
@@ -292,6 +302,7 @@ impl Audit {
             pid,
             program,
             order,
+            vhost: _,
         } = self;
         match answer {
             Ok(()) => info!(uid, pid, program, order, "Carried out an operator's order"),
@@ -299,6 +310,26 @@ impl Audit {
                 warn!(uid, pid, program, order, %why, "Did not carry out an operator's order");
             }
         }
+    }
+}
+
+impl Audit {
+    fn record(self, refused: Option<&String>) -> Command {
+        let Self {
+            uid,
+            pid,
+            program,
+            order,
+            vhost,
+        } = self;
+        Command::Ordered(OrderRecord {
+            uid,
+            pid,
+            program,
+            order,
+            vhost,
+            refused: refused.cloned(),
+        })
     }
 }
 
@@ -496,6 +527,7 @@ mod tests {
                 while let Some(order) = orders.recv().await {
                     match order {
                         Command::Metrics(reply) => _ = reply.send("numbers".to_owned()),
+                        Command::Ordered(order) => assert_eq!(order.refused, None),
                         Command::Promote(_, reply) => _ = reply.send(Ok("x".repeat(1 << 20))),
                         other => panic!("{other:?}"),
                     }

@@ -13,6 +13,7 @@ use crate::engine::report::{
     HandedOver, Maintained, PeersReport, ProbableCause, Status, TargetTest, VhostStatus,
 };
 use crate::host::children::prober::Finding;
+use crate::journal::OrderRecord;
 use crate::types::{MacAddr, Name};
 
 /// One order, with the channel for its answer.
@@ -52,6 +53,8 @@ pub enum Command {
     Apply(Name, oneshot::Sender<Result<String, String>>),
     /// List what [`Self::Apply`] would do, without doing it.
     Plan(Name, oneshot::Sender<Result<Vec<Plan>, String>>),
+    /// An operator's order has been carried out, or refused: for the flight recorder.
+    Ordered(OrderRecord),
     /// End the demotion of a virtual host, or of all.
     Promote(Option<Name>, oneshot::Sender<Result<String, String>>),
     /// Demote a virtual host, or all, until that is ended.

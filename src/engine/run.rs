@@ -212,6 +212,10 @@ impl Engine {
             Command::Rollback(name, reply) => _ = reply.send(self.rollback(&name)),
             Command::Apply(name, reply) => self.apply(&name, reply),
             Command::Plan(name, reply) => self.plan_apply(&name, reply),
+            Command::Ordered(order) => {
+                let mut journal = self.shared.journal.borrow_mut();
+                journal.order(clock::now(), order);
+            }
             Command::Promote(name, reply) => self.promote(name.as_ref(), reply),
             Command::Demote(order, reply) => self.demote_by_order(order, reply),
             Command::MaintenanceOn(order, reply) => self.begin_maintenance(order, reply),
@@ -300,7 +304,10 @@ impl<E: Environment> Engine<E> {
     /// Work that is done once per turn, in which many virtual hosts may have advertised.
     pub(super) fn end_turn(&mut self) {
         self.renew();
-        self.shared.journal.borrow_mut().end_turn(clock::now());
+        self.shared
+            .journal
+            .borrow_mut()
+            .end_turn(clock::now(), clock::wall_ms());
     }
 }
 

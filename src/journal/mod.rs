@@ -1,5 +1,6 @@
 //! The flight recorder: every input and output of the engine, in order, in two files of bounded
-//! size.
+//! size; and next to them what a person asks for later, the events, for a week and longer
+//! ([`history`]).
 //!
 //! Recording never fails and never waits: what cannot be written is counted, and after the first
 //! failure nothing more is tried until the next file. Each turn of the engine is one `write(2)`, so
@@ -8,52 +9,64 @@
 
 mod cause;
 mod entry;
+mod event;
+mod file;
+mod history;
+mod listen;
 mod read;
 mod replay;
+mod told;
 mod why;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
-
-use nix::fcntl::OFlag;
-use tracing::warn;
 
 pub use cause::DaemonCause;
 pub use entry::{Entry, InputRecord, Note, OutputRecord, PreviousRecord, SettingsRecord};
+pub use event::{Event, EventKind, EventRecord, OrderRecord, Subject};
+pub use file::older;
+pub use history::read::{Cursor, Found, Reader};
+pub use history::{EVENTS_FILE, STATES_FILE};
+pub use listen::events;
 pub use read::{Contents, read};
 pub use replay::{Difference, Replayed, replay};
+pub use told::{Told, What};
 pub use why::{Story, stories};
 
 use crate::proto::{Birth, Input, Output, Settings};
-use crate::record::{self, MAGIC_LEN, Records};
-use crate::resolve;
+use crate::record::MAGIC_LEN;
 use crate::types::{IfName, Name, Timestamp};
+use file::{Form, RecordFile};
+use history::History;
 
 /// What the file is, and the version of its records.
 const MAGIC: [u8; MAGIC_LEN] = *b"carpdJ06";
 /// Name of the file in an instance's directory; the one before it has `.1` at its end.
 pub const FILE_NAME: &str = "journal";
-/// What is gathered before it is written, at most, in bytes.
-const BUFFER: usize = 16 * 1024;
 
 /// How large a journal may become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of one file; there are two.
+    /// Bytes of one file of inputs and outputs; there are two.
     pub file_bytes: u64,
+    /// Bytes of one file of events; there are two.
+    pub events_bytes: u64,
+    /// Bytes of one file of state changes; there are two.
+    pub states_bytes: u64,
 }
 
 impl Default for Limits {
-    /// 8 MiB: at one advertisement a second about a day of a virtual host in each file.
+    /// Inputs and outputs: 8 MiB, which is at one advertisement a second about a day of a virtual host
+    /// in each file. Events: a week ([`History`]). State changes: more than 1,000 of the longest.
     fn default() -> Self {
         Self {
             file_bytes: 8 * 1024 * 1024,
+            events_bytes: 4 * 1024 * 1024,
+            states_bytes: 768 * 1024,
         }
     }
 }
@@ -70,13 +83,10 @@ struct Known {
 /// Writes the journal of one engine.
 #[derive(Debug, Default)]
 pub struct Journal {
-    path: PathBuf,
-    limits: Limits,
-    file: Option<File>,
-    buffer: Vec<u8>,
-    written: u64,
+    file: RecordFile,
+    history: History,
     known: BTreeMap<usize, Known>,
-    /// `CLOCK_REALTIME` minus `CLOCK_BOOTTIME`, in milliseconds, at the start.
+    /// `CLOCK_REALTIME` minus `CLOCK_BOOTTIME`, in milliseconds, as it was last known.
     wall_ms: u64,
     lost: u64,
 }
@@ -88,23 +98,20 @@ impl Journal {
         Self::default()
     }
 
-    /// Goes on in the file at `path`, or begins one. Where that fails nothing is recorded; that is
-    /// logged.
+    /// Goes on in the files at `path` and next to it, or begins them. Where that fails nothing is
+    /// recorded; that is logged.
     #[must_use]
     pub fn open(path: &Path, limits: Limits, version: &str, now: Timestamp, wall_ms: u64) -> Self {
+        let form = Form {
+            magic: MAGIC,
+            limit: limits.file_bytes,
+        };
         let mut journal = Self {
-            path: path.to_owned(),
-            limits,
+            file: RecordFile::open(path, form).0,
+            history: History::open(path, limits, now),
+            wall_ms: wall_ms.saturating_sub(millis(now)),
             ..Self::default()
         };
-        journal.wall_ms = wall_ms.saturating_sub(millis(now));
-        match continue_file(path, limits).and_then(|there| there.map_or_else(|| new_file(path), Ok))
-        {
-            Ok((file, written)) => (journal.file, journal.written) = (Some(file), written),
-            Err(err) => {
-                warn!(path = %path.display(), %err, "The flight recorder is off: cannot write the journal");
-            }
-        }
         journal.put(&Entry::Start {
             at: now,
             wall_ms,
@@ -172,7 +179,7 @@ impl Journal {
 
     /// A virtual host is fed.
     pub fn input(&mut self, now: Timestamp, vhost: usize, input: &Input<'_>) {
-        if self.file.is_some() {
+        if self.is_on() {
             self.put(&Entry::Input {
                 at: now,
                 vhost,
@@ -183,7 +190,7 @@ impl Journal {
 
     /// It answers.
     pub fn output(&mut self, vhost: usize, output: &Output) {
-        if self.file.is_some() {
+        if self.is_on() {
             self.put(&Entry::Output {
                 vhost,
                 output: output.into(),
@@ -191,16 +198,16 @@ impl Journal {
         }
     }
 
-    /// The engine's turn ends: what happened in it is written.
-    pub fn end_turn(&mut self, now: Timestamp) {
-        if !self.buffer.is_empty() {
-            self.flush(now);
-        }
+    /// The engine's turn ends: what happened in it is written. `wall_ms`: the time of day, which may
+    /// have been set meanwhile.
+    pub fn end_turn(&mut self, now: Timestamp, wall_ms: u64) {
+        self.wall_ms = wall_ms.saturating_sub(millis(now));
+        self.flush(now);
     }
 
     /// Something followed.
     pub fn note(&mut self, now: Timestamp, vhost: usize, note: Note) {
-        if self.file.is_some() {
+        if self.is_on() {
             self.put(&Entry::Note {
                 at: now,
                 vhost,
@@ -210,57 +217,64 @@ impl Journal {
         }
     }
 
+    /// An operator gave an order, which was carried out or refused. It is no input of the protocol,
+    /// so it is an event only.
+    pub fn order(&mut self, now: Timestamp, order: OrderRecord) {
+        self.history
+            .record(now, self.wall_at(now), Event::Order(order));
+        self.flush(now);
+    }
+
     /// How many records could not be written.
     #[must_use]
     pub const fn lost(&self) -> u64 {
-        self.lost
+        self.lost + self.history.lost()
+    }
+
+    const fn is_on(&self) -> bool {
+        self.file.is_on() || self.history.is_on()
+    }
+
+    fn wall_at(&self, now: Timestamp) -> u64 {
+        self.wall_ms.saturating_add(millis(now))
     }
 
     fn put(&mut self, entry: &Entry) {
-        if self.file.is_none() || !frame(entry, &mut self.buffer) {
+        if !postcard::to_stdvec(entry).is_ok_and(|payload| self.file.put(&payload)) {
             self.lost += 1;
         }
-        if self.buffer.len() > BUFFER {
-            self.write();
-        }
+        self.history.hear(entry, self.wall_ms);
     }
 
     fn flush(&mut self, now: Timestamp) {
-        self.write();
-        if self.written > self.limits.file_bytes && self.file.is_some() {
+        self.history.end_turn(now, self.wall_at(now));
+        if !self.file.write() {
+            self.lost += 1;
+        }
+        if self.file.is_full() {
             self.rotate(now);
         }
     }
 
-    fn write(&mut self) {
-        let Some(file) = &mut self.file else { return };
-        if let Err(err) = file.write_all(&self.buffer) {
-            warn!(path = %self.path.display(), %err, "The flight recorder stopped: cannot write the journal");
-            self.file = None;
-            self.lost += 1;
-        }
-        self.written += u64::try_from(self.buffer.len()).unwrap_or(u64::MAX);
-        self.buffer.clear();
-    }
-
     fn rotate(&mut self, now: Timestamp) {
-        match fs::rename(&self.path, older(&self.path)).and_then(|()| new_file(&self.path)) {
-            Ok((file, written)) => (self.file, self.written) = (Some(file), written),
-            Err(err) => {
-                warn!(path = %self.path.display(), %err, "The flight recorder stopped: cannot start a new journal");
-                self.file = None;
-                return;
+        if !self.file.rotate() {
+            return;
+        }
+        let continued = Entry::Continued {
+            at: now,
+            wall_ms: self.wall_at(now),
+        };
+        let vhosts = self
+            .known
+            .iter()
+            .map(|(vhost, known)| known.entry(now, *vhost));
+        // What is repeated here is no news for the history.
+        for entry in std::iter::once(continued).chain(vhosts) {
+            if !postcard::to_stdvec(&entry).is_ok_and(|payload| self.file.put(&payload)) {
+                self.lost += 1;
             }
         }
-        self.put(&Entry::Continued {
-            at: now,
-            wall_ms: self.wall_ms.saturating_add(millis(now)),
-        });
-        for (vhost, known) in std::mem::take(&mut self.known) {
-            self.put(&known.entry(now, vhost));
-            self.known.insert(vhost, known);
-        }
-        self.write();
+        self.file.write();
     }
 }
 
@@ -284,52 +298,8 @@ impl Known {
     }
 }
 
-/// The file that the one at `path` became when it was full.
-#[must_use]
-pub fn older(path: &Path) -> PathBuf {
-    path.with_added_extension("1")
-}
-
 fn millis(now: Timestamp) -> u64 {
     u64::try_from(now.since(Timestamp::ZERO).as_millis()).unwrap_or(u64::MAX)
-}
-
-fn frame(entry: &Entry, into: &mut Vec<u8>) -> bool {
-    postcard::to_stdvec(entry)
-        .map(|payload| record::frame(&payload, into))
-        .is_ok()
-}
-
-fn open(path: &Path, flags: OFlag) -> io::Result<File> {
-    resolve::own(path)?.create(OFlag::O_WRONLY | flags, 0o600)
-}
-
-fn new_file(path: &Path) -> io::Result<(File, u64)> {
-    let mut file = open(path, OFlag::O_TRUNC)?;
-    file.write_all(&MAGIC)?;
-    Ok((file, u64::try_from(MAGIC_LEN).unwrap_or_default()))
-}
-
-/// An earlier life's file, after its last good record. `None` if there is none that could be gone
-/// on with.
-fn continue_file(path: &Path, limits: Limits) -> io::Result<Option<(File, u64)>> {
-    let Some(there) = resolve::own(path)?.open()? else {
-        return Ok(None);
-    };
-    let mut bytes = Vec::new();
-    if there.metadata()?.len() <= limits.file_bytes {
-        there.take(limits.file_bytes).read_to_end(&mut bytes)?;
-    }
-    let Some(mut records) = Records::new(&bytes, MAGIC) else {
-        fs::rename(path, older(path))?;
-        return Ok(None);
-    };
-    records.by_ref().for_each(drop);
-    let good = u64::try_from(records.position()).unwrap_or(u64::MAX);
-    let mut file = open(path, OFlag::empty())?;
-    file.set_len(good)?;
-    io::Seek::seek(&mut file, io::SeekFrom::Start(good))?;
-    Ok(Some((file, good)))
 }
 
 /// A duration as people read it: `25.3 ms`.

@@ -4,7 +4,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::{Entry, MAGIC, older};
+use super::file::older;
+use super::{Entry, MAGIC};
 use crate::record::Records;
 
 /// What a journal says, oldest first.

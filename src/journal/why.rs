@@ -5,9 +5,10 @@ use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
-use super::{DaemonCause, Entry, Note, OutputRecord, readable};
+use super::event::change;
+use super::{DaemonCause, Event, EventRecord, Note, Subject, readable};
 use crate::proto::{Cause, Transition};
-use crate::types::{Family, IfName, Name, Page, State, Timestamp};
+use crate::types::{IfName, Name, Page, State, Timestamp};
 
 /// Lines that one story may have; a hook in a loop says no more after that.
 const LINES_MAX: usize = 200;
@@ -30,12 +31,12 @@ pub struct Story {
     pub followed: Vec<(Duration, String)>,
 }
 
-/// All changes of state in a journal, oldest first.
+/// All changes of state among these events, oldest first.
 #[must_use]
-pub fn stories(entries: &[Entry]) -> Vec<Story> {
+pub fn stories(records: &[EventRecord]) -> Vec<Story> {
     let mut teller = Teller::default();
-    for entry in entries {
-        teller.hear(entry);
+    for record in records {
+        teller.hear(record);
     }
     teller.stories
 }
@@ -43,157 +44,90 @@ pub fn stories(entries: &[Entry]) -> Vec<Story> {
 #[derive(Default)]
 struct Teller {
     stories: Vec<Story>,
-    names: BTreeMap<usize, (Name, IfName)>,
     /// The newest story of each virtual host, and when it began.
     open: BTreeMap<usize, (usize, Timestamp)>,
-    /// The state of each, and the number of its last transition.
-    states: BTreeMap<usize, (State, u64)>,
+    /// What each is called, its state, and the number of its last transition.
+    states: BTreeMap<usize, (Subject, State, u64)>,
     /// The stories of those that died with the life before this one.
     died: Range<usize>,
-    now: Timestamp,
-    wall: (u64, Timestamp),
+    /// The last record before this one.
+    last_ms: u64,
 }
 
 impl Teller {
-    fn hear(&mut self, entry: &Entry) {
-        match entry {
-            Entry::Start { at, wall_ms, .. } => {
+    fn hear(&mut self, record: &EventRecord) {
+        match &record.event {
+            Event::Started { .. } => {
                 self.bury();
-                (self.now, self.wall) = (*at, (*wall_ms, *at));
-                self.names.clear();
                 self.open.clear();
             }
-            Entry::Continued { at, wall_ms } => (self.now, self.wall) = (*at, (*wall_ms, *at)),
-            Entry::Vhost {
-                vhost,
-                name,
-                interface,
-                ..
-            } => {
-                self.names.insert(*vhost, (name.clone(), interface.clone()));
+            Event::Died { how } => return self.mourn(record.wall_ms, how),
+            Event::State(subject, transition) => self.begin(record, subject, transition),
+            Event::Removed(subject) => {
+                self.states.remove(&subject.vhost);
             }
-            Entry::Removed { at, vhost } => {
-                self.now = *at;
-                self.states.remove(vhost);
+            Event::Note(subject, note) => self.follow(subject.vhost, record.at, note.to_string()),
+            Event::LeftOut { vhost, .. } => {
+                let known = self
+                    .states
+                    .values()
+                    .find(|(subject, ..)| vhost.as_ref() == Some(&subject.name));
+                if let Some(vhost) = known.map(|(subject, ..)| subject.vhost) {
+                    self.follow(vhost, record.at, record.event.to_string());
+                }
             }
-            Entry::Died { at, how } => self.mourn(*at, how),
-            Entry::Reconfigured { at, .. } | Entry::Input { at, .. } => self.now = *at,
-            Entry::Output {
-                vhost,
-                output: OutputRecord::Transition(transition),
-            } => self.begin(*vhost, transition),
-            Entry::Output { vhost, output } => self.output(*vhost, output),
-            Entry::Note { at, vhost, note } => {
-                self.now = *at;
-                self.follow(*vhost, note.to_string());
-            }
+            Event::Order(_) | Event::Advertisement { .. } => {}
         }
+        self.last_ms = record.wall_ms;
     }
 
-    fn begin(&mut self, vhost: usize, transition: &Transition) {
-        let wall_ms = self.wall_ms();
-        let Some((name, interface)) = self.names.get(&vhost) else {
-            return;
-        };
-        self.states.insert(vhost, (transition.to, transition.seq));
-        let first = self
-            .open
-            .insert(vhost, (self.stories.len(), self.now))
-            .is_none();
-        self.stories.push(Story {
-            wall_ms,
-            vhost: name.clone(),
-            interface: Some(interface.clone()),
-            transition: transition.clone(),
-            followed: Vec::new(),
-        });
+    fn begin(&mut self, record: &EventRecord, subject: &Subject, transition: &Transition) {
+        let vhost = subject.vhost;
+        let state = (subject.clone(), transition.to, transition.seq);
+        self.states.insert(vhost, state);
+        let open = (self.stories.len(), record.at);
+        let first = self.open.insert(vhost, open).is_none();
+        self.stories
+            .push(Story::of(subject, transition.clone(), record.wall_ms));
         let before = self
             .stories
             .get(self.died.start)
             .filter(|_| first && !self.died.is_empty());
         if let Some(again) = before.map(|story| format!("restarted: {}", story.transition.cause)) {
-            self.follow(vhost, again);
+            self.follow(vhost, record.at, again);
         }
-    }
-
-    fn wall_ms(&self) -> u64 {
-        let (wall, at) = self.wall;
-        wall.saturating_add(millis(self.now.since(at)))
     }
 
     /// A run is over. Virtual hosts that stopped cleanly were no longer taking part; the others
     /// died.
     fn bury(&mut self) {
-        let (first, wall_ms) = (self.stories.len(), self.wall_ms());
-        for (vhost, (state, seq)) in std::mem::take(&mut self.states) {
-            let Some((name, interface)) = self.names.get(&vhost).filter(|_| state != State::Init)
-            else {
+        let first = self.stories.len();
+        for (subject, state, seq) in std::mem::take(&mut self.states).into_values() {
+            if state == State::Init {
                 continue;
+            }
+            let transition = Transition {
+                from: state,
+                to: State::Init,
+                cause: Cause::Asked(DaemonCause::Died.because(UNSEEN)),
+                peer: None,
+                seq,
             };
-            let cause = Cause::Asked(DaemonCause::Died.because(UNSEEN));
-            self.stories.push(Story {
-                wall_ms,
-                vhost: name.clone(),
-                interface: Some(interface.clone()),
-                transition: Transition {
-                    from: state,
-                    to: State::Init,
-                    cause,
-                    peer: None,
-                    seq,
-                },
-                followed: Vec::new(),
-            });
+            self.stories
+                .push(Story::of(&subject, transition, self.last_ms));
         }
         self.died = first..self.stories.len();
     }
 
     /// Somebody saw how they died, before this life began.
-    fn mourn(&mut self, at: Timestamp, how: &str) {
-        let (wall, began) = self.wall;
+    fn mourn(&mut self, wall_ms: u64, how: &str) {
         for story in self.stories.get_mut(self.died.clone()).unwrap_or_default() {
-            story.wall_ms = wall.saturating_sub(millis(began.since(at)));
+            story.wall_ms = wall_ms;
             story.transition.cause = Cause::Asked(DaemonCause::Died.because(how));
         }
     }
 
-    fn output(&mut self, vhost: usize, output: &OutputRecord) {
-        match output {
-            OutputRecord::Transmit {
-                bow_out: true,
-                family: Family::V4,
-                ..
-            } => {
-                self.follow(vhost, "sent a bow-out over IPv4".to_owned());
-            }
-            OutputRecord::Transmit {
-                bow_out: true,
-                family: Family::V6,
-                ..
-            } => {
-                self.follow(vhost, "sent a bow-out over IPv6".to_owned());
-            }
-            OutputRecord::WantMaster { cause, peer } => {
-                self.follow(
-                    vhost,
-                    format!("asked for permission to become master: {cause}, {peer}"),
-                );
-            }
-            OutputRecord::PeerClaim { peer } => {
-                self.follow(vhost, format!("heard a worse master, {peer}"));
-            }
-            OutputRecord::Answered { peer, .. } => {
-                self.follow(vhost, format!("{peer} answered as backup"));
-            }
-            OutputRecord::Transmit { .. }
-            | OutputRecord::Transition(_)
-            | OutputRecord::AnnounceAgain
-            | OutputRecord::Rejected { .. }
-            | OutputRecord::Idle(_) => {}
-        }
-    }
-
-    fn follow(&mut self, vhost: usize, text: String) {
+    fn follow(&mut self, vhost: usize, at: Timestamp, text: String) {
         let Some((index, began)) = self.open.get(&vhost) else {
             return;
         };
@@ -202,13 +136,9 @@ impl Teller {
             .get_mut(*index)
             .filter(|story| story.followed.len() < LINES_MAX)
         {
-            story.followed.push((self.now.since(*began), text));
+            story.followed.push((at.since(*began), text));
         }
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl fmt::Display for Note {
@@ -257,22 +187,20 @@ impl fmt::Display for Note {
 }
 
 impl Story {
+    fn of(subject: &Subject, transition: Transition, wall_ms: u64) -> Self {
+        Self {
+            wall_ms,
+            vhost: subject.name.clone(),
+            interface: Some(subject.interface.clone()),
+            transition,
+            followed: Vec::new(),
+        }
+    }
+
     /// Adds it to a page; `when` stands before it: the time of day.
     pub fn tell(&self, when: &str, page: &mut Page) {
-        let Transition {
-            from,
-            to,
-            cause,
-            peer,
-            seq,
-        } = &self.transition;
-        let peer = peer.map(|peer| format!(" ({peer})")).unwrap_or_default();
-        writeln!(
-            page,
-            "{when}{}: {from} -> {to}: {cause}{peer}, {} #{seq}",
-            self.vhost,
-            cause.as_str()
-        );
+        let change = change(&self.transition);
+        writeln!(page, "{when}{}: {change}", self.vhost);
         for (after, text) in &self.followed {
             writeln!(page, "    +{:>9}  {text}", readable(*after));
         }

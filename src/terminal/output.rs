@@ -62,13 +62,30 @@ fn print_json(json: serde_json::Result<String>) -> Result<Exit, Failure> {
 /// hooks, plugins, registries, packets or files (`tests/it/words.rs` lists which files may use it).
 /// A reader that stops reading (`| head`) is not a failure.
 pub(crate) fn artefact(text: &[u8]) -> Result<Exit, Failure> {
+    put(text).map(|_| Exit::Success)
+}
+
+/// Prints a page that is one of many. Returns whether somebody still reads.
+pub(crate) fn next_page(page: &Page) -> Result<bool, Failure> {
+    put(page.as_str().as_bytes())
+}
+
+/// Prints JSON on one line, as one of many. Returns whether somebody still reads.
+pub(crate) fn next_json(value: &impl Serialize) -> Result<bool, Failure> {
+    let json = serde_json::to_string(value)
+        .map_err(|error| Failure::new(Exit::Failure, error.to_string()))?;
+    put(format!("{}\n", plain_json(&json)).as_bytes())
+}
+
+fn put(text: &[u8]) -> Result<bool, Failure> {
     let mut out = stdout().lock();
     match out.write_all(text).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::new(
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::new(
             Exit::Failure,
             format!("cannot write to standard output: {error}"),
         )),
-        _ => Ok(Exit::Success),
     }
 }
 

@@ -77,7 +77,7 @@ fn one_turn(bencher: Bencher) {
         now = now + Duration::from_millis(1);
         journal.input(now, 0, &Input::Timer);
         journal.output(0, &Output::Idle(Some(now)));
-        journal.end_turn(now);
+        journal.end_turn(now, 0);
     });
     assert_eq!(journal.lost(), 0);
 }

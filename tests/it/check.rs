@@ -92,6 +92,7 @@ fn every_verb_that_takes_a_configuration_takes_the_option() {
         "promote",
         "undemote",
         "hook list",
+        "events",
         "why",
         "cleanup",
         "plan",

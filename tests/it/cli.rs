@@ -359,6 +359,24 @@ fn what_is_not_there_is_named_with_what_to_do() {
         &["why", "--file", "none"],
         &["cannot read none: No such file"],
     );
+    said(
+        4,
+        &["events", "--dir", "none"],
+        &[
+            "cannot read the events in none: No such file",
+            "hint: name the daemon with --config or --instance",
+        ],
+    );
+    said(
+        2,
+        &["events", "--after", "42"],
+        &["a cursor looks like 1f0c5e6a7b8d9e10-42"],
+    );
+    said(
+        2,
+        &["events", "--since", "yesterday"],
+        &["is neither a length, as in 2h, nor a time"],
+    );
     said(4, &["replay", "none"], &["cannot read none: No such file"]);
     said(
         3,

@@ -96,6 +96,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "process",
             "resolve",
             "ledger",
+            "journal",
             "host::clock",
             "keeper",
             "engine",

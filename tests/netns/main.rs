@@ -18,6 +18,7 @@ mod conflict;
 mod crash;
 mod doctor;
 mod endpoint;
+mod events;
 mod faults;
 mod flood;
 mod forge;
@@ -149,6 +150,7 @@ fn main() -> ExitCode {
         flood::cases(),
         odd::cases(),
         lab::cases(),
+        events::cases(),
         leftovers::cases(),
         realtime::cases(),
         rights::cases(),

@@ -889,13 +889,13 @@ fn groups() -> Outcome {
     let refused = daemon.wait_says("Did not carry out an operator's order", SOON)?;
     assert_eq!(
         (refused.text("uid").as_str(), refused.text("order").as_str()),
-        ("1234", "Reload")
+        ("1234", "reload")
     );
     assert!(refused.text("why").contains("group 3000"), "{refused:?}");
     let done = daemon.wait_says("Carried out an operator's order", SOON)?;
     assert_eq!(
         (done.text("uid").as_str(), done.text("order").as_str()),
-        ("1234", "Reload")
+        ("1234", "reload")
     );
     // The kernel cuts the name of a process at 15 bytes.
     assert_eq!(done.text("program"), "carpd-for-all");

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use crate::cli::{CONFIG, Exit, Failure, output};
 use crate::config::{self, Share};
 use crate::control::{self, CallError, Order, Reply};
-use crate::engine::command::{BeginDemotion, BeginMaintenance};
 use crate::engine::report::Status;
 use crate::ledger::{Origin, instance_name};
 use crate::types::{Name, Page};
@@ -262,22 +261,7 @@ pub(in crate::cli) fn is_named(directory: &str, name: &str) -> bool {
 }
 
 pub(in crate::cli) fn ask(daemon: &Daemon, order: Order) -> Result<Reply, Failure> {
-    let vhost = match &order {
-        Order::Resign { vhost, .. } | Order::Undemote(vhost) => Some(vhost.as_str()),
-        Order::Peers(vhost)
-        | Order::Promote(vhost)
-        | Order::MaintenanceOff(vhost)
-        | Order::MaintenanceOn(BeginMaintenance { vhost, .. })
-        | Order::Demote(BeginDemotion { vhost, .. }) => vhost.as_ref().map(Name::as_str),
-        Order::Status
-        | Order::Metrics
-        | Order::Reload
-        | Order::ForceReload
-        | Order::HookPlan(_)
-        | Order::NotifyTest(_)
-        | Order::HookRollback(_)
-        | Order::HookApply(_) => None,
-    };
+    let vhost = order.vhost().map(Name::as_str);
     let path = daemon.part(vhost, control::socket_path)?;
     control::call(&path, order).map_err(|error| {
         let failure = failure_of(&error);
@@ -388,12 +372,21 @@ pub(in crate::cli) fn short(digest: &str) -> &str {
 
 /// A point in time, formatted for a person in local time.
 pub(in crate::cli) fn at(ms: u64) -> String {
+    formatted(ms, "%F %T")
+}
+
+/// The same, to the millisecond.
+pub(in crate::cli) fn time_of_day(ms: u64) -> String {
+    formatted(ms, "%F %T%.3f")
+}
+
+fn formatted(ms: u64, form: &str) -> String {
     let time = i64::try_from(ms)
         .ok()
         .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     time.map(|time| {
         time.to_zoned_datetime(jiff::tz::TimeZone::system())
-            .strftime("%F %T")
+            .strftime(form)
             .to_string()
     })
     .unwrap_or_default()

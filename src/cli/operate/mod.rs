@@ -4,6 +4,7 @@ pub(super) mod cleanup;
 pub(super) mod daemon;
 pub(super) mod demote;
 pub(super) mod doctor;
+pub(super) mod events;
 pub(super) mod hook;
 pub(super) mod maintenance;
 pub(super) mod metrics;

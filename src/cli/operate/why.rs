@@ -1,12 +1,12 @@
 //! `carpd why`: explains what happened, from the flight recorder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::daemon::{Daemon, heading};
+use super::daemon::{Daemon, heading, time_of_day};
 use super::replay::load;
 use crate::cli::{Exit, Failure, output};
 use crate::config::Share;
-use crate::journal::{self, Story};
+use crate::journal::{self, EventRecord, Found, Reader, Story};
 use crate::types::Page;
 
 /// Show why virtual hosts changed state, and what followed.
@@ -70,18 +70,10 @@ fn why_in_each(daemons: Vec<(Share, Daemon)>, args: &WhyArgs) -> Result<Exit, Fa
 }
 
 fn why_in_one(args: &WhyArgs) -> Result<Exit, Failure> {
-    let path = match &args.file {
-        Some(file) => file.clone(),
-        None => args.daemon.part(args.vhost.as_deref(), |directory| {
-            directory.join(journal::FILE_NAME)
-        })?,
+    let mut stories = match &args.file {
+        Some(file) => journal::stories(&journal::events(&load(file)?.entries)),
+        None => told_here(&args.daemon, args.vhost.as_deref())?,
     };
-    let contents = load(&path).map_err(|failure| match args.file {
-        None => failure
-            .hint("name the daemon with --config or --instance, or the file itself with --file"),
-        Some(_) => failure,
-    })?;
-    let mut stories = journal::stories(&contents.entries);
     stories.retain(|story| {
         args.vhost
             .as_ref()
@@ -92,21 +84,39 @@ fn why_in_one(args: &WhyArgs) -> Result<Exit, Failure> {
     stories
         .iter()
         .skip(first)
-        .for_each(|story| story.tell(&format!("{} ", at(story)), &mut page));
+        .for_each(|story| story.tell(&format!("{} ", time_of_day(story.wall_ms)), &mut page));
     if stories.is_empty() {
         writeln!(page, "no state changes are recorded");
     }
     output::page(&page)
 }
 
-fn at(story: &Story) -> String {
-    let time = i64::try_from(story.wall_ms)
-        .ok()
-        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    time.map(|time| {
-        time.to_zoned_datetime(jiff::tz::TimeZone::system())
-            .strftime("%F %T%.3f")
-            .to_string()
-    })
-    .unwrap_or_default()
+/// What the flight recorder of this daemon tells.
+fn told_here(daemon: &Daemon, vhost: Option<&str>) -> Result<Vec<Story>, Failure> {
+    let path = daemon.part(vhost, |directory| directory.join(journal::FILE_NAME))?;
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut reader = Reader::new(directory, None);
+    let found = reader.read();
+    if let Some(why) = reader.take_left_out() {
+        output::note(format_args!("note: a part is left out: {why}"));
+    }
+    match found {
+        Ok(found) => Ok(journal::stories(&records(found))),
+        // One that never had a history, or not of this version.
+        Err(_) => match load(&path) {
+            Ok(contents) => Ok(journal::stories(&journal::events(&contents.entries))),
+            Err(failure) => Err(failure.hint(
+                "name the daemon with --config or --instance, or the file itself with --file",
+            )),
+        },
+    }
+}
+
+/// The events themselves.
+pub(super) fn records(found: Vec<Found>) -> Vec<EventRecord> {
+    let events = found.into_iter().filter_map(|found| match found {
+        Found::Event(_, record) => Some(record),
+        Found::Missing(_) | Found::Anew => None,
+    });
+    events.collect()
 }

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use carpd::effect::{Resource, Value};
-use carpd::journal::{self, Journal, Limits};
+use carpd::journal::{self, Found, Journal, Limits, Reader, Told};
 use carpd::ledger::{Instance, Ledger, Of, Origin, Owner};
 use carpd::proto::{Input, Output, Vhost};
 use carpd::record::{MAGIC_LEN, Records, frame};
@@ -14,6 +14,7 @@ use carpd::types::Timestamp;
 use super::settings;
 
 const JOURNAL: [u8; MAGIC_LEN] = *b"carpdJ06";
+const HISTORY: [u8; MAGIC_LEN] = *b"carpdE01";
 const LEDGER: [u8; MAGIC_LEN] = *b"carpdL01";
 
 /// The input as a file of records.
@@ -45,17 +46,71 @@ pub(super) fn journal(bytes: &[u8]) {
     for file in [framed(JOURNAL, bytes), [&JOURNAL, bytes].concat()] {
         std::fs::write(&path, file).expect("a file");
         if let Ok(contents) = journal::read(&path) {
-            let _ = journal::stories(&contents.entries);
+            let _ = journal::stories(&journal::events(&contents.entries));
             let replayed = journal::replay(&contents.entries);
             assert!(replayed.inputs + replayed.skipped <= contents.entries.len());
         }
     }
 }
 
+/// The history of events next to it: read, told, and gone on with.
+pub(super) fn history(bytes: &[u8]) {
+    for file in [framed(HISTORY, bytes), [&HISTORY, bytes].concat()] {
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::write(directory.path().join(journal::EVENTS_FILE), &file).expect("a file");
+        let path = directory.path().join(journal::FILE_NAME);
+        for _ in 0..2 {
+            let found = Reader::new(directory.path(), None).read();
+            let events = found.unwrap_or_default().into_iter();
+            let records: Vec<_> = events
+                .filter_map(|found| match found {
+                    Found::Event(cursor, record) => {
+                        let _ = (
+                            Told::new(cursor, &record).record(1),
+                            record.event.to_string(),
+                        );
+                        Some(record)
+                    }
+                    Found::Missing(_) | Found::Anew => None,
+                })
+                .collect();
+            assert!(records.is_sorted_by(|a, b| a.number < b.number));
+            let _ = journal::stories(&records);
+            drop(Journal::open(
+                &path,
+                Limits::default(),
+                "0.1.0",
+                Timestamp::ZERO,
+                1,
+            ));
+        }
+    }
+}
+
+pub(super) fn histories() -> Vec<Vec<u8>> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(journal::FILE_NAME);
+    let mut journal = Journal::open(&path, Limits::default(), "0.1.0", Timestamp::ZERO, 1);
+    record_a_life(&mut journal);
+    drop(journal);
+    let file = std::fs::read(directory.path().join(journal::EVENTS_FILE)).unwrap();
+    let seed = unframed(HISTORY, &file);
+    assert!(seed.len() > 100);
+    vec![seed]
+}
+
 pub(super) fn journals() -> Vec<Vec<u8>> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join(journal::FILE_NAME);
     let mut journal = Journal::open(&path, Limits::default(), "0.1.0", Timestamp::ZERO, 1);
+    record_a_life(&mut journal);
+    drop(journal);
+    assert!(journal::read(&path).unwrap().entries.len() > 20);
+    vec![unframed(JOURNAL, &std::fs::read(&path).unwrap())]
+}
+
+/// A virtual host that becomes master, and is removed.
+fn record_a_life(journal: &mut Journal) {
     let mut machine = Vhost::new(settings(), 7);
     journal.vhost(
         Timestamp::ZERO,
@@ -79,10 +134,7 @@ pub(super) fn journals() -> Vec<Vec<u8>> {
         (now, input) = (wake.unwrap_or(now), Input::Timer);
     }
     journal.removed(now, 0);
-    journal.end_turn(now);
-    drop(journal);
-    assert!(journal::read(&path).unwrap().entries.len() > 20);
-    vec![unframed(JOURNAL, &std::fs::read(&path).unwrap())]
+    journal.end_turn(now, 1);
 }
 
 const HERE: Origin = Origin { boot: 1, netns: 2 };

@@ -91,6 +91,12 @@ pub(crate) const ALL: &[Target] = &[
         rounds: 400,
     },
     Target {
+        name: "history",
+        run: files::history,
+        seeds: files::histories,
+        rounds: 400,
+    },
+    Target {
         name: "ledger",
         run: files::ledger,
         seeds: files::ledgers,
