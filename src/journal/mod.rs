@@ -1,6 +1,6 @@
 //! The flight recorder: every input and output of the engine, in order, in two files of bounded
 //! size; and next to them what a person asks for later, the events, for a week and longer
-//! ([`history`]).
+//! (`history`).
 //!
 //! Recording never fails and never waits: what cannot be written is counted, and after the first
 //! failure nothing more is tried until the next file. Each turn of the engine is one `write(2)`, so
@@ -61,7 +61,7 @@ pub struct Limits {
 
 impl Default for Limits {
     /// Inputs and outputs: 8 MiB, which is at one advertisement a second about a day of a virtual host
-    /// in each file. Events: a week ([`History`]). State changes: more than 1,000 of the longest.
+    /// in each file. Events: a week (`History`). State changes: more than 1,000 of the longest.
     fn default() -> Self {
         Self {
             file_bytes: 8 * 1024 * 1024,
