@@ -317,6 +317,10 @@ fn frozen_shortly() -> Result<bool, Failed> {
         if next.as_ref().map_or(thawed, |at| *at).since(heard) > LEASE {
             return Ok(false);
         }
+        // It came too late, and said so: its signal did not, but its turn on the processor did.
+        if next.is_err() && a.states().len() > 2 {
+            return Ok(false);
+        }
         next?;
         watch.hear(ADDRESS_OF_A, 2, SOON)?;
     }
