@@ -7,6 +7,7 @@
 mod helper;
 mod namespaces;
 mod notifier;
+mod part;
 mod prober;
 mod reader;
 mod run;

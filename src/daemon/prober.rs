@@ -1,48 +1,32 @@
 //! A daemon's prober process: determines itself what it looks at, and as whom.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
+use super::part::{Part, part};
 use crate::config::{Config, FileOwners, Share};
 use crate::host::children::prober::{Job, What};
 use crate::ledger::Origin;
-use crate::programs::role;
-use crate::terminal::{Exit, output};
-use crate::{engine, host, keeper};
+use crate::terminal::Exit;
+use crate::{engine, host};
 
-/// Runs a prober. The keeper passes the number of its part, the configuration file, and the number
-/// of the descriptor that has the copy of it.
+/// Runs a prober, for the user of this number.
 pub(super) fn main() -> ExitCode {
-    // The programs that it starts must not inherit what was passed to it.
-    if let Err(error) = keeper::close_on_exec() {
-        tracing::error!(%error, "A prober process stopped");
-        return Exit::Failure.into();
-    }
-    let mut words = role::arguments();
-    let part = words.next().and_then(|word| word.to_str()?.parse().ok());
-    let (Some(part), Some(path)) = (part, words.next().map(PathBuf::from)) else {
+    let Part::<usize> {
+        number,
+        path,
+        share,
+        config,
+    } = match part("prober") {
+        Ok(part) => part,
+        Err(code) => return code,
+    };
+    let Some((user, mut jobs)) = engine::looks(&config).into_iter().nth(number) else {
         return Exit::Usage.into();
     };
-    let share = super::helper::share(2);
-    let number = words.nth(1).and_then(|word| word.to_str()?.parse().ok());
-    let copy = number.and_then(|number| super::helper::copy_at(&path, number));
-    match Config::load_copy_without_secrets(&path, copy) {
-        Ok(loaded) => {
-            let config = loaded.config.only(&share);
-            match engine::looks(&config).into_iter().nth(part) {
-                Some((user, mut jobs)) => {
-                    refuse(&config, &mut jobs);
-                    drop(config);
-                    host::children::prober::main(&user, jobs, &mark(&user, &path, &share))
-                }
-                None => Exit::Usage.into(),
-            }
-        }
-        Err(report) => {
-            output::problems(&report);
-            Exit::Config.into()
-        }
-    }
+    refuse(&config, &mut jobs);
+    drop(config);
+    host::children::prober::main(&user, jobs, &mark(&user, &path, &share))
 }
 
 /// Tells what this prober starts from what others do, of this configuration and of others: the same

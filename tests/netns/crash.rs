@@ -9,7 +9,8 @@ use carpd::types::Timestamp;
 use nix::sys::signal::Signal;
 
 use crate::rig::{
-    ADDRESS, CARPD, Carpd, Daemon, Failed, SOON, TAKEOVER, Watch, holds, lan, lets_go, mac, sh,
+    ADDRESS, CARPD, Carpd, Daemon, Entry, Failed, SOON, TAKEOVER, Watch, holds, lan, lets_go, mac,
+    sh,
 };
 use crate::tree::Tree;
 use crate::{ADDRESS_OF_A, ADDRESS_OF_B, Case, Outcome};
@@ -317,8 +318,9 @@ fn frozen_shortly() -> Result<bool, Failed> {
         if next.as_ref().map_or(thawed, |at| *at).since(heard) > LEASE {
             return Ok(false);
         }
-        // It came too late, and said so: its signal did not, but its turn on the processor did.
-        if next.is_err() && a.states().len() > 2 {
+        // Its signal came in time, but its turn on the processor did not, and it says so.
+        let is_late = |entry: &Entry| entry.becomes("backup") && entry.text("cause") == "late";
+        if next.is_err() && a.entries().iter().any(is_late) {
             return Ok(false);
         }
         next?;

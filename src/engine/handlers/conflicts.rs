@@ -33,24 +33,18 @@ impl<E: Environment> Engine<E> {
         let Some((address, mac)) = claims::claim(frame) else {
             return false;
         };
-        let Some(interface) = self.interfaces.get(id) else {
+        let Some(interface) = self.interfaces.get_mut(id) else {
             return true;
         };
         if interface.link().is_some_and(|link| link.mac == mac) {
             return true;
         }
-        let members = interface.members.clone();
-        let is_ours = members.iter().any(|member| {
-            let node = self.nodes.get(*member);
-            node.is_some_and(|node| node.spec.addresses.iter().any(|own| own.ip == address))
-        });
-        if !is_ours {
-            if let Some(interface) = self.interfaces.get_mut(id) {
-                interface.announced.note(address);
-            }
+        // Anybody on the link can announce as much as he likes.
+        if !interface.watches(address) {
+            interface.announced.note(address);
             return true;
         }
-        for member in members {
+        for member in interface.members.clone() {
             self.claimed_from(member, address, mac, now);
         }
         true

@@ -69,10 +69,11 @@ impl<E: Environment> Engine<E> {
         if !node.advertisers.begin_look(who, now) {
             return false;
         }
-        (self.looked_closer, self.trying) = (Some(now), true);
+        self.looked_closer = Some(now);
         let Some(inquiry) = self.inquiry(index, ad, who.address) else {
             return false;
         };
+        self.trying = true;
         let tried = move || Tried {
             vhost: index.number(),
             address: who.address,

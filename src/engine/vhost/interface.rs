@@ -471,6 +471,11 @@ impl<W: Wire> Interface<W> {
         }
     }
 
+    /// Whether this is the address of a virtual host on it.
+    pub(in crate::engine) fn watches(&self, address: IpAddr) -> bool {
+        self.watched.contains(&address)
+    }
+
     fn watch(&self) {
         let addresses: Vec<IpAddr> = self.watched.iter().copied().collect();
         if let Some(socket) = self.socket.as_ref().filter(|_| !addresses.is_empty())
