@@ -235,39 +235,77 @@ fn resign(lab: &Lab, host: &str) -> Outcome {
     .map(drop)
 }
 
+/// What a hand-over cost.
+#[derive(Debug)]
+struct HandOver {
+    /// Datagrams that were not answered, of those that were sent each millisecond.
+    lost: u64,
+    #[expect(dead_code, reason = "for whoever reads the figures")]
+    probes: u64,
+    /// For how long nobody had the addresses.
+    unheld: Duration,
+}
+
+impl HandOver {
+    /// More than were sent while nobody had the addresses: the one before and the one after may be
+    /// on their way.
+    fn loses_more(&self) -> bool {
+        u128::from(self.lost) > self.unheld.as_millis() + 2
+    }
+}
+
 /// Both ways of holding the addresses, for comparison.
 fn handed_over() -> Outcome {
     let plain = hand_overs(false)?;
-    let lost = hand_overs(true)?;
-    println!(
-        "lost of probes sent each millisecond, in each hand-over: {lost:?}; without: {plain:?}"
+    let virtual_mac = hand_overs(true)?;
+    println!("with a virtual hardware address: {virtual_mac:?}; without: {plain:?}");
+    // How long that is depends on how busy the machine is; that nothing else is lost does not.
+    assert!(
+        !virtual_mac.iter().any(HandOver::loses_more),
+        "{virtual_mac:?}"
     );
-    // Between the release by one and the takeover by the other there is the time that this takes.
-    // One probe may fall into it, or a few on a busy machine.
-    let least = lost.iter().map(|(lost, _)| *lost).min();
-    assert!(least <= Some(1), "{lost:?}");
     Ok(())
+}
+
+const MINUTE_US: u64 = 60_000_000;
+
+/// When the daemon wrote this, in µs of its minute.
+fn written_at(entry: &Entry) -> u64 {
+    let stamp = entry.text("timestamp");
+    let seconds = stamp.rsplit_once(':').unwrap_or_default().1;
+    let (seconds, fraction) = seconds.split_once('.').unwrap_or_default();
+    let number = |text: &str| text.parse().unwrap_or(0_u64);
+    number(seconds) * 1_000_000 + number(fraction.trim_end_matches('Z'))
+}
+
+/// When the daemon last wrote such an entry, in µs of its minute.
+fn last_written(daemon: &Daemon, such: impl Fn(&Entry) -> bool) -> Result<u64, Failed> {
+    let entries = daemon.entries();
+    let last = entries.iter().rfind(|entry| such(entry));
+    Ok(written_at(last.ok_or("no such entry")?))
+}
+
+/// For how long nobody had the addresses: from before one gives them up until the other has them.
+fn unheld_us(from: &Daemon, to: &Daemon) -> Result<u64, Failed> {
+    let given_up = last_written(from, |entry| entry.becomes("backup"))?;
+    let acquired = last_written(to, |entry| entry.says("Acquired the addresses"))?;
+    Ok((acquired + MINUTE_US - given_up) % MINUTE_US)
 }
 
 /// How long each takeover took from the decision to the addresses, in µs, by the daemon's own clock.
 fn took(daemon: &Daemon) -> Vec<u64> {
-    let micros = |entry: &Entry| -> u64 {
-        let stamp = entry.text("timestamp");
-        let (_, fraction) = stamp.rsplit_once('.').unwrap_or_default();
-        fraction.trim_end_matches('Z').parse().unwrap_or(0)
-    };
     let (mut decided, mut all) = (0, Vec::new());
     for entry in daemon.entries() {
         if entry.becomes("master") {
-            decided = micros(&entry);
+            decided = written_at(&entry);
         } else if entry.says("Acquired the addresses") {
-            all.push((micros(&entry) + 1_000_000 - decided) % 1_000_000);
+            all.push((written_at(&entry) + MINUTE_US - decided) % MINUTE_US);
         }
     }
     all
 }
 
-fn hand_overs(virtual_mac: bool) -> Result<Vec<(u64, u64)>, Failed> {
+fn hand_overs(virtual_mac: bool) -> Result<Vec<HandOver>, Failed> {
     let lab = lan(&["a", "b"])?;
     let node = |host: &str| Carpd::new(host).set("virtual-mac", virtual_mac);
     let _servers = [answer(&lab, "a")?, answer(&lab, "b")?];
@@ -277,19 +315,24 @@ fn hand_overs(virtual_mac: bool) -> Result<Vec<(u64, u64)>, Failed> {
     b.wait_state("backup", SOON)?;
     hears(&lab, "b", ADDRESS_OF_A)?;
     let entry = format!("lladdr {VIRTUAL}");
-    let mut lost = Vec::new();
+    let mut hand_overs = Vec::new();
     for round in 0..6 {
         let (host, from, to) = if round % 2 == 0 {
             ("a", &mut a, &mut b)
         } else {
             ("b", &mut b, &mut a)
         };
-        lost.push(probed(&lab, || {
+        let (lost, probes) = probed(&lab, || {
             resign(&lab, host)?;
             to.wait_says("Acquired the addresses", SOON)?;
             from.wait_says("Released the addresses", SOON)?;
             Ok(())
-        })?);
+        })?;
+        hand_overs.push(HandOver {
+            lost,
+            probes,
+            unheld: Duration::from_micros(unheld_us(from, to)?),
+        });
         if virtual_mac {
             assert_eq!(neighbour(&lab, ADDRESS)?, entry);
             leaves_nothing(&lab, host)?;
@@ -304,7 +347,7 @@ fn hand_overs(virtual_mac: bool) -> Result<Vec<(u64, u64)>, Failed> {
     b.stop()?;
     leaves_nothing(&lab, "a")?;
     leaves_nothing(&lab, "b")?;
-    Ok(lost)
+    Ok(hand_overs)
 }
 
 fn parent_is_silent() -> Outcome {
