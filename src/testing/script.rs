@@ -122,9 +122,8 @@ pub async fn run(keeper: &Client, exam: HookTest, choice: &Choice) -> (FileRepor
     let (limit, path) = (exam.limit, exam.path.clone());
     let keeper = &keeper.at_most(PROCESSES_MAX);
     // What a test does must not appear in the log: its lines would look like the daemon's own.
-    let all = sitting
-        .all(keeper, exam, choice)
-        .with_subscriber(NoSubscriber::default());
+    let all = Box::pin(sitting.all(keeper, exam, choice));
+    let all = all.with_subscriber(NoSubscriber::default());
     if timeout_at(Instant::now() + limit, all).await.is_err() {
         let message = format!("it took longer than its limit of {limit:?}");
         sitting.report.faults.push(Fault {
