@@ -1,3 +1,3 @@
 #!/bin/sh
 service postfix start
-uptime | mail -s "$2 moved" root
+cat /var/spool/vip/*.txt | mail -s "$2 moved" root

@@ -375,3 +375,12 @@ fn a_query_is_what_its_grant_marks_as_one() {
     let written = toml::to_string(&grants.command["act"]).unwrap();
     assert!(!written.contains("query"), "{written}");
 }
+
+#[test]
+fn an_effect_is_one_line_whatever_its_values_are() {
+    let args = BTreeMap::from([("input".to_owned(), "a\nhostname.set b".to_owned())]);
+    let name = "mail".to_owned();
+    let line = Effect::CommandRun { name, args }.to_string();
+    assert!(line.starts_with("command.run mail input=a"), "{line}");
+    assert_eq!(line.lines().count(), 1, "{line}");
+}

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Effect, FoundRoute, HttpRequest, Query};
+use crate::types::shown_within;
 
 /// The line of TOML that would grant exactly this effect.
 pub(super) fn grant_line(effect: &Effect) -> String {
@@ -111,7 +112,10 @@ impl fmt::Display for Effect {
             Self::FileRemove { path } => write!(f, "file.remove {path}"),
             Self::CommandRun { name, args } => {
                 write!(f, "command.run {name}")?;
-                args.iter().try_for_each(|(k, v)| write!(f, " {k}={v}"))
+                // A value may have several lines, and an effect is one.
+                let value = |v: &String| shown_within(v, usize::MAX);
+                args.iter()
+                    .try_for_each(|(k, v)| write!(f, " {k}={}", value(v)))
             }
             Self::HttpSend(request) => request.fmt(f),
             Self::Demote { by, reason } => write!(f, "carp.demote {by} ({reason})"),

@@ -212,7 +212,9 @@ fn luau() -> String {
         }
         out += "}\n";
     }
-    out + "\n-- The table [hook.NAME.config].\ndeclare config: { [string]: any }\n" + &bench::luau()
+    out + "\n-- The table [hook.NAME.config].\ndeclare config: { [string]: any }\n"
+        + &format!("\n-- {TOLERANT}\ndeclare function tolerant<T>(of: T, how: \"quiet\"?): T\n")
+        + &bench::luau()
 }
 
 fn luau_function(function: &Function) -> String {
@@ -286,6 +288,9 @@ fn luacats() -> String {
         }
     }
     out + "\n---The table [hook.NAME.config].\n---@type table<string, any>\nconfig = {}\n"
+        + &format!(
+            "\n---{TOLERANT}\n---@generic T\n---@param of T\n---@param how? 'quiet'\n---@return T\nfunction tolerant(of, how) end\n"
+        )
         + &bench::luacats()
 }
 
@@ -336,6 +341,9 @@ fn cats_function(function: &Function) -> String {
     out
 }
 
+/// What `tolerant` is, in short.
+const TOLERANT: &str = "Makes a function of the host, or a group, go past failures as a shell does: with a warning, and false; of a command, with status 127.";
+
 fn markdown() -> String {
     let mut out = String::from(
         "<!-- Made by `carpd api --markdown`; a test compares. Do not edit. -->\n# The hook API\n\n\
@@ -381,7 +389,11 @@ fn markdown() -> String {
     }
     out += "\n## config\n\nThe table `[hook.NAME.config]` of the configuration. It cannot be changed.\n\n\
             ## Lua\n\nHooks are Luau. There are `string`, `table`, `math`, `utf8`, `bit32`, `buffer`, `coroutine`, and `require` for files\n\
-            below the hook's directory; there is no `io`, `os` or `load`. Every run has fresh globals: what must last goes to `state`.\n";
+            below the hook's directory; there is no `io`, `os` or `load`. Every run has fresh globals: what must last goes to `state`.\n\n\
+            `tolerant(of)` is a function of the host, or a group of them, that goes past failures as a shell does: after\n\
+            `local service = tolerant(service)`, a `service.start` that fails leaves a warning in the log and gives `false`. A command\n\
+            line that cannot be run has the status 127 then, and one that ends with another status than 0 is logged too, unless its\n\
+            status is only an answer: `tolerant(command.run, \"quiet\")`. What is not granted still raises an error.\n";
     out + &bench::markdown()
 }
 

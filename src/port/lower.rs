@@ -6,6 +6,8 @@ mod builtin;
 mod calculate;
 mod comments;
 mod compound;
+mod directory;
+mod feed;
 mod known;
 mod order;
 mod pipe;
@@ -16,6 +18,7 @@ mod scope;
 mod source;
 mod split;
 mod status;
+mod trap;
 mod value;
 mod values;
 
@@ -109,6 +112,10 @@ pub(crate) struct Lower<'a> {
     path: Vec<String>,
     /// Files that look like logs, and whose content is used.
     data: HashSet<String>,
+    /// Where `cd` has gone.
+    directory: Option<String>,
+    /// What `trap ... EXIT` leaves for the end: the line, and the commands.
+    at_exit: Option<(usize, String)>,
 }
 
 /// The result of a translation that may not be possible.
@@ -179,6 +186,8 @@ impl<'a> Lower<'a> {
             environment: Vec::new(),
             path: Vec::new(),
             data: HashSet::new(),
+            directory: None,
+            at_exit: None,
         };
         lower.find_data(&script.items);
         let mut steps = lower.begin();
@@ -192,6 +201,7 @@ impl<'a> Lower<'a> {
         {
             steps.remove(at);
         }
+        steps.extend(lower.at_exit());
         (steps, lower.scope, lower.facts)
     }
 
@@ -365,6 +375,9 @@ impl<'a> Lower<'a> {
             return self.pipeline(&item.first);
         };
         if let Some(steps) = self.either(item)? {
+            return Ok(steps);
+        }
+        if let Some(steps) = self.moves_first(item)? {
             return Ok(steps);
         }
         let read = |pipeline: &Pipeline| matches!(pipeline.commands.as_slice(), [command] if matches!(command.kind, Kind::Sourced(_)));
@@ -690,6 +703,9 @@ impl<'a> Lower<'a> {
             // What it sets is looked at there, one by one.
             let steps = self.builtin(&kind, &[], words, command)?;
             return Ok(steps.unwrap_or_default());
+        }
+        if first.is_some_and(|word| word.is("read")) {
+            return self.read_once(assigns, words, &command.redirects);
         }
         self.logging = self.is_for_the_log(words, &command.redirects);
         self.joins = first.is_some_and(|word| word.is("echo") || word.is("logger"));

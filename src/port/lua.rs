@@ -1,6 +1,7 @@
 //! Steps as Luau.
 
 mod helpers;
+mod own;
 mod scoped;
 mod text;
 mod tolerant;
@@ -129,7 +130,7 @@ struct Printer<'a> {
     begun: BTreeSet<String>,
     /// Functions that have been declared.
     functions: BTreeSet<String>,
-    /// Variables of the function that are declared by their first value.
+    /// Variables of the function at hand that are declared where they are set.
     fresh: BTreeSet<String>,
     /// Is `$?` needed as a number?
     numbered: bool,
@@ -279,9 +280,11 @@ impl Printer<'_> {
             }
             What::Must(cond) => {
                 let text = match cond {
-                    Cond::Did(actions) if actions.len() == 1 => {
-                        actions.iter().map(|action| self.attempt(action)).collect()
-                    }
+                    Cond::Did(actions) => match actions.as_slice() {
+                        [run @ Action::Run(_)] => format!("{}.status == 0", self.attempt(run)),
+                        [action] => self.attempt(action),
+                        _ => self.cond(cond),
+                    },
                     cond => self.cond(cond),
                 };
                 self.line(&format!(
@@ -315,16 +318,13 @@ impl Printer<'_> {
                 self.line(&format!("{local}{name} = {text}"));
             }
             What::Local(names) => {
-                let names = names.iter().filter(|name| !self.fresh.contains(*name));
-                let names: Vec<String> = names.map(|name| self.names.of(name)).collect();
+                let names: Vec<String> = names.iter().map(|name| self.names.of(name)).collect();
                 let empty = vec!["\"\""; names.len()];
-                if !names.is_empty() {
-                    self.line(&format!(
-                        "local {} = {}",
-                        names.join(", "),
-                        empty.join(", ")
-                    ));
-                }
+                self.line(&format!(
+                    "local {} = {}",
+                    names.join(", "),
+                    empty.join(", ")
+                ));
             }
             What::If(arms, otherwise) => self.if_step(arms, otherwise),
             What::For(name, values, body) => self.for_step(name, values, body),
@@ -374,12 +374,8 @@ impl Printer<'_> {
     fn remember(&mut self, cond: &Cond) {
         let text = match (cond, self.numbered) {
             (Cond::Did(actions), true) if matches!(actions.as_slice(), [Action::Run(_)]) => {
-                let runs = actions.iter().find_map(|action| match action {
-                    Action::Run(run) => Some(run),
-                    _ => None,
-                });
-                let args = runs.map(|run| self.command(run)).unwrap_or_default();
-                format!("status = {}({})", self.helper("status_of"), args.join(", "))
+                let run: String = actions.iter().map(|action| self.attempt(action)).collect();
+                format!("status = {run}.status")
             }
             // What init scripts and systemctl say of a service that does not run.
             (Cond::Active(_), true) => format!("status = if {} then 0 else 3", self.cond(cond)),
@@ -395,8 +391,20 @@ impl Printer<'_> {
             .scope
             .function(name)
             .is_some_and(|function| function.all);
-        let given: Vec<String> = (1..=params).map(|n| format!("a{n}")).collect();
-        self.declare_callees(name, body);
+        let mut body = body.to_vec();
+        let own = if all {
+            Vec::new()
+        } else {
+            own::parameters(&mut body, |name| self.half.scope.is_number(name))
+        };
+        self.fresh = own::take_fresh(&mut body);
+        let given: Vec<String> = (1..=params)
+            .map(|n| match own.iter().find(|(number, _)| *number == n) {
+                Some((_, name)) => self.names.of(name),
+                None => format!("a{n}"),
+            })
+            .collect();
+        self.declare_callees(name, &body);
         let local = if self.functions.insert(name.to_owned()) {
             "local "
         } else {
@@ -420,8 +428,7 @@ impl Printer<'_> {
                 values.join(", ")
             ));
         }
-        self.fresh = used::begins_with(body);
-        self.steps(body);
+        self.steps(&body);
         self.indent -= 1;
         self.line("end");
     }

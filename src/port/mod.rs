@@ -546,7 +546,7 @@ fn goes_on(steps: &[Step], facts: &mut Facts) {
 }
 
 /// What is said of calls that may fail.
-const GOES_ON: &str = "where the call fails, the hook goes on with a warning in the log, as the script did; without `tolerant` or `try` it fails there";
+const GOES_ON: &str = "where the call fails, the hook goes on with a warning in the log, as the script did; without `tolerant` it fails there";
 
 /// Drops variables that nothing reads any more: `IP=/sbin/ip` and its like. Values that do
 /// something stay.

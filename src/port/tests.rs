@@ -1,4 +1,5 @@
 mod edges;
+mod fed;
 mod field;
 
 use super::*;
@@ -104,7 +105,7 @@ fn what_the_api_lacks_is_a_command_line_with_holes() {
         ported.toml
     );
     assert!(ported.lua.contains(
-        "run(\"x\", { interface = dev, address = vip, xparam = xparam, cidr = vip .. \"/24\" })"
+        "command.run(\"x\", { interface = dev, address = vip, xparam = xparam, cidr = vip .. \"/24\" })"
     ));
 }
 
@@ -151,7 +152,7 @@ fn nothing_goes_missing_in_silence() {
         "set -- $(a)",
         "set -- *",
         "if true; then set -- a; fi",
-        "cd /tmp",
+        "cd $3",
         "x=1 service y start",
         "X=(1 2)",
         "echo a{b,c} > /run/f",
@@ -161,12 +162,12 @@ fn nothing_goes_missing_in_silence() {
         "X=$(f) >/tmp/y",
         "echo \"a\\nb\" > /run/f",
         "( exit 0 )",
-        "cd /tmp && true",
+        "cd $3 && true",
         "ip addr add 10.0.0.1/8",
         "echo $(( $# < 2 ))",
         "case $(a) in *) b;; c) d;; esac",
         ". /nowhere/x",
-        "trap x EXIT",
+        "trap x HUP",
         "exec 3>/tmp/f",
         "while shift; do true; done",
         "echo -e 'a\\nb' > /run/f",
@@ -605,7 +606,8 @@ fn what_cannot_be_told_exactly_is_told_as_that() {
         "if cat /run/x | grep -qw y; then :; fi\n",
         "cat /run/x | grep -w y | logger\n",
     ] {
-        assert!(!ported(text).todos().is_empty(), "{text}");
+        // That is the program's to say.
+        assert!(ported(text).toml.contains("/usr/bin/grep"), "{text}");
     }
     assert!(
         ported("M=$(cat /sys/class/net/$1/mtu)\nlogger \"$M\"\n")
@@ -941,7 +943,6 @@ fn what_lua_has_no_place_for_is_not_translated() {
         "break\nhostname x",
         "leave() { break; }\nfor a in 1 2; do leave; done",
         "for a in 1 2; do leave() { continue; }; leave; done",
-        "X=$(ip route | head -n +2)\nlogger \"$X\"",
     ] {
         let port = ported(&format!("{text}\n"));
         assert!(!port.todos().is_empty(), "{text}: {}", port.lua);

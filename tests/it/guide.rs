@@ -43,7 +43,7 @@ fn place(hook: &str) -> tempfile::TempDir {
     );
     write(
         "mixed.sh",
-        "#!/bin/sh\nip addr add $2/24 dev $1\necho \"$2 is here\" | mail root\n",
+        "#!/bin/sh\nip addr add $2/24 dev $1\ncat /etc/motd.d/* | mail root\n",
     );
     for script in [
         "ucarp/master-up.sh",
@@ -116,8 +116,8 @@ fn the_guide_to_porting_can_be_followed() {
     let left = &blocks(&page, "text")[0];
     assert!(gateway.contains(left.as_str()), "{gateway}");
     assert!(gateway.contains("status 6: something is left to do"));
-    assert!(said("carpd port mail.sh").contains("mail.sh:3: uptime | mail"));
-    assert!(said("grep").contains("error(\"not ported: mail.sh line 3: uptime"));
+    assert!(said("carpd port mail.sh").contains("mail.sh:3: cat /var/spool/vip/*.txt | mail"));
+    assert!(said("grep").contains("error(\"not ported: mail.sh line 3: cat"));
     assert!(said("carpd test").contains(", 0 failed"));
     assert!(said("carpd check").contains("good: 1 virtual host, 3 hooks"));
     let hook = fs::read_to_string(directory.path().join("failover.lua")).unwrap();

@@ -9,7 +9,7 @@ use std::future::{Future, pending};
 use std::path::Path;
 use std::time::Duration;
 
-use carpd::effect::{Effect, Grants, Outcome, Own, Query, Reply, Route};
+use carpd::effect::{CommandOutput, Effect, Grants, Outcome, Own, Query, Reply, Route};
 use carpd::hooks::process::session::{RequestHandler, SandboxPolicy, Session};
 use carpd::hooks::{
     Answer, Ask, AskError, Budget, EntryPoint, HookError, HookEvent, HookSource, Instance,
@@ -413,6 +413,70 @@ fn the_kernels_words_reach_the_hook_and_can_be_caught() {
         message,
         "false\tfailover.lua:1: addr.add: no such device eth9"
     );
+}
+
+#[test]
+fn what_is_tolerant_goes_past_failures_and_no_further() {
+    let answer = |ask: &Ask| match ask {
+        Ask::Effect {
+            effect: Effect::CommandRun { name, .. },
+            ..
+        } if name == "fails" => Answer::Reply(Reply::Command(CommandOutput {
+            status: 3,
+            stdout: "out".into(),
+            stderr: "why".into(),
+        })),
+        Ask::Effect {
+            effect: Effect::HostnameSet { .. },
+            ..
+        } => {
+            let denied = Grants::default()
+                .permit_query(&Query::Hostname)
+                .unwrap_err();
+            Answer::Error(AskError::Denied(*denied))
+        }
+        Ask::Effect { .. } => Answer::Error(AskError::Host {
+            message: "no such thing".into(),
+            errno: Some(19),
+        }),
+        _ => Answer::Done,
+    };
+    let main = "local addr = tolerant(addr)
+        local ask = tolerant(command.run, 'quiet')
+        local function try(call, ...) return tolerant(call)(...) end
+        function on_master()
+          assert(addr.add('10.0.0.1/24', { dev = 'eth9' }) == false)
+          assert(try(service.start, 'x') == false)
+          assert(tolerant(announce)('10.0.0.1/24') == false)
+          assert(tolerant(command).run('fails').status == 3)
+          assert(ask('fails').stdout == 'out')
+          assert(ask('missing').status == 127)
+          assert(not pcall(tolerant, 5) and not pcall(tolerant, addr, 'loud'))
+          tolerant(hostname).set('x')
+        end";
+    let (result, asked) = block_on(async {
+        let mut desk = Script::new(answer);
+        let mut bench = bench(main).await;
+        let result = bench.call(EntryPoint::OnMaster, &mut desk).await;
+        (result, desk.asked)
+    });
+    let Err(HookError::Raised { message, .. }) = result else {
+        panic!("{result:?}")
+    };
+    assert!(message.contains("not granted"), "{message}");
+    let warned: Vec<&str> = asked
+        .iter()
+        .filter_map(|ask| match ask {
+            Ask::Log { level, message, .. } => {
+                assert_eq!(*level, LogLevel::Warn);
+                Some(message.as_str())
+            }
+            _ => None,
+        })
+        .collect();
+    let past = "Went on after a failure";
+    let missing = "A command could not be run";
+    assert_eq!(warned, [past, past, past, "A command failed", missing]);
 }
 
 #[test]

@@ -115,7 +115,15 @@ impl Case {
         let list = world.split_once("for name in ").unwrap().1;
         let list = list.split_once("; do").unwrap().0.replace('\\', " ");
         let mut text = ported.toml.clone();
-        let others = ["systemctl", "ifup", "ifdown", "sudo"];
+        let others = [
+            "systemctl",
+            "ifup",
+            "ifdown",
+            "sudo",
+            "mail",
+            "sendmail",
+            "nc",
+        ];
         for name in list.split_whitespace().chain(others) {
             for place in ["/usr/sbin", "/usr/bin", "/sbin", "/bin"] {
                 let stand_in = format!("\"/usr/local/sbin/{name}\"");

@@ -8,7 +8,7 @@ use crate::port::lower::Lower;
 /// `touch FILE...`: an empty file if there is none.
 pub(super) fn touch(lower: &mut Lower<'_>, name: &str, args: &[Arg]) -> Result<Done, Untranslated> {
     let (flags, rest) = options(args);
-    if !flags.is_empty() || rest.is_empty() {
+    if !flags.is_empty() || rest.is_empty() || lower.has_moved() {
         return program(lower, name, args);
     }
     absolute(lower, rest)?;
@@ -28,6 +28,7 @@ pub(super) fn remove(
 ) -> Result<Done, Untranslated> {
     let (flags, rest) = options(args);
     if rest.is_empty()
+        || lower.has_moved()
         || !flags
             .iter()
             .all(|flag| matches!(*flag, "-f" | "-v" | "-fv" | "--"))
@@ -90,7 +91,8 @@ fn absolute(lower: &Lower<'_>, paths: &[Arg]) -> Result<(), Untranslated> {
             value => Some(value),
         };
         let known = first.and_then(|first| lower.values(first));
-        if known.is_some_and(|all| all.iter().any(|text| !text.starts_with('/'))) {
+        let begins_here = known.is_some_and(|all| all.iter().any(|text| !text.starts_with('/')));
+        if begins_here && !lower.has_moved() {
             return Err("a path that is not absolute: a hook has no directory of its own".into());
         }
     }

@@ -23,6 +23,8 @@ const OF_FILES: [&str; 16] = [
     "dd", "truncate", "unlink", "test",
 ];
 
+const AWK: [&str; 3] = ["awk", "gawk", "mawk"];
+
 /// What signals processes by their numbers.
 pub(crate) const KILL: &str = "/usr/bin/kill";
 
@@ -60,6 +62,11 @@ pub(crate) fn program(
     name: &str,
     args: &[Arg],
 ) -> Result<Run, Untranslated> {
+    let here = match lower.path_from_there(Expr::Text(name.to_owned())) {
+        Expr::Text(path) if name.contains('/') => path,
+        _ => name.to_owned(),
+    };
+    let name = here.as_str();
     if name.contains('/') && !name.starts_with('/') {
         return Err(format!("{name} has no absolute path"));
     }
@@ -78,7 +85,20 @@ pub(crate) fn program(
                 line.push(text.clone());
                 shape.push(text.clone());
             }
-            Some(text) => return Err(format!("{text:?} would be taken for a hole")),
+            // It would be taken for a hole; to awk, a blank at its end is nothing.
+            Some(text) if AWK.contains(&base_of(name)) => {
+                line.push(format!("{text} "));
+                shape.push(text.clone());
+            }
+            Some(text) if !Hole::Text.takes(text) => {
+                return Err(format!("{text:?} would be taken for a hole"));
+            }
+            Some(text) => {
+                let hole = format!("arg{}", holes.len() + 1);
+                line.push(format!("{{{hole}:text}}"));
+                shape.push("{}".to_owned());
+                holes.push((hole, Expr::Text(text.clone())));
+            }
             // One file, and no hole that any would fit.
             None if of_files && let Some(path) = lower.path_here(&arg.value) => {
                 line.push(path);
@@ -117,6 +137,7 @@ pub(crate) fn program(
             }
         }
     }
+    let line: Vec<String> = lower.there().into_iter().chain(line).collect();
     let name = lower.command_name(&line, &shape);
     Ok(Run {
         name,

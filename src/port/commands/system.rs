@@ -328,7 +328,8 @@ fn unescaped(text: &str) -> Option<String> {
     Some(out)
 }
 
-/// What `printf` writes; only `%s`, `%d` and plain escapes are understood.
+/// What `printf` writes; only texts and whole numbers, with their width, and plain escapes are
+/// understood.
 ///
 /// # Errors
 /// Any other format.
@@ -355,6 +356,34 @@ pub(crate) fn printf(args: &[Arg]) -> Result<Expr, Untranslated> {
     }
 }
 
+/// `%03d`, `%-10s`: what follows the percent sign, of which this is the first character.
+fn field(first: char, rest: &mut std::str::Chars<'_>) -> Result<String, Untranslated> {
+    let mut field = format!("%{first}");
+    while let Some(last) = field.chars().last() {
+        match last {
+            's' | 'd' | 'x' | 'X' | 'o' => break,
+            '0'..='9' | '-' | '.' if field.len() < 6 => {}
+            _ => return Err("this format cannot be translated".into()),
+        }
+        field.extend(rest.next());
+    }
+    // Lua counts no further than to 99.
+    let widths = field.split(|c: char| !c.is_ascii_digit());
+    if widths
+        .clone()
+        .any(|width| width.trim_start_matches('0').len() > 2)
+    {
+        return Err("this format cannot be translated".into());
+    }
+    Ok(field)
+}
+
+/// Is it certainly a number?
+fn is_decimal(arg: &Arg) -> bool {
+    let decimal = |text: &str| text.parse::<i64>().is_ok_and(|n| n.to_string() == text);
+    matches!(arg.value, Expr::Sum(_) | Expr::Status) || decimal(arg.word())
+}
+
 fn formatted(
     format: &str,
     values: &mut std::slice::Iter<'_, Arg>,
@@ -369,20 +398,23 @@ fn formatted(
                     parts.push(Expr::Text(std::mem::take(&mut text)));
                     parts.extend(values.next().map(|arg| arg.value.clone()));
                 }
-                Some('d') => {
-                    let value = values.next().ok_or("printf without its number")?;
-                    let number = matches!(value.value, Expr::Sum(_) | Expr::Status)
-                        || value
-                            .word()
-                            .parse::<i64>()
-                            .is_ok_and(|n| n.to_string() == value.word());
-                    if !number {
-                        return Err("a number that is not known here".into());
-                    }
+                Some('d') if values.as_slice().first().is_some_and(is_decimal) => {
                     parts.push(Expr::Text(std::mem::take(&mut text)));
-                    parts.push(value.value.clone());
+                    parts.extend(values.next().map(|arg| arg.value.clone()));
                 }
-                _ => return Err("this format cannot be translated".into()),
+                Some(first) => {
+                    let field = field(first, &mut chars)?;
+                    let value = values.next().ok_or("printf without a value")?;
+                    let known = field.ends_with('s') || is_decimal(value);
+                    let value = if known {
+                        value.value.clone()
+                    } else {
+                        Expr::Call("decimal", vec![value.value.clone()])
+                    };
+                    parts.push(Expr::Text(std::mem::take(&mut text)));
+                    parts.push(Expr::Call("string.format", vec![Expr::Text(field), value]));
+                }
+                None => return Err("this format cannot be translated".into()),
             },
             '\\' => {
                 let next = chars.next().map(|next| format!("\\{next}"));

@@ -103,14 +103,14 @@ fn unary(lower: &mut Lower<'_>, operator: &str, arg: &Arg) -> Result<Cond, Untra
             Expr::Text(text) => Cond::Const(text.is_empty()),
             value => Cond::Empty(value.clone()),
         },
-        "-f" if is_small(lower, &arg.value) => Cond::File(arg.value.clone()),
+        "-f" if is_small(lower, &arg.value) && !lower.has_moved() => Cond::File(arg.value.clone()),
         // What a hook cannot see for itself is asked of test(1).
         "-f" | "-e" | "-d" | "-x" | "-r" | "-w" | "-s" | "-L" | "-h" | "-S" | "-p" | "-b"
         | "-c" => {
-            if lower
+            let begins_here = lower
                 .fixed(&arg.value)
-                .is_some_and(|path| !path.starts_with('/'))
-            {
+                .is_some_and(|path| !path.starts_with('/'));
+            if begins_here && !lower.has_moved() {
                 return Err(
                     "a path that is not absolute: a hook has no directory of its own".into(),
                 );

@@ -36,12 +36,8 @@ impl Lower<'_> {
             }
             "umask" => return Err("a hook has no umask".into()),
             "shift" => self.shift(args)?,
-            "cd" if matches!(args, [to] if self.is_no_move(to)) => Vec::new(),
-            "cd" => return Err("a hook has no directory of its own: every path is absolute".into()),
-            "trap" if matches!(args, [nothing, ..] if nothing.text.as_deref() == Some("")) => {
-                Vec::new()
-            }
-            "trap" => return Err("a hook is not told of signals, nor of its end".into()),
+            "cd" => self.change_directory(args)?,
+            "trap" => self.trap(args, words)?,
             "exec" => return self.exec(args, words, command).map(Some),
             "." | "source" if matches!(args, [path] if source::is_library(path.word())) => {
                 vec![self.step(What::Comment(

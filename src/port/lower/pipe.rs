@@ -2,11 +2,12 @@
 
 use super::super::commands::{self, Arg, Done};
 use super::super::ir::{Action, Cond, Expr, LuaPart, Step, Visit, What, walk};
-use super::super::shell::{Command, Kind, Word};
+use super::super::shell::{Command, Kind, Redirect, Word};
+use super::redirect::without_newline;
 use super::{Lower, Lowered, name_of, regex};
 
 /// The script puts the address up and down by itself, and may look whether that is still to be done.
-const OWN_ADDRESS: &str = "whether the virtual host's own address is up: carpd puts it up before on_master and takes it down before on_backup, \
+pub(super) const OWN_ADDRESS: &str = "whether the virtual host's own address is up: carpd puts it up before on_master and takes it down before on_backup, \
                            the script found it the other way round";
 
 /// What grep looks for.
@@ -42,12 +43,11 @@ impl Lower<'_> {
             }
             "" => Err("a pipe into a block".into()),
             "tee" => self.tee(last, before),
-            _ if last.redirects.iter().any(|one| one.op.starts_with('>')) => {
-                self.piped_write_text(last, before)
+            _ if last.redirects.iter().any(keeps) => self.piped_write_text(last, before),
+            _ => {
+                let fed = self.fed_by(last, before)?;
+                Ok(vec![self.act(fed)])
             }
-            base => Err(format!(
-                "a pipe into {base}: programs of a hook are given nothing to read"
-            )),
         }
     }
 
@@ -154,10 +154,9 @@ impl Lower<'_> {
         if !self.all_harmless(last) {
             return Err("a pipe into a file".into());
         }
-        let (pattern, _) = self
-            .grep(&words)?
-            .filter(|(pattern, _)| !pattern.word)
-            .ok_or("a pipe that does not end with a plain grep")?;
+        let Some((pattern, _)) = self.plain_grep(&words) else {
+            return Ok(Cond::Did(vec![self.fed_by(last, before)?]));
+        };
         let text = self.piped_text(before)?;
         Ok(Cond::Call(
             "has_line",
@@ -168,6 +167,12 @@ impl Lower<'_> {
                 flag(pattern.plain),
             ],
         ))
+    }
+
+    /// A grep that a function of the hook stands for.
+    fn plain_grep(&mut self, words: &[Word]) -> Option<(Pattern, bool)> {
+        let found = self.grep(words).ok().flatten();
+        found.filter(|(pattern, _)| !pattern.word)
     }
 
     /// What comes out of these commands, without the end of the last line.
@@ -185,6 +190,10 @@ impl Lower<'_> {
 
     /// What the first command of a pipe gives the others.
     fn first_text(&mut self, first: &Command) -> Lowered<Expr> {
+        if let Kind::Block { .. } = &first.kind {
+            let text = self.bytes_of(std::slice::from_ref(first))?;
+            return Ok(without_newline(text));
+        }
         let words = simple(first).ok_or("the output of a block")?;
         let read = self.input(first)?;
         if words.is_empty() {
@@ -193,7 +202,9 @@ impl Lower<'_> {
         if let (None, Some((words, path))) = (&read, file_of(&words)) {
             let path = self.word(path)?;
             let text = self.file_text(path)?;
-            return self.filter(text, words);
+            if let Some(done) = self.own_filter(&text, words) {
+                return Ok(done);
+            }
         }
         let (name, args) = self.call(&words)?;
         match (read, name.as_str(), args.as_slice()) {
@@ -206,20 +217,29 @@ impl Lower<'_> {
     }
 
     fn through(&mut self, text: Expr, filters: &[Command]) -> Lowered<Expr> {
-        filters.iter().try_fold(text, |text, command| {
-            let words = simple(command).ok_or("a pipe into a block")?;
-            if !self.all_harmless(command) {
-                return Err("a pipe into a file".to_owned());
-            }
-            self.filter(text, &words)
-        })
+        let must = self.must;
+        let done = filters
+            .iter()
+            .enumerate()
+            .try_fold(text, |text, (index, command)| {
+                let words = simple(command).ok_or("a pipe into a block")?;
+                if !self.all_harmless(command) {
+                    return Err("a pipe into a file".to_owned());
+                }
+                self.must = must && (self.pipefail || index + 1 == filters.len());
+                self.filter(text, &words)
+            });
+        self.must = must;
+        done
     }
 
     /// The file that it reads, if any; other redirections must not matter.
     fn input(&mut self, command: &Command) -> Lowered<Option<Expr>> {
         let mut read = None;
         for redirect in &command.redirects {
-            if redirect.op == "<" && redirect.fd.unwrap_or(0) == 0 {
+            if redirect.op.starts_with("<<") && redirect.fd.unwrap_or(0) == 0 {
+                read = Some(without_newline(self.here(redirect)?));
+            } else if redirect.op == "<" && redirect.fd.unwrap_or(0) == 0 {
                 let path = self.word(&redirect.target)?;
                 if path != Expr::Text("/dev/null".into()) {
                     read = Some(Expr::Call("read", vec![path]));
@@ -232,19 +252,25 @@ impl Lower<'_> {
     }
 
     fn filter(&mut self, text: Expr, words: &[Word]) -> Lowered<Expr> {
+        match self.own_filter(&text, words) {
+            Some(done) => Ok(done),
+            None => self.filtered(text, words),
+        }
+    }
+
+    /// A filter that a function of the hook stands for.
+    fn own_filter(&mut self, text: &Expr, words: &[Word]) -> Option<Expr> {
+        let text = text.clone();
         let name = words.first().and_then(Word::literal).unwrap_or_default();
         let base = name.rsplit('/').next().unwrap_or_default().to_owned();
-        if let Some((pattern, first)) = self.grep(words)? {
-            if pattern.word {
-                return Err("grep -w".into());
-            }
+        if let Some((pattern, first)) = self.plain_grep(words) {
             let found = grep(text, pattern);
-            return Ok(if first { head(found, "head", 1) } else { found });
+            return Some(if first { head(found, "head", 1) } else { found });
         }
         let literal: Option<Vec<String>> = words.iter().skip(1).map(Word::literal).collect();
-        let args = literal.ok_or_else(|| format!("{base} with values in it"))?;
+        let args = literal?;
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let done = match base.as_str() {
+        match base.as_str() {
             "tr" => tr(text, &args),
             "cut" => cut(text, &args),
             "awk" | "gawk" | "mawk" => awk(text, &args),
@@ -254,7 +280,7 @@ impl Lower<'_> {
                     && let Some(from) = from.strip_prefix("-n").unwrap_or(from).strip_prefix('+')
                     && let Ok(from) = from.parse()
                 {
-                    return Ok(head(text, "lines_from", from));
+                    return Some(head(text, "lines_from", from));
                 }
                 let number = |n: &str| n.parse().ok().filter(|_| !n.starts_with('+'));
                 let count = match args.as_slice() {
@@ -288,8 +314,7 @@ impl Lower<'_> {
             "cat" if args.is_empty() => Some(text),
             "xargs" if args.is_empty() => Some(Expr::Call("squeeze", vec![text])),
             _ => None,
-        };
-        done.ok_or_else(|| format!("this pipe into {base}"))
+        }
     }
 
     /// The pattern of a grep, and whether only the first line is wanted; `None` if it is another
@@ -395,7 +420,7 @@ impl Lower<'_> {
         if !object || !verb {
             return Ok(None);
         }
-        let Some((pattern, _)) = self.grep(&grep_words)? else {
+        let Some((pattern, _)) = self.grep(&grep_words).ok().flatten() else {
             return Ok(None);
         };
         // `inet 10.0.0.1/` and the like: the address is what counts.
@@ -489,6 +514,15 @@ fn file_of(words: &[Word]) -> Option<(&[Word], &Word)> {
     (filters.contains(&base) && words.len() > 1 && begins).then_some((words, file))
 }
 
+/// Does what a command writes go to a file?
+fn keeps(redirect: &Redirect) -> bool {
+    let null = redirect
+        .target
+        .literal()
+        .is_some_and(|target| target == "/dev/null");
+    redirect.op.starts_with('>') && redirect.op != ">&" && redirect.fd.unwrap_or(1) == 1 && !null
+}
+
 /// Is it a text that no program writes?
 fn is_said(text: &Expr) -> bool {
     struct Runs(bool);
@@ -509,7 +543,7 @@ fn is_count(text: &str) -> bool {
 }
 
 /// The words of a simple command without assignments.
-fn simple(command: &Command) -> Option<Vec<Word>> {
+pub(super) fn simple(command: &Command) -> Option<Vec<Word>> {
     match &command.kind {
         Kind::Simple { assigns, words } if assigns.is_empty() => Some(words.clone()),
         _ => None,

@@ -1,9 +1,11 @@
 //! `while read`: a loop over the lines of a text.
 
 use super::super::ir::{Expr, List, LuaPart, Step, What};
-use super::super::shell::{Command, Item, Kind, PROCESS, Piece, Pipeline, Word};
+use super::super::shell::{Command, Item, Kind, PROCESS, Piece, Pipeline, Redirect, Word};
 use super::compound::has_own_state;
 use super::{Lower, Lowered};
+
+const BACKSLASH: &str = "a backslash in what it reads stands for itself, as with read -r";
 
 /// What stands between `while` and `do`.
 pub(super) struct Read {
@@ -68,6 +70,76 @@ impl Lower<'_> {
         Ok(Some(vec![Step { line, what }]))
     }
 
+    /// `read X < FILE`, `read X <<< TEXT`: the first line.
+    pub(super) fn read_once(
+        &mut self,
+        assigns: &[(String, Word)],
+        words: &[Word],
+        redirects: &[Redirect],
+    ) -> Lowered<Vec<Step>> {
+        let read = read_by(assigns, words).ok_or("this read")?;
+        if self.errexit {
+            return Err("whether read works is not known here".into());
+        }
+        let [redirect] = redirects else {
+            return Err("it reads what the script is given: a hook is given nothing".into());
+        };
+        let text = match (redirect.op.as_str(), redirect.fd) {
+            ("<", None | Some(0)) => {
+                if read.names.iter().any(|name| self.set.contains(name)) {
+                    return Err("where there is no such file, it keeps its value".into());
+                }
+                let path = self.word(&redirect.target)?;
+                self.file_text(path)?
+            }
+            ("<<" | "<<<", None | Some(0)) => self.here(redirect)?,
+            _ => return Err("this redirection".into()),
+        };
+        let first = if let Some(text) = self.fixed(&text) {
+            let lines = fixed_lines(&read, &text)?;
+            Expr::Text(lines.into_iter().next().unwrap_or_default())
+        } else {
+            if !read.raw {
+                self.differs(BACKSLASH);
+            }
+            let of = |text, pattern: &str| {
+                Expr::Call("string.match", vec![text, Expr::Text(pattern.to_owned())])
+            };
+            let line = of(text, "^[^\n]*");
+            if read.blanks {
+                line
+            } else {
+                of(line, "^[ \t]*(.-)[ \t]*$")
+            }
+        };
+        self.set.extend(read.names.iter().cloned());
+        let name = match read.names.as_slice() {
+            [name] => name.clone(),
+            _ if self.scope.sets("line") => "read_line".to_owned(),
+            _ => "line".to_owned(),
+        };
+        let mut steps = vec![self.step(What::Assign(name.clone(), first))];
+        if read.names.len() > 1 {
+            steps.extend(self.fields(&read.names, &name));
+        }
+        Ok(steps)
+    }
+
+    /// Gives the fields of a line to the variables.
+    fn fields(&self, names: &[String], line: &str) -> Vec<Step> {
+        let field = |(index, name): (usize, &String)| {
+            let mut args = vec![
+                Expr::Var(line.to_owned()),
+                Expr::Lua(vec![LuaPart::Code((index + 1).to_string())]),
+            ];
+            if index + 1 == names.len() {
+                args.push(Expr::Lua(vec![LuaPart::Code("true".to_owned())]));
+            }
+            self.step(What::Assign(name.clone(), Expr::Call("field", args)))
+        };
+        names.iter().enumerate().map(field).collect()
+    }
+
     fn over(&mut self, read: &Read, list: List, body: &[Item]) -> What {
         self.loops += 1;
         self.nesting += 1;
@@ -80,17 +152,7 @@ impl Lower<'_> {
                 } else {
                     "line"
                 };
-                let field = |(index, name): (usize, &String)| {
-                    let mut args = vec![
-                        Expr::Var(whole.to_owned()),
-                        Expr::Lua(vec![LuaPart::Code((index + 1).to_string())]),
-                    ];
-                    if index + 1 == names.len() {
-                        args.push(Expr::Lua(vec![LuaPart::Code("true".to_owned())]));
-                    }
-                    self.step(What::Assign(name.clone(), Expr::Call("field", args)))
-                };
-                let mut steps: Vec<Step> = names.iter().enumerate().map(field).collect();
+                let mut steps = self.fields(names, whole);
                 steps.extend(self.items(body));
                 What::For(whole.to_owned(), list, steps)
             }
@@ -105,7 +167,7 @@ impl Lower<'_> {
             return Ok(List::Fixed(lines?.into_iter().map(Expr::Text).collect()));
         }
         if !read.raw {
-            self.differs("a backslash in what it reads stands for itself, as with read -r");
+            self.differs(BACKSLASH);
         }
         Ok(List::Lines {
             text,
@@ -190,28 +252,7 @@ pub(super) fn fixed_lines(read: &Read, text: &str) -> Lowered<Vec<String>> {
 pub(super) fn read_of(condition: &[Item]) -> Option<Read> {
     let [item] = condition else { return None };
     let (assigns, words) = alone(&item.first)?;
-    if !words.first()?.is("read") || item.background {
-        return None;
-    }
-    let blanks = match assigns {
-        [] => false,
-        [(name, value)] if name == "IFS" && value.0.is_empty() => true,
-        _ => return None,
-    };
-    let mut words: Vec<String> = words
-        .iter()
-        .skip(1)
-        .map(Word::literal)
-        .collect::<Option<_>>()?;
-    let raw = words.first().is_some_and(|word| word == "-r");
-    if raw {
-        words.remove(0);
-    }
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let named = !words.is_empty() && words.iter().all(|word| word.chars().all(plain));
-    if !named || (blanks && words.len() > 1) {
-        return None;
-    }
+    let mut read = read_by(assigns, words).filter(|_| !item.background)?;
     let rest = match item.rest.as_slice() {
         [] => false,
         [(false, test)] => {
@@ -230,7 +271,7 @@ pub(super) fn read_of(condition: &[Item]) -> Option<Read> {
             let [not_empty, value] = asked else {
                 return None;
             };
-            let own = matches!(value.0.as_slice(), [Piece::Param { name, op: None, .. }] if words.contains(name));
+            let own = matches!(value.0.as_slice(), [Piece::Param { name, op: None, .. }] if read.names.contains(name));
             if !not_empty.is("-n") || !own {
                 return None;
             }
@@ -238,11 +279,36 @@ pub(super) fn read_of(condition: &[Item]) -> Option<Read> {
         }
         _ => return None,
     };
-    Some(Read {
-        names: words,
+    read.rest = rest;
+    Some(read)
+}
+
+/// `[IFS=] read [-r] NAMES`.
+fn read_by(assigns: &[(String, Word)], words: &[Word]) -> Option<Read> {
+    if !words.first()?.is("read") {
+        return None;
+    }
+    let blanks = match assigns {
+        [] => false,
+        [(name, value)] if name == "IFS" && value.0.is_empty() => true,
+        _ => return None,
+    };
+    let mut names: Vec<String> = words
+        .iter()
+        .skip(1)
+        .map(Word::literal)
+        .collect::<Option<_>>()?;
+    let raw = names.first().is_some_and(|word| word == "-r");
+    if raw {
+        names.remove(0);
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let named = !names.is_empty() && names.iter().all(|word| word.chars().all(plain));
+    (named && !(blanks && names.len() > 1)).then_some(Read {
+        names,
         raw,
         blanks,
-        rest,
+        rest: false,
     })
 }
 

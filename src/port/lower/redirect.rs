@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::super::commands::{self, Arg, Done, join};
 use super::super::ir::{Action, Expr};
 use super::super::shell::{Item, Kind, Piece, Redirect, Word};
+use super::feed::Input;
 use super::{Lower, Lowered};
 
 /// Where a command's output goes.
@@ -117,7 +118,7 @@ impl Lower<'_> {
         for redirect in redirects {
             let target = redirect.target.literal();
             match (redirect.op.as_str(), redirect.fd) {
-                ("<<" | "<<<", None | Some(0)) => input = Some(self.here(redirect)?),
+                ("<<" | "<<<", None | Some(0)) => input = Some(Input::Text(self.here(redirect)?)),
                 (">&" | "<&", None | Some(0..=2))
                     if target.as_deref().is_some_and(is_descriptor) =>
                 {
@@ -125,9 +126,12 @@ impl Lower<'_> {
                 }
                 ("<", None | Some(0)) if target.as_deref() == Some("/dev/null") => {}
                 ("<", None | Some(0)) if name == "cat" && args.is_empty() => {
-                    input = Some(self.content(&redirect.target)?);
+                    input = Some(Input::Text(self.content(&redirect.target)?));
                 }
-                ("<", _) => return Err("input from a file".into()),
+                ("<", None | Some(0)) => {
+                    let path = self.word(&redirect.target)?;
+                    input = Some(Input::File(self.path_from_there(path)));
+                }
                 (">" | ">>" | ">|", Some(2)) => {
                     if !self.is_harmless(redirect) {
                         return Err("messages that go to a file".into());
@@ -153,14 +157,33 @@ impl Lower<'_> {
         let output = output.filter(|_| !discarded);
         let base = name.rsplit('/').next().unwrap_or(name);
         match (base, output, input) {
-            ("cat", Some(output), Some(content)) if args.is_empty() => self.write(output, content),
-            ("cat", None, Some(content)) if args.is_empty() => {
+            ("cat", Some(output), Some(Input::Text(content))) if args.is_empty() => {
+                self.write(output, content)
+            }
+            ("cat", None, Some(Input::Text(content))) if args.is_empty() => {
                 Ok(Done::Actions(vec![Action::Log {
                     level: "info",
                     message: without_newline(content),
                 }]))
             }
-            (_, _, Some(_)) => Err("input for a program: a hook gives programs none".into()),
+            ("logger", None, Some(input)) => match commands::logger(args)? {
+                (level, None) => {
+                    let message = match input {
+                        Input::Text(text) => without_newline(text),
+                        Input::File(path) => Expr::Call("read", vec![path]),
+                    };
+                    Ok(Done::Actions(vec![Action::Log { level, message }]))
+                }
+                _ => Err("logger with a message does not read".into()),
+            },
+            (_, None, Some(input)) => {
+                let fed = self.fed(name, args, input)?;
+                Ok(Done::Actions(vec![Action::Run(fed)]))
+            }
+            (_, Some(output), Some(input)) => {
+                let fed = self.fed(name, args, input)?;
+                self.write(output, Expr::Raw(fed, both))
+            }
             ("echo", Some(output), None) => self.echo_into(output, args),
             ("printf", Some(output), None) => self.write(output, commands::printf(args)?),
             ("cat", Some(output), None) if !matches!(args, [one] if one.word().starts_with('-')) => {
@@ -181,11 +204,17 @@ impl Lower<'_> {
 
     fn echo_into(&mut self, output: Output, args: &[Arg]) -> Lowered<Done> {
         let exact = !self.is_to_log(&output);
+        let text = self.echoed(args, exact)?;
+        self.write(output, text)
+    }
+
+    /// What `echo` writes, to the last byte if it is not for a log.
+    pub(super) fn echoed(&mut self, args: &[Arg], exact: bool) -> Lowered<Expr> {
         let commands::Echo { text, newline, .. } = self.echo(args, exact)?;
         let loose = args
             .iter()
             .any(|arg| arg.split && !self.is_one_word(&arg.value));
-        let text = if loose && !self.is_to_log(&output) {
+        let text = if loose && exact {
             // Unquoted, its blanks become one each.
             let tight = args.iter().all(|arg| {
                 arg.split
@@ -203,7 +232,7 @@ impl Lower<'_> {
             text
         };
         let end = Expr::Text(if newline { "\n".into() } else { String::new() });
-        self.write(output, join(vec![text, end]))
+        Ok(join(vec![text, end]))
     }
 
     fn is_to_log(&self, output: &Output) -> bool {
@@ -264,6 +293,7 @@ impl Lower<'_> {
     }
 
     fn content_of(&mut self, path: Expr) -> Lowered<Expr> {
+        let path = self.path_from_there(path);
         match self.fixed(&path) {
             Some(text) if !text.starts_with('/') => Err(format!("{text} is no absolute path")),
             Some(text)
@@ -280,6 +310,7 @@ impl Lower<'_> {
 
     fn write(&mut self, output: Output, content: Expr) -> Lowered<Done> {
         let Output { path, append } = output;
+        let path = self.path_from_there(path);
         let one = |action| Ok(Done::Actions(vec![action]));
         if let Some(key) = commands::parameter(self, &path) {
             let value = without_newline(content);

@@ -357,6 +357,11 @@ impl Scope {
         }
     }
 
+    /// Has the script functions?
+    pub(super) fn has_functions(&self) -> bool {
+        !self.functions.is_empty()
+    }
+
     /// A function of the script.
     pub(crate) fn function(&self, name: &str) -> Option<&Function> {
         self.functions.get(name)

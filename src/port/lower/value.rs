@@ -378,6 +378,7 @@ impl Lower<'_> {
                 .map_or_else(|| Expr::Text(String::new()), |arg| arg.value.clone())
         };
         Ok(match (base, args.len()) {
+            ("yes", _) => return Err("the output of a program that does not end".into()),
             ("hostname", 0) => Expr::Call("hostname.get", Vec::new()),
             ("uname", 1) if word(0) == "-n" => Expr::Call("hostname.get", Vec::new()),
             ("hostname", 1) if matches!(word(0), "-s" | "--short") => Expr::Call(
@@ -427,6 +428,7 @@ impl Lower<'_> {
 
     /// The content of a file, if a hook may read it as one.
     pub(super) fn file_text(&mut self, path: Expr) -> Lowered<Expr> {
+        let path = self.path_from_there(path);
         match self.fixed(&path) {
             Some(text) if !text.starts_with('/') => Err(format!("{text} is no absolute path")),
             // Files of the kernel are read by a program.

@@ -6,19 +6,8 @@ use std::collections::BTreeSet;
 /// Name and text.
 const HELPERS: &[(&str, &str)] = &[
     (
-        "refuse",
-        "-- What the hook may not do ends it; a value that a command line has no place for does not.\nlocal function refuse(problem)\n  \
-           if string.find(tostring(problem), \"not granted\", 1, true) and not string.find(tostring(problem), \"does not fit\", 1, true) then\n    error(problem, 0)\n  end\nend\n",
-    ),
-    (
-        "status_of",
-        "-- Runs a granted command line; its exit status, 127 if it cannot be run.\nlocal function status_of(name, holes, asked)\n  \
-           local worked, result = pcall(command.run, name, holes)\n  \
-           if not worked then\n    refuse(result)\n    log.warn(\"A command could not be run\", { command = name, problem = tostring(result) })\n    \
-           return 127\n  end\n  \
-           if result.status ~= 0 and not asked then\n    \
-             log.warn(\"A command failed\", { command = name, status = result.status, said = result.stderr })\n  end\n  \
-           return result.status\nend\n",
+        "ask",
+        "-- Runs a granted command line whose status is an answer.\nlocal ask = tolerant(command.run, \"quiet\")\n",
     ),
     (
         "words",
@@ -67,24 +56,15 @@ const HELPERS: &[(&str, &str)] = &[
     ),
     (
         "changed",
-        "-- Calls a function of the host; did it change anything?\nlocal function changed(call, ...)\n  \
-           local worked, outcome = pcall(call, ...)\n  \
-           if not worked then\n    refuse(outcome)\n    log.warn(\"Went on after a failure\", { problem = tostring(outcome) })\n  end\n  \
-           return worked and outcome ~= false and outcome ~= \"unchanged\"\nend\n",
+        "-- Calls a function of the host; did it change anything?\nlocal function changed(call, ...)\n  local outcome = tolerant(call)(...)\n  return outcome ~= false and outcome ~= \"unchanged\"\nend\n",
     ),
     (
         "answered",
-        "-- Asks another host; was the answer a good one?\nlocal function answered(call, ...)\n  \
-           local worked, answer = pcall(call, ...)\n  \
-           if not worked then\n    refuse(answer)\n    log.warn(\"Went on after a failure\", { problem = tostring(answer) })\n  end\n  \
-           return worked and answer.status < 400\nend\n",
+        "-- Asks another host; was the answer a good one?\nlocal function answered(call, ...)\n  local answer = tolerant(call)(...)\n  return answer and answer.status < 400\nend\n",
     ),
     (
         "fetch",
-        "-- Asks another host; an empty answer if it cannot be asked.\nlocal function fetch(call, ...)\n  \
-           local worked, answer = pcall(call, ...)\n  \
-           if not worked then\n    refuse(answer)\n    log.warn(\"Went on after a failure\", { problem = tostring(answer) })\n  end\n  \
-           return if worked then answer else { status = 0, body = \"\" }\nend\n",
+        "-- Asks another host; an empty answer if it cannot be asked.\nlocal function fetch(call, ...)\n  return tolerant(call)(...) or { status = 0, body = \"\" }\nend\n",
     ),
     (
         "body",
@@ -172,6 +152,18 @@ const HELPERS: &[(&str, &str)] = &[
            return if text == \"\" then \"\" else text .. \"\\n\"\nend\n",
     ),
     (
+        "decimal",
+        "-- The number that a text is; the hook fails where it is none.\nlocal function decimal(text)\n  \
+           if text ~= \"0\" and not string.match(text, \"^-?[1-9]%d*$\") then\n    error(\"no number: \" .. text, 0)\n  end\n  \
+           return tonumber(text)\nend\n",
+    ),
+    (
+        "given",
+        "-- A text that a program is to read; the hook fails where that is more than one can be given.\nlocal function given(text)\n  \
+           if #text > 4096 or string.find(text, \"^%-\") or string.find(string.gsub(text, \"[\\n\\t]\", \"\"), \"%c\") then\n    \
+           error(\"a program cannot be given this text: \" .. string.sub(text, 1, 64), 0)\n  end\n  return text\nend\n",
+    ),
+    (
         "sed",
         "-- Replaces in each line what a pattern finds.\nlocal function sed(text, pattern, by, count)\n  local found = {}\n  \
            for _, line in lines(text) do\n    table.insert(found, (string.gsub(line, pattern, by, count)))\n  end\n  \
@@ -184,10 +176,7 @@ const HELPERS: &[(&str, &str)] = &[
     ),
     (
         "raw_output",
-        "-- What a granted command line writes; nothing if it cannot be run.\nlocal function raw_output(name, holes)\n  \
-           local worked, result = pcall(command.run, name, holes)\n  \
-           if not worked then\n    refuse(result)\n    log.warn(\"A command could not be run\", { command = name, problem = tostring(result) })\n    \
-           return \"\"\n  end\n  return whole(name, result.stdout)\nend\n",
+        "-- What a granted command line writes; nothing if it cannot be run.\nlocal function raw_output(name, holes)\n  return whole(name, ask(name, holes).stdout)\nend\n",
     ),
     (
         "save",
@@ -196,10 +185,7 @@ const HELPERS: &[(&str, &str)] = &[
     ),
     (
         "is_file",
-        "-- Is there a plain file of this name?\nlocal function is_file(path)\n  \
-           local worked, content = pcall(file.read, path)\n  \
-           if not worked then\n    refuse(content)\n    return string.find(tostring(content), \"it is larger than\", 1, true) ~= nil\n  end\n  \
-           return content ~= nil\nend\n",
+        "-- Is there a plain file of this name?\nlocal function is_file(path)\n  local worked, content = pcall(file.read, path)\n  if not worked and string.find(tostring(content), \"not granted\", 1, true) then\n    error(content, 0)\n  end\n  return content ~= nil and (worked or string.find(tostring(content), \"it is larger than\", 1, true) ~= nil)\nend\n",
     ),
     (
         "content",
@@ -207,10 +193,7 @@ const HELPERS: &[(&str, &str)] = &[
     ),
     (
         "runs",
-        "-- Does a service run?\nlocal function runs(unit)\n  \
-           local worked, state = pcall(service.status, unit)\n  \
-           if not worked then\n    refuse(state)\n    log.warn(\"Went on after a failure\", { problem = tostring(state) })\n  end\n  \
-           return worked and state == \"active\"\nend\n",
+        "-- Does a service run?\nlocal function runs(unit)\n  return tolerant(service.status)(unit) == \"active\"\nend\n",
     ),
     (
         "copy",
@@ -268,57 +251,26 @@ const HELPERS: &[(&str, &str)] = &[
            return (string.gsub(file.read(path) or other or \"\", \"\\n+$\", \"\"))\nend\n",
     ),
     (
-        "run",
-        "-- Runs a granted command line; did it work?\nlocal function run(name, holes)\n  return status_of(name, holes) == 0\nend\n",
-    ),
-    (
-        "succeeds",
-        "-- Does a granted command line work? If not, that is an answer.\nlocal function succeeds(name, holes)\n  return status_of(name, holes, true) == 0\nend\n",
-    ),
-    (
         "touch",
         "-- Makes an empty file if there is none.\nlocal function touch(path, options)\n  \
            if file.read(path) == nil then\n    file.write(path, \"\", options)\n  end\nend\n",
     ),
     (
         "try",
-        "-- Calls a function of the host; did it work? What is not granted is no failure to go past.\n\
-           local function try(call, ...)\n  local worked, problem = pcall(call, ...)\n  \
-           if not worked then\n    refuse(problem)\n    log.warn(\"Went on after a failure\", { problem = tostring(problem) })\n  end\n  \
-           return worked\nend\n",
-    ),
-    (
-        "tolerant",
-        "-- A function of the host, or a group of them, that goes past a failure as a shell does: it is logged, and the hook goes on.\n\
-           local function tolerant(call)\n  local function guarded(...)\n    local worked, outcome = pcall(call, ...)\n    \
-           if not worked then\n      refuse(outcome)\n      log.warn(\"Went on after a failure\", { problem = tostring(outcome) })\n    end\n    \
-           return worked and (if outcome == nil then true else outcome)\n  end\n  \
-           if type(call) ~= \"table\" then\n    return guarded\n  end\n  \
-           return setmetatable({}, {\n    __index = function(_, name)\n      return tolerant(call[name])\n    end,\n    \
-           __call = function(_, ...)\n      return guarded(...)\n    end,\n  })\nend\n",
+        "-- Calls a function of the host; did it work?\nlocal function try(call, ...)\n  local function does(...)\n    call(...)\n  end\n  return tolerant(does)(...)\nend\n",
     ),
 ];
 
 /// Helpers that call others, each before those that it calls.
 const NEEDS: &[(&str, &[&str])] = &[
-    ("run", &["status_of"]),
-    ("succeeds", &["status_of"]),
-    ("output", &["raw_output", "whole", "refuse"]),
-    ("save", &["raw_output", "whole", "refuse"]),
-    ("raw_output", &["whole", "refuse"]),
+    ("output", &["raw_output", "whole", "ask"]),
+    ("save", &["raw_output", "whole", "ask"]),
+    ("raw_output", &["whole", "ask"]),
     ("must_output", &["whole"]),
     ("all_output", &["whole"]),
-    ("is_file", &["refuse"]),
-    ("runs", &["refuse"]),
-    ("status_of", &["refuse"]),
-    ("try", &["refuse"]),
-    ("tolerant", &["refuse"]),
-    ("changed", &["refuse"]),
-    ("answered", &["refuse"]),
-    ("fetch", &["refuse"]),
-    ("body", &["fetch", "refuse"]),
-    ("good_body", &["fetch", "refuse"]),
-    ("http_status", &["fetch", "refuse"]),
+    ("body", &["fetch"]),
+    ("good_body", &["fetch"]),
+    ("http_status", &["fetch"]),
     ("add_route", &["has_route"]),
     ("insert_route", &["has_route"]),
     ("squeeze", &["words"]),

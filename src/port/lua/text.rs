@@ -33,6 +33,7 @@ const TAKEN: &[&str] = &[
     "status",
     "string",
     "table",
+    "tolerant",
     "tonumber",
     "tostring",
     "value",

@@ -1,7 +1,5 @@
 //! What must be declared before the first step.
 
-use std::collections::BTreeSet;
-
 use crate::port::ir::{Cond, Expr, Step, Visit, What, walk};
 
 /// What is read, and how `$?` is.
@@ -49,28 +47,6 @@ fn locals(body: &[Step]) -> Vec<String> {
         _ => None,
     });
     names.unwrap_or_default()
-}
-
-/// Those of them whose first value stands at the very begin.
-pub(super) fn begins_with(body: &[Step]) -> BTreeSet<String> {
-    let own = locals(body);
-    let mut fresh = BTreeSet::new();
-    for step in body.iter().skip(1) {
-        match &step.what {
-            What::Comment(_) => {}
-            What::Assign(name, _) if own.contains(name) && !fresh.contains(name) => {
-                let mut used = Used::default();
-                walk(std::slice::from_ref(step), &mut used);
-                let early = |read: &String| own.contains(read) && !fresh.contains(read);
-                if used.names.iter().any(early) {
-                    break;
-                }
-                fresh.insert(name.clone());
-            }
-            _ => break,
-        }
-    }
-    fresh
 }
 
 /// Variables of the whole entry point.

@@ -111,7 +111,7 @@ impl Printer<'_> {
                 let args = args.map(|arg| self.expr(arg)).collect();
                 (text::http(verb), args)
             }
-            Action::Run(run) => (self.helper("run"), self.command(run)),
+            Action::Run(run) => ("command.run", self.command(run)),
             Action::Log { level, message } => (text::log(level), vec![self.expr(message)]),
             Action::Sleep(ms) => ("clock.sleep", vec![self.number(ms)]),
             Action::Resign => ("carp.resign", vec![quoted("asked for by the hook")]),
@@ -269,6 +269,9 @@ impl Printer<'_> {
                 | Cond::Call(..) => {
                     format!("not {}", self.cond(inner))
                 }
+                Cond::Did(actions) if matches!(actions.as_slice(), [Action::Run(_)]) => {
+                    self.cond(inner).trim_end_matches("== 0").to_owned() + "~= 0"
+                }
                 Cond::Did(actions) if actions.len() == 1 => format!("not {}", self.cond(inner)),
                 inner => format!("not ({})", self.cond(inner)),
             },
@@ -291,7 +294,7 @@ impl Printer<'_> {
         match action {
             Action::Run(run) => {
                 let args = self.command(run).join(", ");
-                format!("{}({args})", self.helper("succeeds"))
+                format!("{}({args}).status == 0", self.helper("ask"))
             }
             action => self.attempt(action),
         }
@@ -300,12 +303,8 @@ impl Printer<'_> {
     /// A failure is gone past.
     pub(super) fn attempt(&mut self, action: &Action) -> String {
         let (function, mut args) = self.action(action);
-        if matches!(action, Action::Run(_)) {
-            return format!("{function}({})", args.join(", "));
-        }
         let owner = function.split('.').next().unwrap_or_default();
         if !self.strict.contains(owner) {
-            self.helper("tolerant");
             self.tolerant.insert(owner.to_owned());
             return format!("{function}({})", args.join(", "));
         }

@@ -1,5 +1,5 @@
 //! Arrays of bash that are the same as a text of their words: `VIPS=(10.0.0.1 10.0.0.2)`, of which
-//! nothing but `${VIPS[@]}` is used.
+//! nothing but `${VIPS[@]}` is used, and to which `VIPS+=(10.0.0.3)` adds.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,17 @@ pub(super) fn plain(source: &str) -> BTreeMap<String, String> {
     }
     for (at, _) in source.match_indices("=(") {
         let before = source.get(..at).unwrap_or_default();
-        let name = before
-            .rsplit(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-            .next()
-            .unwrap_or_default();
+        let name = last_name(before);
         let begins = before
             .strip_suffix(name)
             .is_some_and(|before| before.is_empty() || before.ends_with(['\n', ';', ' ', '\t']));
+        if let Some(name) = before.strip_suffix('+').map(last_name) {
+            // What is added must be plain, too.
+            if added(source, at).is_none() {
+                found.insert(name.to_owned(), None);
+            }
+            continue;
+        }
         if name.is_empty() || !begins {
             continue;
         }
@@ -37,6 +41,19 @@ pub(super) fn plain(source: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
+fn last_name(before: &str) -> &str {
+    before
+        .rsplit(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+        .next()
+        .unwrap_or_default()
+}
+
+/// The words of `NAME+=(WORDS)`, whose equals sign is at this place.
+pub(super) fn added(source: &str, at: usize) -> Option<String> {
+    let (inside, _) = source.get(at + 2..)?.split_once(')')?;
+    words(inside)
+}
+
 /// The words, if each is one whatever splits it.
 fn words(inside: &str) -> Option<String> {
     let mut all = Vec::new();
@@ -52,7 +69,7 @@ fn words(inside: &str) -> Option<String> {
     Some(all.join(" "))
 }
 
-/// Is it never looked at but as a whole, and never added to?
+/// Is it never looked at but as a whole?
 fn only_whole(source: &str, name: &str) -> bool {
     source.match_indices(name).all(|(at, _)| {
         let before = source.get(..at).unwrap_or_default();
@@ -65,7 +82,8 @@ fn only_whole(source: &str, name: &str) -> bool {
         if before.ends_with("${") {
             return after.starts_with("[@]}") || after.starts_with("[*]}");
         }
+        let adds = after.starts_with("+=(");
         let reads = before.ends_with(['$', '#', '!', '"']) || after.starts_with(['[', '+']);
-        !reads
+        adds || !reads
     })
 }

@@ -432,28 +432,27 @@ impl<'a> Parser<'a> {
         }
         self.at += end + if append { 2 } else { 1 };
         if self.rest().starts_with('(') {
+            let begin = self.at - 1;
             self.array()?;
-            let text = self.arrays.get(name).filter(|_| !append);
+            let text = match self.arrays.get(name) {
+                Some(_) if append => {
+                    arrays::added(self.source, begin).map(|words| format!(" {words}"))
+                }
+                known => known.cloned(),
+            };
             let Some(text) = text else {
                 return Ok(Some((name.to_owned(), Word::default())));
             };
             self.unread = None;
-            let word = Word(vec![super::Piece::Text {
-                text: text.clone(),
-                quoted: true,
-            }]);
-            return Ok(Some((name.to_owned(), word)));
+            let mut pieces = vec![super::Piece::Text { text, quoted: true }];
+            if append {
+                pieces.insert(0, whole(name));
+            }
+            return Ok(Some((name.to_owned(), Word(pieces))));
         }
         let mut value = self.word()?.unwrap_or_default();
         if append {
-            value.0.insert(
-                0,
-                super::Piece::Param {
-                    name: name.to_owned(),
-                    op: None,
-                    quoted: true,
-                },
-            );
+            value.0.insert(0, whole(name));
         }
         Ok(Some((name.to_owned(), value)))
     }
@@ -628,5 +627,14 @@ fn fill(item: &mut Item, ready: &[Word]) {
             .into_iter()
             .flatten()
             .for_each(|item| fill(item, ready));
+    }
+}
+
+/// `"$NAME"`, to which more is added.
+fn whole(name: &str) -> super::Piece {
+    super::Piece::Param {
+        name: name.to_owned(),
+        op: None,
+        quoted: true,
     }
 }

@@ -68,6 +68,16 @@ for word in "${0##*/}" "$@"; do printf '<%s>' "$word"; done >> /run/world/calls
 echo >> /run/world/calls
 END
 done
+# And what they read.
+for name in mail sendmail nc; do
+  cat > /usr/local/sbin/$name <<'END'
+#!/bin/sh
+for word in "${0##*/}" "$@"; do printf '<%s>' "$word"; done >> /run/world/calls
+echo >> /run/world/calls
+cat -A >> /run/world/calls
+echo >> /run/world/calls
+END
+done
 cat > /usr/local/sbin/environment <<'END'
 #!/bin/sh
 echo "environment: $RESOURCE, $MODE, $TIMEOUT"

@@ -98,6 +98,7 @@ pub(in crate::hooks) const LUA: &[&str] = &[
     "setmetatable",
     "string",
     "table",
+    "tolerant",
     "tonumber",
     "tostring",
     "type",

@@ -1,3 +1,3 @@
 #!/bin/sh
 echo $$ > /run/up.pid # todo
-trap 'rm /run/up.pid' EXIT # todo
+trap 'rm /run/up.pid' HUP # todo

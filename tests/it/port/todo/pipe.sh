@@ -1,5 +1,7 @@
 #!/bin/sh
 ip addr add $2/24 dev $1
-TOTAL=$(ip route | awk '{ n += 1 } END { print n }') # todo
-ip route | sort | uniq # todo
+yes | apt-get install x # todo
+ip route | xargs -n 1 echo # todo
 iptables-save | tee /run/rules # todo
+notify() { echo told; }
+echo up | notify # todo

@@ -26,6 +26,7 @@ impl Value<'_> {
             | Self::Global(_)
             | Self::Member(..)
             | Self::Namespace
+            | Self::Tolerant
             | Self::Require => Some(true),
         }
     }
@@ -40,6 +41,7 @@ impl Value<'_> {
             | Self::Config(..)
             | Self::Function(_)
             | Self::Namespace
+            | Self::Tolerant
             | Self::Require => Argument::Unknown,
         }
     }
@@ -312,12 +314,10 @@ impl<'a> Parser<'a> {
                 if let Some(forward) = forward.take().filter(|_| at == begin + 1) {
                     self.forwarded(&forward, &given, line);
                 }
-                let group = wrapped(&value, &given);
+                let same = wrapped(&value, &given);
                 let given = given.into_iter().map(Value::argument).collect();
                 value = self.call(&value, given, line);
-                if let Some(group) = group {
-                    value = Value::Global(group);
-                }
+                value = same.unwrap_or(value);
             } else {
                 self.mention(&value, line);
                 return Some(value);
@@ -336,6 +336,7 @@ impl<'a> Parser<'a> {
             | Value::Known(_)
             | Value::Config(..)
             | Value::Function(_)
+            | Value::Tolerant
             | Value::Namespace => None,
         };
         match (function, &mut self.flow) {
@@ -387,6 +388,7 @@ impl<'a> Parser<'a> {
         match (&self.flow, name.as_str()) {
             (Some(flow), "config") => flow.config(),
             (Some(_), "require") => Value::Require,
+            (_, "tolerant") => Value::Tolerant,
             (Some(_) | None, _) => Value::Unknown,
         }
     }
@@ -417,6 +419,7 @@ impl<'a> Parser<'a> {
             | Value::Config(..)
             | Value::Global(_)
             | Value::Member(..)
+            | Value::Tolerant
             | Value::Require => return Value::Unknown,
         };
         match self.flow {
@@ -482,11 +485,13 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// `tolerant(addr)`: what a function of the script makes of a group of the API is taken to be that
-/// group, with the same functions.
-fn wrapped(callee: &Value<'_>, given: &[Value<'_>]) -> Option<String> {
+/// `tolerant(addr)`: what a function makes of a group of the API is taken to be that group, with the
+/// same functions; so is what `tolerant(addr.add)` makes of one function, whose further argument says
+/// how.
+fn wrapped<'a>(callee: &Value<'a>, given: &[Value<'a>]) -> Option<Value<'a>> {
     match (callee, given) {
-        (Value::Function(_) | Value::Unknown, [Value::Global(group)]) => Some(group.clone()),
+        (Value::Function(_) | Value::Unknown, [group @ Value::Global(_)]) => Some(group.clone()),
+        (Value::Tolerant, [of @ (Value::Global(_) | Value::Member(..)), ..]) => Some(of.clone()),
         _ => None,
     }
 }

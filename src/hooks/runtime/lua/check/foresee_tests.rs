@@ -444,6 +444,13 @@ fn what_is_called_by_another_function_is_seen_with_its_arguments() {
     ] {
         begins(&format!("{try_}{source}"), expected.as_slice());
     }
+    for source in [
+        "local ask = tolerant(command.run, 'quiet') function on_master() ask('demote', {}) end",
+        "local command = tolerant(command) function on_master() command.run('demote', {}) end",
+        "function on_master() tolerant(command).run('demote', {}) end",
+    ] {
+        begins(source, &["!1: not granted: "]);
+    }
     begins(
         "local function run(name, holes) return pcall(command.run, name, holes) end function on_master() run('demote', {}) end",
         &["?1: not granted: "],

@@ -99,6 +99,13 @@ impl Parser<'_> {
             };
             return passes.then(|| Forward::to(callee, params));
         }
+        if name == "tolerant" && self.symbol(at + 1, "(") {
+            let (callee, next) = self.callee(at + 2, params)?;
+            let rest = params.get(first(&callee)..)?;
+            let passes =
+                self.symbol(next, ")") && self.symbol(next + 1, "(") && self.gives(next + 2, rest);
+            return passes.then(|| Forward::to(callee, params));
+        }
         if let Some((callee, next)) = self.callee(at, params) {
             let passes =
                 self.symbol(next, "(") && self.gives(next + 1, params.get(first(&callee)..)?);

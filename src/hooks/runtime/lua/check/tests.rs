@@ -257,6 +257,26 @@ fn calls_through_functions_that_pass_their_arguments_on_are_seen() {
             "addr.add: argument 1",
         ),
         (run, "go(5)", "command.run: argument 1"),
+        (
+            "",
+            "tolerant(service).start('httpd', { waitms = 1 })",
+            "service.start has no option \"waitms\"",
+        ),
+        (
+            "",
+            "tolerant(command.run, 'quiet')(5)",
+            "command.run: argument 1",
+        ),
+        (
+            "local function go(call, ...) return tolerant(call)(...) end\n",
+            "go(addr.add)",
+            "addr.add: argument 1",
+        ),
+        (
+            "",
+            "tolerant(service).strat('x')",
+            "no function service.strat",
+        ),
     ] {
         let said = said(&format!("{head}function on_master() {call} end"));
         assert!(
@@ -268,6 +288,15 @@ fn calls_through_functions_that_pass_their_arguments_on_are_seen() {
         (try_, "try(addr.add, ...)"),
         (try_, "try(config.f, 'x')"),
         (run, "go('a')"),
+        (
+            "local service = tolerant(service) local ask = tolerant(command.run, 'quiet')\n",
+            "service.start('x') ask('a', {})",
+        ),
+        // A hook may have its own.
+        (
+            "local function tolerant(call) return call end local addr = tolerant(addr)\n",
+            "addr.add('192.0.2.1/24')",
+        ),
         (
             "local function log_all(path) path = path or '/x' file.read(path) end\n",
             "log_all()",

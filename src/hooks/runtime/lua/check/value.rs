@@ -34,6 +34,8 @@ pub(super) enum Value<'a> {
     Namespace,
     /// `require` itself.
     Require,
+    /// `tolerant` itself.
+    Tolerant,
 }
 
 /// What a function calls with its arguments.
