@@ -6,7 +6,7 @@ use crate::proto::{Cause, Key, Vhost, wire};
 use crate::types::MacAddr;
 use crate::types::{AdvBase, AdvSkew, Demotion, Family, Page, State, Vhid};
 
-fn settings(advskew: u8) -> Settings {
+pub(super) fn settings(advskew: u8) -> Settings {
     let mut settings = Settings::new(
         Vhid::new(40).unwrap(),
         vec!["10.0.0.9/24".parse().unwrap()],

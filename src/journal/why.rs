@@ -21,6 +21,10 @@ const UNSEEN: &str = "the daemon ended without a record: it was killed together 
 pub struct Story {
     /// Milliseconds since 1970.
     pub wall_ms: u64,
+    /// When, by the node's clock since boot.
+    pub at: Timestamp,
+    /// In which boot of the node, counted from the first that is recorded.
+    pub boot: usize,
     /// The virtual host.
     pub vhost: Name,
     /// Where.
@@ -41,6 +45,14 @@ pub fn stories(records: &[EventRecord]) -> Vec<Story> {
     teller.stories
 }
 
+/// A time by both clocks, and in which boot.
+#[derive(Debug, Clone, Copy, Default)]
+struct When {
+    wall_ms: u64,
+    at: Timestamp,
+    boot: usize,
+}
+
 #[derive(Default)]
 struct Teller {
     stories: Vec<Story>,
@@ -50,8 +62,8 @@ struct Teller {
     states: BTreeMap<usize, (Subject, State, u64)>,
     /// The stories of those that died with the life before this one.
     died: Range<usize>,
-    /// The last record before this one.
-    last_ms: u64,
+    /// The last record before this one: when by both clocks, and the number of the boot.
+    last: When,
 }
 
 impl Teller {
@@ -60,8 +72,9 @@ impl Teller {
             Event::Started { .. } => {
                 self.bury();
                 self.open.clear();
+                self.last.boot += usize::from(record.at < self.last.at);
             }
-            Event::Died { how } => return self.mourn(record.wall_ms, how),
+            Event::Died { how } => return self.mourn(record, how),
             Event::State(subject, transition) => self.begin(record, subject, transition),
             Event::Removed(subject) => {
                 self.states.remove(&subject.vhost);
@@ -78,7 +91,15 @@ impl Teller {
             }
             Event::Order(_) | Event::Advertisement { .. } => {}
         }
-        self.last_ms = record.wall_ms;
+        self.last = self.when(record);
+    }
+
+    const fn when(&self, record: &EventRecord) -> When {
+        When {
+            wall_ms: record.wall_ms,
+            at: record.at,
+            boot: self.last.boot,
+        }
     }
 
     fn begin(&mut self, record: &EventRecord, subject: &Subject, transition: &Transition) {
@@ -88,7 +109,7 @@ impl Teller {
         let open = (self.stories.len(), record.at);
         let first = self.open.insert(vhost, open).is_none();
         self.stories
-            .push(Story::of(subject, transition.clone(), record.wall_ms));
+            .push(Story::of(subject, transition.clone(), self.when(record)));
         let before = self
             .stories
             .get(self.died.start)
@@ -114,15 +135,19 @@ impl Teller {
                 seq,
             };
             self.stories
-                .push(Story::of(&subject, transition, self.last_ms));
+                .push(Story::of(&subject, transition, self.last));
         }
         self.died = first..self.stories.len();
     }
 
     /// Somebody saw how they died, before this life began.
-    fn mourn(&mut self, wall_ms: u64, how: &str) {
+    fn mourn(&mut self, record: &EventRecord, how: &str) {
         for story in self.stories.get_mut(self.died.clone()).unwrap_or_default() {
-            story.wall_ms = wall_ms;
+            story.wall_ms = record.wall_ms;
+            // One that died with the boot before is told of by the clock of this one.
+            if story.boot == self.last.boot {
+                story.at = story.at.max(record.at);
+            }
             story.transition.cause = Cause::Asked(DaemonCause::Died.because(how));
         }
     }
@@ -187,9 +212,11 @@ impl fmt::Display for Note {
 }
 
 impl Story {
-    fn of(subject: &Subject, transition: Transition, wall_ms: u64) -> Self {
+    fn of(subject: &Subject, transition: Transition, when: When) -> Self {
         Self {
-            wall_ms,
+            wall_ms: when.wall_ms,
+            at: when.at,
+            boot: when.boot,
             vhost: subject.name.clone(),
             interface: Some(subject.interface.clone()),
             transition,

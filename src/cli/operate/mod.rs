@@ -8,6 +8,7 @@ pub(super) mod events;
 pub(super) mod hook;
 pub(super) mod maintenance;
 pub(super) mod metrics;
+pub(super) mod nodes;
 pub(super) mod notify;
 pub(super) mod peers;
 pub(super) mod reload;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::daemon::{Daemon, heading, time_of_day};
+use super::nodes::{self, Nodes};
 use super::replay::load;
 use crate::cli::{Exit, Failure, output};
 use crate::config::Share;
@@ -15,11 +16,14 @@ use crate::types::Page;
 /// with its cause, the peer that led to it, what the hooks did and how long that took.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "Examples:\n  carpd why\n  carpd why --last 1\n  carpd why --file ./journal --vhost web"
+    after_long_help = "Examples:\n  carpd why\n  carpd why --last 1\n  carpd why --node . gw2 gw3\n  carpd why --file ./journal --vhost web"
 )]
 pub(in crate::cli) struct WhyArgs {
     #[command(flatten)]
     daemon: Daemon,
+
+    #[command(flatten)]
+    nodes: Nodes,
 
     /// Read this flight recorder file.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "instance"])]
@@ -35,6 +39,9 @@ pub(in crate::cli) struct WhyArgs {
 }
 
 pub(in crate::cli) fn why(args: &WhyArgs) -> Result<Exit, Failure> {
+    if !args.nodes.is_empty() {
+        return nodes::tell(&args.nodes, &args.daemon, args.vhost.as_deref(), args.last);
+    }
     let is_of_all = args.file.is_none() && args.vhost.is_none();
     match args.daemon.in_each().filter(|_| is_of_all) {
         Some(all) => why_in_each(all, args),
@@ -50,6 +57,7 @@ fn why_in_each(daemons: Vec<(Share, Daemon)>, args: &WhyArgs) -> Result<Exit, Fa
     for (share, daemon) in daemons {
         let there = WhyArgs {
             daemon,
+            nodes: Nodes::default(),
             file: None,
             vhost: None,
             last: args.last,
