@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::message::{ChildId, HowEnded, Predecessor, Report, Request, Role};
 use super::{spawn, wire};
 use crate::programs::{self, Opened, Program};
+use crate::types::Name;
 
 type Spawned = oneshot::Sender<io::Result<StdStream>>;
 
@@ -30,6 +31,7 @@ pub struct Client {
     orders: mpsc::UnboundedSender<Order>,
     next: std::sync::Arc<AtomicU64>,
     bound: Option<std::sync::Arc<Bound>>,
+    hook: Option<Name>,
 }
 
 /// A limit on the children at one time, and those that were started and not killed yet.
@@ -50,7 +52,12 @@ pub struct Exits {
 /// which is spawned once and killed once.
 #[derive(Debug)]
 enum Order {
-    Spawn(ChildId, Role, Spawned, Option<oneshot::Sender<HowEnded>>),
+    Spawn(
+        ChildId,
+        (Role, Option<Name>),
+        Spawned,
+        Option<oneshot::Sender<HowEnded>>,
+    ),
     Kill(ChildId),
     FailSafe(OwnedFd),
     Realtime,
@@ -111,6 +118,7 @@ impl Client {
             orders: mpsc::unbounded_channel().0,
             next: std::sync::Arc::default(),
             bound: None,
+            hook: None,
         }
     }
 
@@ -136,6 +144,7 @@ impl Client {
                 orders,
                 next: std::sync::Arc::new(AtomicU64::new(1)),
                 bound: None,
+                hook: None,
             },
             Exits {
                 receiver,
@@ -150,6 +159,15 @@ impl Client {
         let running = Mutex::default();
         Self {
             bound: Some(std::sync::Arc::new(Bound { most, running })),
+            ..self.clone()
+        }
+    }
+
+    /// A client of the same keeper whose children are for this hook, which shows in their names.
+    #[must_use]
+    pub fn for_hook(&self, hook: &Name) -> Self {
+        Self {
+            hook: Some(hook.clone()),
             ..self.clone()
         }
     }
@@ -178,7 +196,7 @@ impl Client {
         let id = self.next()?;
         let (answer, answered) = oneshot::channel();
         self.orders
-            .send(Order::Spawn(id, role, answer, None))
+            .send(Order::Spawn(id, (role, self.hook.clone()), answer, None))
             .map_err(|_| gone())?;
         Ok((id, self.entered(id, answered).await?))
     }
@@ -195,7 +213,12 @@ impl Client {
         let id = self.next()?;
         let ((answer, answered), (ended, end)) = (oneshot::channel(), oneshot::channel());
         self.orders
-            .send(Order::Spawn(id, role, answer, Some(ended)))
+            .send(Order::Spawn(
+                id,
+                (role, self.hook.clone()),
+                answer,
+                Some(ended),
+            ))
             .map_err(|_| gone())?;
         Ok((id, self.entered(id, answered).await?, end))
     }
@@ -301,10 +324,10 @@ async fn carry(
             order = inbox.recv() => {
                 let Some(order) = order else { return Ok(()) };
                 let (request, descriptor) = match order {
-                    Order::Spawn(id, role, answer, watch) => {
+                    Order::Spawn(id, (role, hook), answer, watch) => {
                         waiting.insert(id, answer);
                         watched.extend(watch.map(|watch| (id, watch)));
-                        (Request::Spawn(id, role), None)
+                        (Request::Spawn(id, role, hook), None)
                     }
                     Order::Kill(id) => (Request::Kill(id), None),
                     Order::FailSafe(file) => (Request::FailSafe, Some(file)),

@@ -9,7 +9,7 @@ use crate::hooks::contract::message;
 use crate::host::children::{endpoint, http_worker, notifier, prober};
 use crate::programs::{Program, role};
 use crate::reader::ROLE as READER;
-use crate::types::Timestamp;
+use crate::types::{Name, Timestamp};
 
 /// The argument that makes the daemon's program a helper.
 pub(super) const HELPER_ROLE: &str = "__helper";
@@ -156,10 +156,10 @@ impl Role {
 }
 
 /// From the engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Request {
-    /// Start a child and hand over its socket.
-    Spawn(ChildId, Role),
+    /// Start a child and hand over its socket. The hook that it is for stands in its name.
+    Spawn(ChildId, Role, Option<Name>),
     /// SIGKILL; nothing if it has ended already.
     Kill(ChildId),
     /// The engine's failsafe; its descriptor comes with this packet.

@@ -86,10 +86,10 @@ impl ChildArguments<'_> {
 
 /// Starts a child, which logs to `stderr`, and gives our end of its socket. `text` is the copy of
 /// the configuration that a helper or reader reads: the child inherits it, and the descriptor's
-/// number follows the other arguments.
+/// number follows the other arguments. `title` is the name that `ps` shows.
 pub(super) fn child(
     programs: &Programs,
-    role: Role,
+    (role, title): (Role, &str),
     arguments: &ChildArguments<'_>,
     text: Option<BorrowedFd<'_>>,
     stderr: Stdio,
@@ -111,7 +111,12 @@ pub(super) fn child(
         .iter()
         .map(OsStr::new)
         .chain(more.iter().chain(&numbers).map(AsRef::as_ref));
-    let mut command = command(&program.path(), role.word(), arguments, theirs.into());
+    let mut command = command(
+        &program.path(),
+        (role.word(), title),
+        arguments,
+        theirs.into(),
+    );
     // An environment of its own: no secrets, and nothing that changes what the C library does.
     // One heap for all threads: every further one would take 64 MiB of a runner's address space.
     command
@@ -164,7 +169,8 @@ pub(super) fn engine(
     let number = text.map(|text| OsString::from(text.as_raw_fd().to_string()));
     let arguments = arguments.iter().chain(&number).map(AsRef::as_ref);
     let inherited: Vec<_> = text.into_iter().chain(inherited).collect();
-    let mut command = command(&program.path(), super::ENGINE_ROLE, arguments, socket);
+    let names = (super::ENGINE_ROLE, "carpd-engine");
+    let mut command = command(&program.path(), names, arguments, socket);
     let engine = spawn_inheriting(&mut command, &inherited)?;
     prioritise(engine);
     Ok(engine)
@@ -203,20 +209,20 @@ pub(super) fn keeper(
     socket: OwnedFd,
 ) -> io::Result<std::process::Child> {
     let arguments = worker.into_iter();
-    command(program, super::ROLE, arguments, socket)
+    command(program, (super::ROLE, "carpd-keeper"), arguments, socket)
         .stdout(Stdio::null())
         .spawn()
 }
 
 fn command<'a>(
     program: &Path,
-    role: &str,
+    (role, title): (&str, &str),
     arguments: impl Iterator<Item = &'a OsStr>,
     stdin: OwnedFd,
 ) -> Command {
     let mut command = Command::new(program);
     command
-        .arg0("carpd")
+        .arg0(title)
         .args(role::words(role))
         .args(arguments)
         .stdin(stdin);

@@ -33,7 +33,7 @@ use crate::host::kernel::{memory, realtime};
 use crate::host::services::notify::notify;
 use crate::programs::Programs;
 use crate::telemetry::stderr;
-use crate::types::Timestamp;
+use crate::types::{Name, Timestamp};
 
 /// The most children at one time. An engine that asks for more is out of control.
 const MAX_CHILDREN: usize = 4096;
@@ -512,13 +512,13 @@ impl<'a> Keeper<'a> {
 
     fn serve_request(&mut self, request: Request) {
         match request {
-            Request::Spawn(id, _)
+            Request::Spawn(id, ..)
                 if self.children.len() >= MAX_CHILDREN || self.children.contains_key(&id) =>
             {
                 self.outbox
                     .push_back((Report::Failed(id, Failure::System(libc::EAGAIN)), None));
             }
-            Request::Spawn(id, role) => match self.start(role) {
+            Request::Spawn(id, role, hook) => match self.start(role, hook.as_ref()) {
                 Ok((child, socket)) => {
                     self.children.insert(id, child);
                     self.outbox.push_back((Report::Spawned(id), Some(socket)));
@@ -548,7 +548,7 @@ impl<'a> Keeper<'a> {
         self.flush();
     }
 
-    fn start(&mut self, role: Role) -> io::Result<(Child, UnixStream)> {
+    fn start(&mut self, role: Role, hook: Option<&Name>) -> io::Result<(Child, UnixStream)> {
         let stderr = self.child_log.stderr(role)?;
         let copy = match (role, self.config_file) {
             (Role::NewReader, Some(file)) => self.copies.reload_begins(file, clock::now()),
@@ -559,7 +559,12 @@ impl<'a> Keeper<'a> {
             _ => None,
         };
         let text = copy.and_then(ConfigCopy::text);
-        let (pid, socket) = spawn::child(self.programs, role, &self.arguments, text, stderr)?;
+        let title = hook.map_or_else(
+            || role.shown().to_owned(),
+            |hook| format!("{}: {hook}", role.shown()),
+        );
+        let (pid, socket) =
+            spawn::child(self.programs, (role, &title), &self.arguments, text, stderr)?;
         let child = Child {
             pid,
             role,

@@ -193,7 +193,7 @@ fn floods_without_end() -> Outcome {
 /// Kills a host's runners, as the kernel does when memory runs out, and says how many there were.
 fn kill_runners(lab: &Lab, host: &str) -> Result<usize, Failed> {
     let script = "for p in /proc/[0-9]*; do
-  tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -q '^carpd __runner ' && kill -9 ${p#/proc/} && echo killed
+  tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -q '^carpd-runner: h __runner ' && kill -9 ${p#/proc/} && echo killed
 done; true";
     Ok(sh(lab, host, script)?.len())
 }
@@ -517,7 +517,7 @@ fn attacks() -> Outcome {
 #[cfg(feature = "wasm")]
 fn engine_memory(lab: &Lab) -> Result<u64, Failed> {
     let script = "for p in /proc/[0-9]*; do
-  tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -q '^carpd __engine ' && grep RssAnon $p/status
+  tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -q '^carpd-engine __engine ' && grep RssAnon $p/status
 done; true";
     let lines = sh(lab, "a", script)?;
     let number = lines

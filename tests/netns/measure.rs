@@ -171,7 +171,7 @@ fn killed(rounds: usize) -> Result<Vec<Duration>, Failed> {
         daemon.wait_says("Acquired the addresses", TAKEOVER)?;
         // Both times are of one clock, in the host itself.
         let script =
-            "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -q '^carpd __engine' && e=${p#/proc/}; done
+            "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -q '^carpd-engine __engine' && e=${p#/proc/}; done
 exec 3< <(exec stdbuf -oL ip -ts monitor address)
 m=$!
 read -t 0.3 -u 3 x

@@ -509,7 +509,7 @@ fn helper() -> Outcome {
     let spec = |lua: &str, grants: &str| Carpd::new("a").hook(lua, grants);
     let mut daemon = spec("function on_master() end", "").start(&lab)?;
     daemon.wait_ran("on_master", TAKEOVER)?;
-    let helpers = "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -q '^carpd __helper' && echo ${p#/proc/}; \
+    let helpers = "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -q '^carpd-helper __helper' && echo ${p#/proc/}; \
                    done; true";
     assert!(sh(&lab, "a", helpers)?.is_empty(), "nothing needs one");
     let lua = "function on_master() hostname.set('one') end";

@@ -110,6 +110,16 @@ impl Kept {
             .read(&format!("/proc/{pid}/comm"))?
             .trim_end()
             .to_owned();
+        // `ps -f` calls it so as well, and says which hook it is for.
+        let words = host.read(&format!("/proc/{pid}/cmdline"))?;
+        let title = words.split('\0').next().unwrap_or_default();
+        let whole = match name.as_str() {
+            "carpd-runner" | "carpd-compiler" | "carpd-tester" => format!("{name}: h"),
+            _ => name.clone(),
+        };
+        if title != whole {
+            return Err(format!("{name} is called {title:?}, not {whole:?}").into());
+        }
         Ok(Self {
             name,
             status: host.read(&format!("/proc/{pid}/status"))?,

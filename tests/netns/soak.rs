@@ -63,7 +63,7 @@ fn usage(lab: &Lab) -> Result<Usage, Failed> {
             .trim()
             .parse()?)
     };
-    let count = "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -q '^carpd ' && echo x; done; true";
+    let count = "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -q '^carpd[ -]' && echo x; done; true";
     let processes = sh(lab, "a", count)?.len();
     Ok(Usage {
         resident: value("process_resident_memory_bytes ")?,

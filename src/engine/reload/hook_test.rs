@@ -339,7 +339,7 @@ pub(in crate::engine) async fn pass(
         limit: LIMIT,
     };
     let began = clock::now();
-    let (verdict, missing) = examine(keeper, &exam).await?;
+    let (verdict, missing) = examine(&keeper.for_hook(&name), &exam).await?;
     if !missing.is_empty() {
         warn!(hook = %name, missing = missing.join("; "), "Tested the hook in a process that has more rights than it needs");
     }

@@ -120,6 +120,7 @@ impl Pool {
         coverage: Option<Rc<Coverage>>,
     ) -> Result<Rc<Self>, LoadError> {
         let Artifact { source, vouched } = material;
+        let keeper = keeper.for_hook(&name);
         if let config::Kind::Script(programs) = &spec.kind {
             let script = Script::new((**programs).clone(), keeper.clone());
             return Ok(Rc::new(Self::of_script(
