@@ -27,10 +27,13 @@ pub(crate) fn cases() -> Vec<Case> {
                 taken,
             )
         },
-        Case::new(
-            "orders::a_daemon_is_found_by_its_configuration_wherever_it_runs",
-            elsewhere,
-        ),
+        Case {
+            limit: LONG,
+            ..Case::new(
+                "orders::a_daemon_is_found_by_its_configuration_wherever_it_runs",
+                elsewhere,
+            )
+        },
         Case::new("orders::a_reload_that_renames_moves_nothing", renamed),
         Case::new(
             "orders::a_reload_to_an_interface_that_is_not_there_takes_no_master_down",
@@ -71,6 +74,31 @@ fn applied() -> Outcome {
     daemon.stop()
 }
 
+/// Every verb that talks to a daemon, with its exit status and what it says.
+const VERBS: [(&str, &str, &str); 21] = [
+    ("status", "0", "web: master"),
+    ("status web", "0", "web: master"),
+    ("status --short", "0", "1 master"),
+    ("status --json", "0", "\"web\""),
+    ("why", "0", "web"),
+    ("metrics", "0", "carpd_vhost_state"),
+    ("doctor --json", "", "\"daemon\":true"),
+    ("hook list", "0", "h: generation 1"),
+    ("hook show h", "0", "h: generation 1"),
+    ("hook apply h --yes", "0", "on_master ran"),
+    ("hook apply h --dry-run", "0", ""),
+    ("hook rollback h", "1", "h"),
+    ("resign web", "5", "no fit peer answered"),
+    ("maintenance status", "0", "web: not in maintenance"),
+    ("maintenance on", "5", "no fit peer answered"),
+    ("maintenance off", "0", "no virtual host is in maintenance"),
+    ("drain", "5", "no fit peer answered"),
+    ("demote 10", "0", "web: 10: an operator"),
+    ("promote", "0", "web: no longer demoted"),
+    ("undemote web", "0", "web"),
+    ("reload", "3", ""),
+];
+
 /// Its `run-dir` is another one, and its configuration was broken after it began.
 fn elsewhere() -> Outcome {
     let lab = lan(&["a"])?;
@@ -107,6 +135,24 @@ fn elsewhere() -> Outcome {
         carpd(&lab, "reload")?,
         ("nothing to change".to_owned(), "0".to_owned())
     );
+    // Its `run-dir` was edited after it began, and another daemon runs where one usually does.
+    let other = vhost("stranger", 41, "192.168.32.23/24");
+    let place = "/run/lab/other.toml";
+    lab.host("a").write(place, 0o644, &other)?;
+    let mut stranger = Carpd::new("a").restart_from(&lab, place)?;
+    stranger.wait_state("backup", SOON)?;
+    let later = spec.toml().replace("/run/lab/elsewhere", "/run/lab/later");
+    spec.write_with(&lab, &later)?;
+    for (verb, status, says) in VERBS {
+        let (said, ended) = carpd(&lab, verb)?;
+        let is_right = status.is_empty() || ended == status;
+        assert!(
+            is_right && said.contains(says) && !said.contains("stranger"),
+            "{verb}: {ended}: {said}"
+        );
+    }
+    stranger.stop()?;
+    spec.write(&lab)?;
     // By a name as well, and nobody else is taken for it.
     let mut lines = sh(
         &lab,

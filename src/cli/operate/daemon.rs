@@ -47,9 +47,9 @@ impl Daemon {
         self.config.as_deref().unwrap_or(Path::new(CONFIG))
     }
 
-    /// The directories that may contain instances: the one on the command line, or else the one in
-    /// the configuration. The daemon may have been started before that setting was added, so the
-    /// default comes last.
+    /// The directories that may contain instances: the one on the command line, or else those where a
+    /// daemon of the configuration listens now, and the one in the configuration. The daemon may have
+    /// been started before that setting was added, so the default comes last.
     pub(in crate::cli) fn run_dirs(&self) -> Vec<PathBuf> {
         if let Some(run_dir) = &self.run_dir {
             return vec![run_dir.clone()];
@@ -57,11 +57,38 @@ impl Daemon {
         let written = std::fs::read_to_string(self.file())
             .ok()
             .and_then(|text| config::run_dir(&text));
-        let usual = PathBuf::from(RUN_DIR);
-        written
-            .into_iter()
-            .filter(|written| *written != usual)
-            .chain([usual.clone()])
+        let mut all: Vec<PathBuf> = Vec::new();
+        let others = written.into_iter().chain([PathBuf::from(RUN_DIR)]);
+        for directory in self.listening().into_iter().chain(others) {
+            if !all.contains(&directory) {
+                all.push(directory);
+            }
+        }
+        all
+    }
+
+    /// The run directories of daemons of this configuration that listen now: the file may have been
+    /// edited since they started. The kernel lists the paths of all sockets of this network namespace.
+    fn listening(&self) -> Vec<PathBuf> {
+        let sockets = std::fs::read_to_string("/proc/self/net/unix").unwrap_or_default();
+        let shares = self.written().into_iter().map(|(_, share)| share);
+        let names: BTreeSet<String> = shares
+            .chain([Share::All])
+            .map(|share| instance_name(self.file(), &share.to_string()))
+            .collect();
+        // Anybody can make a socket of that name somewhere.
+        let is_trusted = |directory: &Path| {
+            let owner =
+                std::fs::symlink_metadata(control::socket_path(directory)).map(|it| it.uid());
+            owner.is_ok_and(|owner| owner == 0 || owner == nix::unistd::geteuid().as_raw())
+        };
+        instances_in(&sockets)
+            .filter(|directory| {
+                let name = name_of(directory);
+                let instance = name.split('@').next().unwrap_or_default();
+                names.contains(instance) && is_trusted(directory)
+            })
+            .filter_map(|directory| Some(directory.parent()?.to_owned()))
             .collect()
     }
 
@@ -220,6 +247,18 @@ impl Daemon {
             .or(candidates.first());
         Ok(found.cloned().unwrap_or_else(|| PathBuf::from(RUN_DIR)))
     }
+}
+
+/// The directories of instances whose control sockets are in the kernel's list of sockets.
+fn instances_in(sockets: &str) -> impl Iterator<Item = PathBuf> {
+    // The path is the last column, and may contain blanks.
+    let paths = sockets
+        .lines()
+        .filter_map(|line| line.find('/').and_then(|at| line.get(at..)));
+    paths.filter_map(|path| {
+        let directory = Path::new(path).parent()?;
+        (control::socket_path(directory) == Path::new(path)).then(|| directory.to_owned())
+    })
 }
 
 /// What stands above what belongs to one network namespace.
@@ -410,6 +449,18 @@ pub(in crate::cli) fn ask_status(daemon: &Daemon) -> Result<Box<Status>, Failure
 mod tests {
     use std::io;
     use std::os::unix::fs::chown;
+    use std::path::PathBuf;
+
+    #[test]
+    fn the_kernels_list_of_sockets_is_read() {
+        let list = "Num       RefCount Protocol Flags    Type St Inode Path\n\
+            0000000000000000: 00000002 00000000 00010000 0001 01 12345 /run/a b/carpd-1@7/control.sock\n\
+            0000000000000000: 00000002 00000000 00010000 0001 01    45 @/tmp/.X11-unix/X0\n\
+            0000000000000000: 00000003 00000000 00000000 0001 03 12346\n\
+            0000000000000000: 00000002 00000000 00010000 0001 01 12347 /run/carpd-2@7/http.sock\n";
+        let found: Vec<PathBuf> = super::instances_in(list).collect();
+        assert_eq!(found, [PathBuf::from("/run/a b/carpd-1@7")]);
+    }
 
     #[test]
     pub(super) fn who_is_refused_hears_who_may() {

@@ -97,7 +97,7 @@ pub(in crate::config) static READ_GROUP: Key<Text> = optional(
         what: "name or number of a group",
     },
     "only root",
-    "\"adm\"",
+    "\"carpd-read\"",
     "Members of this group may ask the daemon for its status and metrics (`carpd status`, `carpd metrics`).",
 );
 
