@@ -43,6 +43,7 @@ words! {
     Ipv6Checksum { Plain = "plain", PseudoHeader = "pseudo-header" }
     SourceMac { Virtual = "virtual", Interface = "interface", Ucarp = "ucarp" }
     OnFailure { Resign = "resign", Keep = "keep", Ignore = "ignore" }
+    InMaintenance { LastResort = "last-resort", Never = "never" }
     OnConflict { Report = "report", Defend = "defend", Resign = "resign" }
     OnUnhealthy { Resign = "resign", Demote = "demote" }
     TrackKind { Link = "link", Tcp = "tcp", Http = "http", Icmp = "icmp", File = "file", Command = "command", Process = "process", Service = "service", Route = "route", Hook = "hook" }
@@ -150,6 +151,15 @@ pub enum OnFailure {
     Keep,
     /// Log it.
     Ignore,
+}
+
+/// When a node in maintenance takes over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InMaintenance {
+    /// When no other node does.
+    LastResort,
+    /// Not at all.
+    Never,
 }
 
 /// What a master does when another host claims its addresses, besides saying so.

@@ -60,6 +60,7 @@ pub fn differences(old: &Vhost, new: &Vhost) -> Vec<&'static str> {
         source_address6: vhost::SOURCE_ADDRESS6,
         ignore_link_state: vhost::IGNORE_LINK_STATE,
         announce: vhost::ANNOUNCE,
+        in_maintenance: vhost::IN_MAINTENANCE,
         on_conflict: vhost::ON_CONFLICT,
         probe_interval: vhost::PROBE_INTERVAL,
         xparam: vhost::XPARAM,

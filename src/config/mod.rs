@@ -48,9 +48,9 @@ mod tests;
 
 pub use address::edge_of;
 pub use choice::{
-    Choice, FamilyTimers, FileOwners, Ipv6Checksum, Leases, LinkLocal, LogFormat, LogLevel,
-    OnConflict, OnFailure, OnUnhealthy, Peers, Preempt, PreferredLifetime, Reload, Sandbox,
-    ServiceBackend, SourceMac, TieBreak,
+    Choice, FamilyTimers, FileOwners, InMaintenance, Ipv6Checksum, Leases, LinkLocal, LogFormat,
+    LogLevel, OnConflict, OnFailure, OnUnhealthy, Peers, Preempt, PreferredLifetime, Reload,
+    Sandbox, ServiceBackend, SourceMac, TieBreak,
 };
 pub use daemon::{run_dir, state_dir};
 pub use diff::{differences, needs_restart};

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use super::Report;
 use super::choice::{
-    FamilyTimers, FileOwners, Ipv6Checksum, Leases, LinkLocal, LogFormat, LogLevel, OnConflict,
-    OnFailure, OnUnhealthy, Peers, Preempt, PreferredLifetime, Reload, Sandbox, ServiceBackend,
-    SourceMac, TieBreak,
+    FamilyTimers, FileOwners, InMaintenance, Ipv6Checksum, Leases, LinkLocal, LogFormat, LogLevel,
+    OnConflict, OnFailure, OnUnhealthy, Peers, Preempt, PreferredLifetime, Reload, Sandbox,
+    ServiceBackend, SourceMac, TieBreak,
 };
 use super::listen::Listen;
 use super::secret::Secret;
@@ -194,6 +194,8 @@ pub struct Vhost {
     pub source_address6: Option<Ipv6Addr>,
     /// `ignore-link-state`: go on when the link is down (ucarp's `-S`).
     pub ignore_link_state: bool,
+    /// `in-maintenance`: when it takes over while it is in maintenance.
+    pub in_maintenance: InMaintenance,
     /// `on-conflict`: what a master does if another host has its addresses.
     pub on_conflict: OnConflict,
     /// `probe-interval`: between two questions whether one has; zero for none.

@@ -138,6 +138,7 @@ fn finish(
         source_address6,
         ignore_link_state: table.get(&key::IGNORE_LINK_STATE, out),
         announce: announce(table, out),
+        in_maintenance: table.get(&key::IN_MAINTENANCE, out),
         on_conflict: table.get(&key::ON_CONFLICT, out),
         probe_interval: table.get(&key::PROBE_INTERVAL, out),
         xparam: table.read(&key::XPARAM, out).map(|x| x.value.to_owned()),

@@ -53,6 +53,7 @@ pub use metrics::Text as Metrics;
 pub use notices::{errand, unsafe_notifiers};
 pub use offline::cleanup::{Cleanup, Unknown, cleanup};
 pub use offline::oneshot;
+pub use persist::{Maintenance, maintenance_in};
 pub use reload::hook_check::{HookProblem, check_hooks};
 pub use reload::hook_test;
 pub use reload::moves::shared_here;

@@ -7,7 +7,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
@@ -96,15 +96,19 @@ pub fn read_own(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, Refused> {
     };
     let there = file.metadata().map_err(failed)?;
     trusted(path, &there)?;
+    bytes_of(path, file, limit).map(Some)
+}
+
+fn bytes_of(path: &Path, file: File, limit: u64) -> Result<Vec<u8>, Refused> {
     let mut bytes = Vec::new();
     let read = file
         .take(limit.saturating_add(1))
         .read_to_end(&mut bytes)
-        .map_err(failed)?;
+        .map_err(|err| Refused::new(path, err.to_string()))?;
     if u64::try_from(read).unwrap_or(u64::MAX) > limit {
         return Err(Refused::new(path, format!("longer than {limit} bytes")));
     }
-    Ok(Some(bytes))
+    Ok(bytes)
 }
 
 /// The value in a file that [`write()`] wrote; `None` if there is none.
@@ -112,10 +116,43 @@ pub fn read_own(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, Refused> {
 /// # Errors
 /// [`Refused`]: it is not ours, too long, of another kind or version, or damaged.
 pub fn read(path: &Path, magic: [u8; MAGIC_LEN], limit: u64) -> Result<Option<Vec<u8>>, Refused> {
-    let head = u64::try_from(MAGIC_LEN + DIGEST_LEN).unwrap_or(u64::MAX);
-    let Some(bytes) = read_own(path, limit.saturating_add(head))? else {
-        return Ok(None);
+    match read_own(path, with_head(limit))? {
+        Some(bytes) => value(path, magic, &bytes).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// As [`read()`], whoever the file belongs to: for those who show the value, and do not act upon it.
+/// The daemon's engine, which wrote it, has a user of its own.
+///
+/// # Errors
+/// [`Refused`]: it may not be read, is no regular file, or is too long, of another kind or version,
+/// or damaged.
+pub fn look(path: &Path, magic: [u8; MAGIC_LEN], limit: u64) -> Result<Option<Vec<u8>>, Refused> {
+    let failed = |err: io::Error| Refused::new(path, err.to_string());
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let opened = File::options()
+        .read(true)
+        .custom_flags(flags.bits())
+        .open(path);
+    let file = match opened {
+        Ok(file) => file,
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(err) => return Err(failed(err)),
     };
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(Refused::new(path, "not a regular file"));
+    }
+    let bytes = bytes_of(path, file, with_head(limit))?;
+    value(path, magic, &bytes).map(Some)
+}
+
+fn with_head(limit: u64) -> u64 {
+    let head = u64::try_from(MAGIC_LEN + DIGEST_LEN).unwrap_or(u64::MAX);
+    limit.saturating_add(head)
+}
+
+fn value(path: &Path, magic: [u8; MAGIC_LEN], bytes: &[u8]) -> Result<Vec<u8>, Refused> {
     let rest = bytes
         .strip_prefix(&magic)
         .ok_or_else(|| Refused::new(path, "of another kind or version"))?;
@@ -125,7 +162,7 @@ pub fn read(path: &Path, magic: [u8; MAGIC_LEN], limit: u64) -> Result<Option<Ve
     if Sha256::digest(value).as_slice() != digest {
         return Err(Refused::new(path, "damaged: its digest is wrong"));
     }
-    Ok(Some(value.to_vec()))
+    Ok(value.to_vec())
 }
 
 /// Puts a value into a file, all or nothing, and waits until it is on the medium.

@@ -123,7 +123,7 @@ fn problems_as_json() {
         (ran.code, ran.stdout.as_str()),
         (
             0,
-            "{\"file\":\"good.toml\",\"good\":true,\"problems\":[]}\n"
+            "{\"file\":\"good.toml\",\"good\":true,\"maintenance\":[],\"problems\":[]}\n"
         )
     );
 }

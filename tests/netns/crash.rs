@@ -281,7 +281,7 @@ fn frozen_once() -> Result<bool, Failed> {
 }
 
 /// Waits until so long after a moment.
-fn pass(since: Timestamp, time: Duration) -> Outcome {
+pub(crate) fn pass(since: Timestamp, time: Duration) -> Outcome {
     let ticker = Ticker::new(Duration::from_millis(5))?;
     while now() < since + time {
         ticker.wait()?;

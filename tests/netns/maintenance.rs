@@ -7,7 +7,7 @@ use carpd::lab::{Lab, Sighting};
 use carpd::types::Timestamp;
 use nix::sys::signal::Signal;
 
-use crate::crash::never_two;
+use crate::crash::{never_two, pass};
 use crate::rig::{ADDRESS, CARPD, Carpd, Daemon, Failed, SOON, TAKEOVER, Watch, lan, mac, sh};
 use crate::tree::Tree;
 use crate::{ADDRESS_OF_A, ADDRESS_OF_B, Case, Outcome};
@@ -44,6 +44,10 @@ pub(crate) fn cases() -> Vec<Case> {
         Case {
             limit: Duration::from_mins(1),
             ..Case::new("maintenance::a_group_is_drained_as_one", drained)
+        },
+        Case {
+            limit: Duration::from_mins(2),
+            ..Case::new("maintenance::a_node_that_never_takes_over_then", never)
         },
     ]
 }
@@ -252,6 +256,54 @@ fn alone() -> Outcome {
     assert_eq!(said, "web: not demoted");
     a.stop()?;
     b.stop()
+}
+
+/// It is configured so, and a reload ends it. `carpd check` and the prompt tell of the maintenance.
+fn never() -> Outcome {
+    let lab = lan(&["a", "b"])?;
+    let spec = Carpd::new("a").set("in-maintenance", "\"never\"");
+    let mut a = spec.start(&lab)?;
+    a.wait_state("master", TAKEOVER)?;
+    let mut b = Carpd::new("b").advskew(50).start(&lab)?;
+    b.wait_state("backup", SOON)?;
+    let prompt = |host: &str| -> Result<String, Failed> {
+        let script = format!(
+            "PATH={}:$PATH; . {}/docs/packaging/carpd-prompt.sh; carpd_prompt --config /run/lab/carpd.toml",
+            CARPD.trim_end_matches("/carpd"),
+            env!("CARGO_MANIFEST_DIR")
+        );
+        Ok(lab
+            .host(host)
+            .run(&["sh", "-c", &script], SOON)?
+            .stdout
+            .concat())
+    };
+    assert_eq!(prompt("a")?, "[carpd: 1 master] ");
+    assert!(!well(&lab, "a", "check")?.contains("maintenance"));
+    well(&lab, "a", "maintenance on --reason disk")?;
+    b.wait_state("master", SOON)?;
+    assert_eq!(prompt("a")?, "[carpd: maintenance: 1 backup] ");
+    let said = well(&lab, "a", "check")?;
+    let note = "note: this node is in maintenance: disk; `carpd maintenance off` ends it";
+    assert!(said.contains(note), "{said}");
+    let said = well(&lab, "a", "maintenance status")?;
+    assert!(said.contains(", never takes over: disk, backup"), "{said}");
+    // Nobody else is left, and it stays where it is; also after a restart.
+    b.stop()?;
+    pass(now(), TAKEOVER)?;
+    assert_eq!(prompt("a")?, "[carpd: maintenance: 1 backup] ");
+    a.stop()?;
+    assert!(well(&lab, "a", "check")?.contains(note));
+    assert_eq!(prompt("a")?, "", "nothing runs");
+    let mut a = spec.restart(&lab)?;
+    a.wait_state("backup", SOON)?;
+    pass(now(), TAKEOVER)?;
+    assert_eq!(prompt("a")?, "[carpd: maintenance: 1 backup] ");
+    // As a last resort it takes over.
+    Carpd::new("a").write(&lab)?;
+    well(&lab, "a", "reload")?;
+    a.wait_state("master", LAST)?;
+    a.stop()
 }
 
 /// Two virtual hosts of one group, of which one is named.

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::maintenance;
 use crate::cli::{CONFIG, Exit, Failure, excerpt, output};
 use crate::config::{Config, Problem, Report, Severity, Vhost};
 use crate::effect::{Link, Medium};
-use crate::engine::{self, HookProblem};
+use crate::engine::{self, HookProblem, Maintenance};
 use crate::host::kernel::netlink::Reader;
 use crate::host::kernel::netns;
-use crate::types::{Netns, Page};
+use crate::types::{Netns, Page, shown};
 
 /// The time limit for listing the interfaces.
 const LOOK_LIMIT: Duration = Duration::from_secs(5);
@@ -57,8 +58,12 @@ impl Args {
 
 pub(in crate::cli) fn run(args: &Args) -> Result<Exit, Failure> {
     let (config, report) = look_at(args.file(), args.strict);
+    let maintenance = config
+        .as_ref()
+        .map(|config| maintenance::look(args.file(), config))
+        .unwrap_or_default();
     if args.json {
-        output::json(&as_json(&report))?;
+        output::json(&as_json(&report, &maintenance))?;
     } else {
         output::problems(&report);
     }
@@ -67,7 +72,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<Exit, Failure> {
             if args.json {
                 Ok(Exit::Success)
             } else {
-                output::page(&summary(args, &config))
+                output::page(&summary(args, &config, &maintenance))
             }
         }
         _ => Err(Failure::new(
@@ -369,7 +374,7 @@ fn check_hooks(config: &Config) -> Vec<Problem> {
     found.into_iter().map(problem).collect()
 }
 
-fn summary(args: &Args, config: &Config) -> Page {
+fn summary(args: &Args, config: &Config, maintenance: &[Maintenance]) -> Page {
     let mut page = Page::default();
     let vhosts = output::count(config.vhosts.len(), "virtual host");
     writeln!(
@@ -378,12 +383,16 @@ fn summary(args: &Args, config: &Config) -> Page {
         args.file().display(),
         output::count(config.hooks.len(), "hook")
     );
+    for one in maintenance {
+        writeln!(page, "note: {}", shown(maintenance::in_words(one)));
+    }
     page
 }
 
 /// Stable: `file`, `good`, and for each problem `severity`, `message`, and where known `line`,
-/// `column`, `hint`.
-fn as_json(report: &Report) -> Value {
+/// `column`, `hint`; and `maintenance`, for each order `vhost`, `reason`, `since_ms`, `ends_in_ms`,
+/// `never`.
+fn as_json(report: &Report, maintenance: &[Maintenance]) -> Value {
     let problems = report.problems.iter().map(|problem| {
         let place = problem
             .span
@@ -398,7 +407,7 @@ fn as_json(report: &Report) -> Value {
         })
     });
     let problems: Vec<_> = problems.collect();
-    json!({ "file": report.name, "good": !report.has_errors(), "problems": problems })
+    json!({ "file": report.name, "good": !report.has_errors(), "problems": problems, "maintenance": maintenance })
 }
 
 #[cfg(test)]

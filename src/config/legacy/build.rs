@@ -12,9 +12,10 @@ use super::super::model::{self, AtStop, Health, Kind, Script};
 use super::super::secret::Secret;
 use super::super::share::Share;
 use super::super::{
-    Announce, Config, Daemon, Destination, FamilyTimers, FileOwners, Hook, Ipv6Checksum, Language,
-    Leases, Limits, LinkLocal, Log, LogFormat, LogLevel, OnConflict, OnFailure, Peers,
-    PreferredLifetime, Reload, Sandbox, ServiceBackend, SourceMac, TieBreak, Vhost,
+    Announce, Config, Daemon, Destination, FamilyTimers, FileOwners, Hook, InMaintenance,
+    Ipv6Checksum, Language, Leases, Limits, LinkLocal, Log, LogFormat, LogLevel, OnConflict,
+    OnFailure, Peers, PreferredLifetime, Reload, Sandbox, ServiceBackend, SourceMac, TieBreak,
+    Vhost,
 };
 use super::{Options, Refusal};
 use crate::effect::Grants;
@@ -120,6 +121,7 @@ impl Options {
             source_address: self.source,
             source_address6: None,
             ignore_link_state: self.ignore_link_state,
+            in_maintenance: InMaintenance::LastResort,
             // ucarp neither asks nor answers.
             on_conflict: OnConflict::Report,
             probe_interval: Duration::ZERO,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{Defaulted, Key, Section, defaulted, optional, required};
 use crate::config::choice::{
-    FamilyTimers, Ipv6Checksum, Leases, LinkLocal, OnConflict, Peers, PreferredLifetime, SourceMac,
-    TieBreak,
+    FamilyTimers, InMaintenance, Ipv6Checksum, Leases, LinkLocal, OnConflict, Peers,
+    PreferredLifetime, SourceMac, TieBreak,
 };
 use crate::config::form::{
     Address, Boolean, Integer, Items, ListOf, OneOf, Parsed, Period, TableOf, Text,
@@ -309,6 +309,13 @@ pub(in crate::config) static ANNOUNCE: Key<TableOf> = optional(
     "See `[vhost.announce]`.",
 );
 
+pub(in crate::config) static IN_MAINTENANCE: Defaulted<OneOf<InMaintenance>> = defaulted(
+    "in-maintenance",
+    OneOf::new(),
+    || InMaintenance::LastResort,
+    "When this node takes over while it is in maintenance (`carpd maintenance on`): `last-resort` when no other node does, `never` not at all, as with `--never`. If one member of a group has `never`, that holds for the group.",
+);
+
 pub(in crate::config) static ON_CONFLICT: Defaulted<OneOf<OnConflict>> = defaulted(
     "on-conflict",
     OneOf::new(),
@@ -402,6 +409,7 @@ pub(in crate::config) static SECTION: Section = Section {
         &SOURCE_ADDRESS6,
         &IGNORE_LINK_STATE,
         &ANNOUNCE,
+        &IN_MAINTENANCE,
         &ON_CONFLICT,
         &PROBE_INTERVAL,
         &XPARAM,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tracing::info;
 
+use crate::config::InMaintenance;
 use crate::engine::command::BeginDemotion;
 use crate::engine::environment::Environment;
 use crate::engine::handlers::demotion::what_changed;
@@ -71,7 +72,7 @@ impl<E: Environment> Engine<E> {
         let scopes = members.map(Some).chain([None]);
         let all = scopes.filter_map(|scope| found(OrderKind::Maintenance, scope));
         let mut all: Vec<_> = all.collect();
-        let never = all.iter().any(|(_, order)| order.never);
+        let never = all.iter().any(|(_, order)| order.never) || self.never_in_maintenance(index);
         all.sort_by_key(|(_, order)| order.ends.map_or((1, None), |ends| (0, Some(ends.at))));
         let maintenance = all
             .pop()
@@ -84,6 +85,16 @@ impl<E: Environment> Engine<E> {
             maintenance,
             demotions,
         }
+    }
+
+    /// Whether a virtual host, or a member of its group, is configured not to become master in
+    /// maintenance.
+    pub(super) fn never_in_maintenance(&self, index: VhostId) -> bool {
+        let mut members = self.together_with(index).into_iter();
+        members.any(|member| {
+            let node = self.nodes.get(member);
+            node.is_some_and(|node| node.spec.in_maintenance == InMaintenance::Never)
+        })
     }
 
     /// For `carpd why`.

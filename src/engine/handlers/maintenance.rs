@@ -96,7 +96,8 @@ impl<E: Environment> Engine<E> {
                 return Err((why, reply));
             }
             // In maintenance, and master as a last resort: that may go on.
-            if node.upkeep.maintenance.is_none() || order.never || order.force {
+            let never = order.never || self.never_in_maintenance(*index);
+            if node.upkeep.maintenance.is_none() || never || order.force {
                 masters.insert(*index);
             }
         }

@@ -21,6 +21,8 @@ use crate::types::{Demotion, Name, Timestamp};
 
 /// The kind of file, and its format version.
 const MAGIC: [u8; MAGIC_LEN] = *b"carpdM01";
+/// Its name in the instance's directory.
+pub(super) const FILE_NAME: &str = "orders";
 /// The longest file that is read: both kinds for each of a few thousand virtual hosts.
 const FILE_MAX: u64 = 4 << 20;
 
@@ -247,8 +249,62 @@ impl Ends {
     }
 }
 
+/// Maintenance of a node, as it was ordered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Maintenance {
+    /// Of this virtual host and its group; `None`: of all.
+    pub vhost: Option<Name>,
+    /// The operator's reason; may be empty.
+    pub reason: String,
+    /// Milliseconds since 1970 when it was ordered.
+    pub since_ms: u64,
+    /// It ends by itself in this many milliseconds.
+    pub ends_in_ms: Option<u64>,
+    /// Not even as a last resort.
+    pub never: bool,
+}
+
+/// The maintenance that a daemon's file says is in force, or will be when it starts. `directory` is
+/// the instance's below `state-dir`.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn maintenance_in(directory: &Path, boot: u128) -> io::Result<Vec<Maintenance>> {
+    maintenance_at(directory, boot, Clocks::read())
+}
+
+fn maintenance_at(directory: &Path, boot: u128, clocks: Clocks) -> io::Result<Vec<Maintenance>> {
+    let path = directory.join(FILE_NAME);
+    let bytes = whole::look(&path, MAGIC, FILE_MAX);
+    let mut orders = LastingOrders {
+        orders: decode(&path, bytes)?.into_iter().collect(),
+        boot,
+        file: None,
+    };
+    orders.resume(clocks);
+    orders.take_ended(clocks.now);
+    let found = orders.orders.into_iter();
+    let found = found.filter(|((kind, _), _)| *kind == OrderKind::Maintenance);
+    let one = |((_, vhost), order): (_, LastingOrder)| Maintenance {
+        vhost,
+        reason: order.reason,
+        since_ms: order.since_ms,
+        ends_in_ms: order
+            .ends
+            .map(|ends| u64::try_from(ends.at.since(clocks.now).as_millis()).unwrap_or(u64::MAX)),
+        never: order.never,
+    };
+    Ok(found.map(one).collect())
+}
+
 fn read(path: &Path) -> io::Result<Vec<((OrderKind, Scope), LastingOrder)>> {
-    let Some(bytes) = whole::read(path, MAGIC, FILE_MAX).map_err(io::Error::other)? else {
+    decode(path, whole::read(path, MAGIC, FILE_MAX))
+}
+
+type Bytes = Result<Option<Vec<u8>>, whole::Refused>;
+
+fn decode(path: &Path, bytes: Bytes) -> io::Result<Vec<((OrderKind, Scope), LastingOrder)>> {
+    let Some(bytes) = bytes.map_err(io::Error::other)? else {
         return Ok(Vec::new());
     };
     let place = path.display();
@@ -325,6 +381,15 @@ mod tests {
             let lost = open(3, clocks(up, 0)).await;
             assert_eq!(lost.next_end(), Some(Timestamp::ZERO + up + HOUR));
             disk.settled().await;
+            // Who only looks sees the same, and leaves the file alone.
+            let bytes = std::fs::read(&path).unwrap();
+            let seen = maintenance_at(root.path(), 5, clocks(up, 0)).unwrap();
+            let hour = Some(hour_ms);
+            assert_eq!(
+                (seen.len(), &seen[0].vhost, seen[0].ends_in_ms),
+                (1, &None, hour)
+            );
+            assert_eq!(std::fs::read(&path).unwrap(), bytes);
             // After the end.
             let mut late = open(4, clocks(up, NOON_MS + 3 * hour_ms)).await;
             assert_eq!(late.take_ended(Timestamp::ZERO + up).len(), 1);
@@ -336,6 +401,7 @@ mod tests {
             disk.settled().await;
             // A damaged file is no maintenance, and no reason not to start.
             std::fs::write(&path, "nonsense").unwrap();
+            assert!(maintenance_in(root.path(), 4).is_err());
             let damaged = open(4, begin).await;
             assert!(damaged.scopes(OrderKind::Demotion).is_empty());
         });

@@ -18,6 +18,7 @@ use tracing::warn;
 
 pub(super) use last_good::{LastGood, LastGoodHook};
 pub(super) use lasting_orders::{Clocks, LastingOrder, LastingOrders, OrderKind, Scope};
+pub use lasting_orders::{Maintenance, maintenance_in};
 pub(super) use sequence::Sequence;
 pub(super) use state_files::{Saved, StateFiles, Values};
 pub(super) use writer::DiskWriter;
@@ -53,7 +54,8 @@ impl Persist {
         let kept = LastGood::new(below("hooks"), disk.clone());
         let numbers = Sequence::open(below("transitions"), disk.clone(), clocks.wall_ms).await;
         let boot = instance.origin().boot;
-        let orders = LastingOrders::open(below("orders"), disk.clone(), boot, clocks).await;
+        let orders =
+            LastingOrders::open(below(lasting_orders::FILE_NAME), disk.clone(), boot, clocks).await;
         let store = match below("state") {
             Some(path) => StateStore::persist(StateFiles::open(path, disk.clone()).await),
             None => StateStore::new(),
