@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use carpd::lab::{Exit, Lab};
+use carpd::lab::{Exit, Fault as Cut, Lab};
 use serde_json::Value;
 
-use crate::rig::{CARPD, Carpd, Failed, SOON, TAKEOVER, lan, sh};
+use crate::rig::{CARPD, Carpd, Failed, SOON, TAKEOVER, dual_lan, lan, sh};
 use crate::{Case, Outcome};
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -19,6 +19,10 @@ pub(crate) fn cases() -> Vec<Case> {
             ..Case::new("doctor::finds_nothing_on_hosts_that_are_well", well)
         },
         Case::new("doctor::asks_the_daemon", asks),
+        Case {
+            limit: Duration::from_mins(3),
+            ..Case::new("doctor::hears_who_else_is_on_the_wire", wire)
+        },
     ]
 }
 
@@ -144,8 +148,16 @@ const FAULTS: &[Fault] = &[
 ];
 
 fn doctor(lab: &Lab, host: &str) -> Result<(Exit, Value), Failed> {
-    let words = [CARPD, "doctor", "--config", "/run/lab/carpd.toml", "--json"];
-    let output = lab.host(host).run(&words, SOON)?;
+    heard(lab, host, "200ms")
+}
+
+/// As [`doctor`], listening for so long where no daemon runs.
+fn heard(lab: &Lab, host: &str, length: &str) -> Result<(Exit, Value), Failed> {
+    let config = "/run/lab/carpd.toml";
+    let words = [
+        CARPD, "doctor", "--config", config, "--json", "--listen", length,
+    ];
+    let output = lab.host(host).run(&words, TAKEOVER)?;
     let json = serde_json::from_str(&output.stdout.join("\n"))
         .map_err(|error| format!("{error}: {output:?}"))?;
     Ok((output.status, json))
@@ -171,6 +183,104 @@ fn write(lab: &Lab, more: &str) -> Outcome {
     a.write("/run/lab/hook", 0o644, HOOK)?;
     a.write("/run/lab/carpd.toml", 0o644, &format!("{PLAIN}{more}"))?;
     Ok(())
+}
+
+/// What is heard on host a, where no daemon runs, with these virtual hosts on the others.
+fn heard_wire(lab: &Lab, says: &[&str]) -> Outcome {
+    let (_, json) = heard(lab, "a", "3s")?;
+    let found = found(&json);
+    let said = |text: &&str| {
+        found
+            .iter()
+            .any(|(name, what)| name == "wire" && what == text)
+    };
+    if found.len() != says.len() || !says.iter().all(said) {
+        return Err(format!("wanted {says:?}: {json:#}").into());
+    }
+    Ok(())
+}
+
+/// On host a no daemon runs. On the others are first a good peer, and then what must not be.
+fn wire() -> Outcome {
+    let lab = dual_lan(&["a", "b", "c"])?;
+    let both = "addresses = [\"192.168.32.22/32\", \"2001:db8::22/128\"]";
+    write(&lab, "")?;
+    let plain = PLAIN.replace("addresses = [\"192.168.32.22/32\"]", both);
+    lab.host("a").write("/run/lab/carpd.toml", 0o644, &plain)?;
+    let addresses = "[\"192.168.32.22/24\", \"2001:db8::22/64\"]";
+    let node = |host: &str| Carpd::new(host).set("addresses", addresses);
+    let mut b = node("b").start(&lab)?;
+    b.wait_state("master", TAKEOVER)?;
+    heard_wire(&lab, &[])?;
+    // A stranger has them, beside the master and then alone.
+    let take = |host: &str, verb: &str| {
+        let script = format!(
+            "ip address {verb} 192.168.32.22/32 dev eth0 && ip -6 address {verb} 2001:db8::22/128 dev eth0 nodad"
+        );
+        sh(
+            &lab,
+            host,
+            &script.replace(
+                "del 2001:db8::22/128 dev eth0 nodad",
+                "del 2001:db8::22/128 dev eth0",
+            ),
+        )
+    };
+    let strangers = [
+        "another host has 192.168.32.22",
+        "another host has 2001:db8::22",
+    ];
+    take("c", "add")?;
+    heard_wire(&lab, &strangers)?;
+    b.stop()?;
+    heard_wire(&lab, &strangers)?;
+    take("c", "del")?;
+    heard_wire(&lab, &[])?;
+    // Two masters that do not hear each other.
+    lab.set_fault("b", Cut::Isolated)?;
+    lab.set_fault("c", Cut::Isolated)?;
+    let mut b = node("b").start(&lab)?;
+    let mut c = node("c").start(&lab)?;
+    b.wait_state("master", TAKEOVER)?;
+    c.wait_state("master", TAKEOVER)?;
+    // One finding for each family.
+    heard_wire(
+        &lab,
+        &["several nodes are master", "several nodes are master"],
+    )?;
+    c.stop()?;
+    b.stop()?;
+    lab.clear_fault("b", Cut::Isolated)?;
+    lab.clear_fault("c", Cut::Isolated)?;
+    // Another password, which is heard in both families; another number.
+    let other = node("b");
+    other.write(&lab)?;
+    lab.host("b")
+        .write("/run/lab/web.pass", 0o600, "another\n")?;
+    let mut b = other.restart(&lab)?;
+    b.wait_state("master", TAKEOVER)?;
+    let (_, json) = heard(&lab, "a", "3s")?;
+    let refused = found(&json);
+    assert!(
+        refused.len() == 2
+            && refused
+                .iter()
+                .all(|(_, what)| what.ends_with(" would be refused")),
+        "{json:#}"
+    );
+    b.stop()?;
+    let mut b = node("b").set("vhid", "41").start(&lab)?;
+    b.wait_state("master", TAKEOVER)?;
+    let (_, json) = heard(&lab, "a", "3s")?;
+    let numbers = found(&json);
+    assert!(
+        !numbers.is_empty()
+            && numbers
+                .iter()
+                .all(|(_, what)| what.ends_with("under another vhid")),
+        "{json:#}"
+    );
+    b.stop()
 }
 
 /// Each on a host of its own, since one could hide another. In none is anything found besides, but what

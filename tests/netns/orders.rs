@@ -75,12 +75,13 @@ fn applied() -> Outcome {
 }
 
 /// Every verb that talks to a daemon, with its exit status and what it says.
-const VERBS: [(&str, &str, &str); 21] = [
+const VERBS: [(&str, &str, &str); 22] = [
     ("status", "0", "web: master"),
     ("status web", "0", "web: master"),
     ("status --short", "0", "1 master"),
     ("status --json", "0", "\"web\""),
     ("why", "0", "web"),
+    ("peers", "0", ""),
     ("metrics", "0", "carpd_vhost_state"),
     ("doctor --json", "", "\"daemon\":true"),
     ("hook list", "0", "h: generation 1"),

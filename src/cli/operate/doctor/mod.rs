@@ -15,8 +15,10 @@ mod network;
 mod programs;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -25,6 +27,7 @@ use crate::cli::{Exit, Failure, output};
 use crate::config::{Config, Vhost};
 use crate::control::{self, Order, Reply};
 use crate::effect::Link;
+use crate::engine::rehearse::scenario;
 use crate::engine::report::Status;
 use crate::host::kernel::netlink::Reader;
 use crate::host::kernel::netns;
@@ -33,12 +36,13 @@ use devices::Device;
 use machine::Machine;
 
 /// The time limit for listing the interfaces.
-const LOOK_LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
+const LOOK_LIMIT: Duration = Duration::from_secs(5);
 
 /// Find what breaks failover on this host: kernel settings, firewalls, network managers, programs,
 /// files.
 ///
-/// Looks at the configuration and at this host, and asks the daemon if one runs. Changes nothing.
+/// Looks at the configuration and at this host, and asks the daemon if one runs; otherwise it listens on
+/// the network for some seconds, and asks there who has the addresses. Changes nothing.
 /// Each finding says what was seen, what follows from it, and the command that mends it. Exit
 /// status 6 if there is something to mend; notes alone do not count.
 #[derive(Debug, clap::Args)]
@@ -49,6 +53,10 @@ const LOOK_LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
 pub(in crate::cli) struct Args {
     #[command(flatten)]
     daemon: Daemon,
+    /// Where no daemon runs: listen for so long to who advertises and who has the addresses; 0s: not at
+    /// all [default: 3s, longer for long intervals].
+    #[arg(long, value_name = "TIME", value_parser = scenario::time)]
+    listen: Option<Duration>,
     /// Print everything as JSON.
     #[arg(long)]
     json: bool,
@@ -104,6 +112,8 @@ struct Subject<'a> {
     devices: Result<Vec<Device>, String>,
     /// What the daemon says, if it runs.
     status: Option<Box<Status>>,
+    /// How long to listen on the wire, if that was said.
+    listen: Option<Duration>,
 }
 
 impl Subject<'_> {
@@ -193,6 +203,7 @@ const CHECKS: &[Check] = &[
     ("boot-services", programs::boot_services),
     ("other-daemons", programs::other_daemons),
     ("daemon", daemon::check),
+    ("wire", wire::check),
 ];
 
 pub(in crate::cli) fn run(args: &Args) -> Result<Exit, Failure> {
@@ -216,6 +227,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<Exit, Failure> {
                 links,
                 devices: devices::list(),
                 status,
+                listen: args.listen,
             })
         };
         match share.netns() {
