@@ -26,6 +26,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+#[cfg(feature = "top")]
+use operate::top;
+
 use dev::{completions, config_reference, lab, man};
 use foresee::{check, plan, rehearse};
 use operate::{
@@ -72,6 +75,8 @@ enum Verb {
     Doctor(doctor::Args),
     Status(status::StatusArgs),
     Peers(peers::PeersArgs),
+    #[cfg(feature = "top")]
+    Top(top::TopArgs),
     Metrics(metrics::MetricsArgs),
     Reload(reload::ReloadArgs),
     Resign(resign::Args),
@@ -125,6 +130,8 @@ pub fn main() -> ExitCode {
         Verb::Doctor(args) => doctor::run(&args),
         Verb::Status(args) => status::status(&args),
         Verb::Peers(args) => peers::peers(&args),
+        #[cfg(feature = "top")]
+        Verb::Top(args) => top::top(&args),
         Verb::Metrics(args) => metrics::metrics(&args),
         Verb::Reload(args) => reload::reload(&args),
         Verb::Resign(args) => resign::run(&args),

@@ -1,6 +1,8 @@
 //! What is reported to operators: the status of an engine, its virtual hosts and its hooks.
 
 mod advertisers;
+mod recent;
+mod strip;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,6 +14,8 @@ pub use advertisers::{
     AdvertiserStatus, EvictedStatus, Implementation, PeersReport, ProbableCause, SplitStatus,
     Standing, Suspicion,
 };
+pub use recent::{Happened, RECENT_MAX, Recent, RunOutcome};
+pub use strip::{Beat, STRIP_MAX, Strip};
 
 use crate::hooks::EntryPoint;
 use crate::hooks::contract::message::Confinement;
@@ -116,6 +120,9 @@ pub struct Status {
     pub unknown_vhids: Vec<UnknownVhidStatus>,
     /// Why the last reload did nothing; empty if it worked.
     pub reload_problems: Vec<String>,
+    /// The last transitions and runs of hooks, the oldest first, at most [`RECENT_MAX`].
+    #[serde(default)]
+    pub recent: Vec<Recent>,
 }
 
 impl Status {
@@ -147,6 +154,10 @@ impl Status {
         or(&mut self.ledger_problem, other.ledger_problem);
         or(&mut self.lasting_problem, other.lasting_problem);
         self.reload_problems.extend(other.reload_problems);
+        self.recent.extend(other.recent);
+        self.recent.sort_by_key(|recent| recent.at_ms);
+        let older = self.recent.len().saturating_sub(RECENT_MAX);
+        self.recent.drain(..older);
     }
 }
 
@@ -292,6 +303,11 @@ pub struct VhostStatus {
     pub health: Vec<HealthStatus>,
     /// The last advertisement heard.
     pub heard: Option<HeardStatus>,
+    /// What became of the advertisements of the last intervals, at most [`STRIP_MAX`]: those of the
+    /// master that it hears, or its own while it is master. One letter each, the oldest first: `h`
+    /// heard, `l` heard late, `m` missing, `s` sent, `t` sent late, `n` not sent.
+    #[serde(default)]
+    pub strip: Strip,
     /// Advertisements for it that were refused, by reason.
     #[serde(default)]
     pub refused: Vec<RefusalStatus>,

@@ -224,6 +224,7 @@ async fn start(
         notices: Notices::default(),
         outcomes: sender,
         limits_of_daemon: DaemonLimits::default(),
+        recent: RefCell::default(),
         activity: Activity::noted(failsafe.activity().map_err(system("make a memory file"))?),
     });
     recover(Rc::clone(&shared));

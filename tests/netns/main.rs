@@ -39,6 +39,7 @@ mod overlap;
 mod own;
 mod parents;
 mod peers;
+mod pty;
 mod realtime;
 mod reload;
 mod rig;
@@ -51,6 +52,7 @@ mod split;
 mod steady;
 mod together;
 mod told;
+mod top;
 mod tracks;
 mod tree;
 mod trust;
@@ -143,6 +145,7 @@ fn main() -> ExitCode {
         overlap::cases(),
         reload::cases(),
         told::cases(),
+        top::cases(),
         endpoint::cases(),
         monitoring::cases(),
         group::cases(),

@@ -1,5 +1,7 @@
 //! Commands for operating a daemon: running it, querying it, giving it orders.
 
+mod age;
+mod answers;
 pub(super) mod cleanup;
 pub(super) mod daemon;
 pub(super) mod demote;
@@ -16,4 +18,6 @@ pub(super) mod replay;
 pub(super) mod resign;
 pub(super) mod run;
 pub(super) mod status;
+#[cfg(feature = "top")]
+pub(super) mod top;
 pub(super) mod why;

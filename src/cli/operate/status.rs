@@ -1,19 +1,18 @@
 //! `carpd status`.
 
 mod notify;
-mod table;
+pub(super) mod table;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ColorChoice;
 
-use super::daemon::{Daemon, ask_status, at, failure_of, forbidden, heading, name_of, unexpected};
+use super::answers::{Answer, ask_each};
+use super::daemon::{Daemon, ask_status, at, heading, unexpected};
 use super::hook::hook_line;
 use super::maintenance::in_words;
 use crate::cli::{Exit, Failure, output};
 use crate::config::Share;
-use crate::control::{self, CallError, Order, Reply};
 use crate::engine::report::{
     ConflictStatus, Death, Elsewhere, HookStatus, PeerStatus, Realtime, RefusalStatus,
     RefusedAddress, Status, TrackState, TrackStatus, UnknownVhidStatus, VhostStatus,
@@ -146,32 +145,6 @@ pub(in crate::cli) fn status(args: &StatusArgs) -> Result<Exit, Failure> {
     }
 }
 
-/// Whose status is shown.
-enum Whose {
-    /// That of the virtual hosts in each network namespace of one daemon.
-    Shares(Vec<(Share, Daemon)>),
-    /// That of each daemon in this network namespace.
-    All(Vec<PathBuf>),
-    /// That of the daemon that is meant.
-    One,
-}
-
-impl Whose {
-    fn of(args: &StatusArgs) -> Self {
-        let Daemon {
-            config, instance, ..
-        } = &args.daemon;
-        if let Some(all) = args.daemon.in_each() {
-            return Self::Shares(all);
-        }
-        let here = args.daemon.here(control::socket_path);
-        if config.is_none() && instance.is_none() && here.len() > 1 && !args.json {
-            return Self::All(here);
-        }
-        Self::One
-    }
-}
-
 /// What is shown, and what a script wants to know of it.
 struct View {
     canvas: Canvas,
@@ -207,9 +180,9 @@ const fn exit(is_split: bool) -> Exit {
 }
 
 fn json(args: &StatusArgs) -> Result<Exit, Failure> {
-    let status = match Whose::of(args) {
-        Whose::Shares(all) => status_in_each(all)?,
-        Whose::All(_) | Whose::One => ask_status(&args.daemon)?,
+    let status = match args.daemon.in_each() {
+        Some(all) => status_in_each(all)?,
+        None => ask_status(&args.daemon)?,
     };
     output::pretty_json(&status)?;
     Ok(exit(
@@ -217,19 +190,32 @@ fn json(args: &StatusArgs) -> Result<Exit, Failure> {
     ))
 }
 
-/// What there is to be seen now.
+/// What there is to be seen now: one daemon after the other. It is a failure only if none of them
+/// answers.
 fn look(args: &StatusArgs, screen: Screen) -> Result<View, Failure> {
-    match Whose::of(args) {
-        Whose::Shares(all) => status_of_shares(all, args, screen),
-        Whose::All(directories) => status_of_all(&directories, args, screen),
-        Whose::One => {
-            let mut view = View::new(screen);
-            if args.show(*ask_status(&args.daemon)?, screen, &mut view) {
-                Ok(view)
-            } else {
-                Err(args.unknown())
+    let mut view = View::new(screen);
+    let (mut problem, mut answered, mut found) = (None, false, false);
+    for Answer { heading, status } in ask_each(&args.daemon) {
+        match status {
+            Ok(status) => {
+                answered = true;
+                if let Some(part) = part(args, screen, heading.as_deref(), *status) {
+                    found = true;
+                    view.append(&part);
+                }
+            }
+            Err(failure) => {
+                if let Some(heading) = heading {
+                    view.canvas.note(&heading, &failure.message);
+                }
+                problem.get_or_insert(failure);
             }
         }
+    }
+    match problem {
+        Some(failure) if !answered => Err(failure),
+        None if !found && args.vhost.is_some() => Err(args.unknown()),
+        Some(_) | None => Ok(view),
     }
 }
 
@@ -255,91 +241,19 @@ fn status_in_each(daemons: Vec<(Share, Daemon)>) -> Result<Box<Status>, Failure>
     }
 }
 
-/// What one of several daemons reports, below a heading. Nothing if it does not have the virtual
-/// host that was named.
-fn part(args: &StatusArgs, screen: Screen, heading: &str, status: Status) -> Option<View> {
+/// What one daemon reports; below a heading, if it is one of several. Nothing if it does not have
+/// the virtual host that was named.
+fn part(args: &StatusArgs, screen: Screen, heading: Option<&str>, status: Status) -> Option<View> {
     let mut view = View::new(screen);
-    view.canvas.words(Tone::Plain, heading);
-    view.canvas.end_line();
+    if let Some(heading) = heading {
+        view.canvas.words(Tone::Plain, heading);
+        view.canvas.end_line();
+    }
     args.show(status, screen, &mut view).then_some(view)
 }
 
-/// Shows one network namespace after the other.
-fn status_of_shares(
-    daemons: Vec<(Share, Daemon)>,
-    args: &StatusArgs,
-    screen: Screen,
-) -> Result<View, Failure> {
-    let mut view = View::new(screen);
-    let (mut problem, mut answered, mut found) = (None, false, false);
-    for (share, daemon) in daemons {
-        match ask_status(&daemon) {
-            Ok(status) => {
-                answered = true;
-                if let Some(part) = part(args, screen, &heading(&share), *status) {
-                    found = true;
-                    view.append(&part);
-                }
-            }
-            Err(failure) => {
-                view.canvas.note(&heading(&share), &failure.message);
-                problem.get_or_insert(failure);
-            }
-        }
-    }
-    match problem {
-        Some(failure) if !answered => Err(failure),
-        None if !found && args.vhost.is_some() => Err(args.unknown()),
-        Some(_) | None => Ok(view),
-    }
-}
-
-/// Shows one daemon after the other. It is a failure only if none of them answers.
-fn status_of_all(
-    directories: &[PathBuf],
-    args: &StatusArgs,
-    screen: Screen,
-) -> Result<View, Failure> {
-    let mut view = View::new(screen);
-    let (mut problem, mut answered, mut found) = (None, false, false);
-    for directory in directories {
-        let path = control::socket_path(directory);
-        let heading = format!("instance {}", name_of(directory));
-        match control::call(&path, Order::Status) {
-            Ok(Reply::Status(status)) => {
-                answered = true;
-                if let Some(part) = part(args, screen, &heading, *status) {
-                    found = true;
-                    view.append(&part);
-                }
-            }
-            Ok(_) => return Err(unexpected()),
-            Err(error) => {
-                view.canvas.note(&heading, &error.to_string());
-                let hint = match &error {
-                    CallError::Unreachable { path, source } => forbidden(path, source),
-                    CallError::Silent(trouble) | CallError::Cut(trouble) => {
-                        Some(trouble.hint.clone())
-                    }
-                    CallError::Garbled(_) | CallError::Refused(_) => None,
-                };
-                let failure = failure_of(&error);
-                problem = Some(match hint {
-                    Some(hint) => failure.hint(hint),
-                    None => failure,
-                });
-            }
-        }
-    }
-    match problem {
-        Some(failure) if !answered => Err(failure),
-        None if !found && args.vhost.is_some() => Err(args.unknown()),
-        Some(_) | None => Ok(view),
-    }
-}
-
 /// What does not belong to one virtual host: all of it, or only what is not as it should be.
-fn rest_text(status: &Status, whole: bool, page: &mut Page) {
+pub(super) fn rest_text(status: &Status, whole: bool, page: &mut Page) {
     for group in status
         .groups
         .iter()
@@ -504,7 +418,8 @@ fn about_peer(peer: &PeerStatus) -> String {
     format!("peer {}: {heard}{sent}", peer.address)
 }
 
-fn vhost_text(vhost: &VhostStatus, page: &mut Page) {
+/// Everything about one virtual host.
+pub(super) fn vhost_text(vhost: &VhostStatus, page: &mut Page) {
     let VhostStatus {
         name,
         interface,

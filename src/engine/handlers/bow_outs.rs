@@ -59,6 +59,7 @@ impl<E: Environment> Engine<E> {
         if node.spec.unicast.contains(&from) {
             node.peers.heard(from, now);
         }
+        node.strip.heard(&heard);
         if let Some(late) = node.arrivals.note(&heard)
             && let Some(interface) = self.interfaces.get_mut(node.interface)
         {

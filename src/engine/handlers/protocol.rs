@@ -226,6 +226,9 @@ impl<E: Environment> Engine<E> {
         }
         if transmit.kind == proto::Kind::Advertisement {
             node.sending.note(node.machine.advertised(), &sent);
+            let interval = node.machine.interval();
+            node.strip
+                .sent(node.wake, clock::now(), interval, sent.is_ok());
             if sent.is_ok() {
                 // Some are sent before they are due, as when the demotion changes.
                 let (due, now) = (node.wake, clock::now());

@@ -107,6 +107,7 @@ impl<E: Environment> Engine<E> {
                 .flat_map(|interface| interface.unknown_vhids.status(&interface.name, now))
                 .collect(),
             reload_problems: self.reload_problems.clone(),
+            recent: self.shared.recent.borrow().status(),
         }
     }
 }
@@ -246,6 +247,7 @@ fn vhost<H>(
             .map(|degraded| degraded.reason.clone()),
         health: node.checks.status(),
         heard,
+        strip: node.strip.status(now),
         refused: node.refusals.status(now),
         lease: if node.holding {
             node.lease().to_string()

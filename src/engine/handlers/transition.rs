@@ -62,6 +62,11 @@ impl<E: Environment> Engine<E> {
             .count()
             .transition(&node.spec.name, &transition);
         self.shared.notices.transition(&node.spec, &transition);
+        self.shared
+            .recent
+            .borrow_mut()
+            .transition(&node.spec.name, &transition);
+        node.strip.changed(now);
         // A group preempts only when every gate has agreed.
         let together = node.machine.settings().claims.is_together()
             && matches!(transition.cause, Cause::Preempt | Cause::PeerDemoted);

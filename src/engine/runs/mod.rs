@@ -9,6 +9,7 @@ pub(super) mod outcome;
 pub(super) mod pool;
 pub(super) mod prober;
 pub(super) mod queue;
+pub(super) mod recent;
 pub(super) mod requests;
 pub(super) mod run_limits;
 pub(super) mod script;

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use tokio::sync::mpsc;
 
 use super::outcome::HookOutcome;
+use super::recent::RecentRecord;
 use super::run_limits::RunLimits;
 use crate::engine::activity::Activity;
 use crate::engine::effects::executor::Executor;
@@ -44,6 +45,8 @@ pub(in crate::engine) struct Shared<H> {
     pub(in crate::engine) outcomes: mpsc::UnboundedSender<HookOutcome>,
     /// How many hooks run at one time.
     pub(in crate::engine) limits_of_daemon: DaemonLimits,
+    /// What has happened lately.
+    pub(in crate::engine) recent: RefCell<RecentRecord>,
     /// What the thread is doing.
     pub(in crate::engine) activity: Activity,
 }
@@ -62,6 +65,7 @@ impl<H: Host> Shared<H> {
             notices: Notices::default(),
             outcomes,
             limits_of_daemon: DaemonLimits::default(),
+            recent: RefCell::default(),
             activity: Activity::default(),
         })
     }
@@ -84,6 +88,7 @@ impl<H: Host> Shared<H> {
             notices: Notices::default(),
             outcomes,
             limits_of_daemon: DaemonLimits::default(),
+            recent: RefCell::default(),
             activity: Activity::default(),
         })
     }

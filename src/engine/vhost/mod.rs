@@ -25,6 +25,7 @@ pub(super) mod published;
 pub(super) mod refused_addresses;
 pub(super) mod reject_log;
 pub(super) mod sending;
+pub(super) mod strip;
 pub(super) mod table;
 pub(super) mod timer;
 pub(super) mod tracks;

@@ -20,6 +20,7 @@ use crate::engine::vhost::peers::Peers;
 use crate::engine::vhost::published::Published;
 use crate::engine::vhost::reject_log::{LogPace, RejectLog};
 use crate::engine::vhost::sending::Sending;
+use crate::engine::vhost::strip::StripRecord;
 use crate::hooks::EntryPoint;
 use crate::host::Host;
 use crate::host::clock;
@@ -142,6 +143,7 @@ pub(in crate::engine) fn node_with_seed<H: Host + 'static, W: Wire>(
         conflicts: Conflicts::default(),
         peers: Peers::default(),
         arrivals: Arrivals::default(),
+        strip: StripRecord::default(),
         sending: Sending::default(),
         unsent: LogPace::default(),
         published: Published::default(),

@@ -21,6 +21,7 @@ use crate::engine::vhost::peers::Peers;
 use crate::engine::vhost::published::Published;
 use crate::engine::vhost::refused_addresses::RefusedAddresses;
 use crate::engine::vhost::sending::Sending;
+use crate::engine::vhost::strip::StripRecord;
 use crate::engine::vhost::tracks::Burden;
 use crate::hooks::{EntryPoint, HookEvent, Instance};
 use crate::host::Lifetimes;
@@ -101,6 +102,8 @@ pub(in crate::engine) struct Node<H> {
     pub(in crate::engine) peers: Peers,
     /// The advertisements that promise the next.
     pub(in crate::engine) arrivals: Arrivals,
+    /// What became of the advertisements of the last intervals.
+    pub(in crate::engine) strip: StripRecord,
     /// Whether its advertisements go out.
     pub(in crate::engine) sending: Sending,
     /// Packets that could not be sent.

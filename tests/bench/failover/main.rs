@@ -19,6 +19,7 @@ mod many;
 mod report;
 mod round;
 mod tracks;
+mod watching;
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -45,6 +46,8 @@ struct Options {
     tracks: Option<Duration>,
     /// Only what grows with virtual hosts, interfaces and routes.
     many: bool,
+    /// Only what it costs to look at a node.
+    watching: bool,
     /// One daemon after the other.
     alone: bool,
     /// The file to write; else standard output.
@@ -82,6 +85,7 @@ fn options() -> Result<Options, Failed> {
         fast: None,
         tracks: None,
         many: false,
+        watching: false,
         alone: false,
         write: None,
         micro: None,
@@ -106,6 +110,7 @@ fn options() -> Result<Options, Failed> {
                 options.tracks = Some(Duration::from_secs(seconds));
             }
             "--many" => options.many = true,
+            "--watching" => options.watching = true,
             "--alone" => options.alone = true,
             "--write" => options.write = Some(value()?),
             "--micro" => options.micro = Some(std::fs::read_to_string(value()?)?),
@@ -114,7 +119,7 @@ fn options() -> Result<Options, Failed> {
             "--bench" => {}
             _ => {
                 return Err(format!(
-                    "unknown argument {arg}: --count N, --idle, --fast SECONDS, --tracks SECONDS, --many, --alone, --write FILE, --micro FILE, --more FILE"
+                    "unknown argument {arg}: --count N, --idle, --fast SECONDS, --tracks SECONDS, --many, --watching, --alone, --write FILE, --micro FILE, --more FILE"
                 )
                 .into());
             }
@@ -186,6 +191,10 @@ fn run(options: &Options) -> Result<(), Failed> {
     }
     if let Some(time) = options.tracks {
         println!("{}", tracks::measure(time)?);
+        return Ok(());
+    }
+    if options.watching {
+        println!("{}", watching::measure()?);
         return Ok(());
     }
     if options.many {

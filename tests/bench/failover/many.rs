@@ -9,16 +9,16 @@ use carpd::lab::clock::now;
 use carpd::lab::{Host, HostSpec, Lab, LabSpec, PROGRAM, ProbeSpec, Process};
 use carpd::types::Timestamp;
 
-use crate::Failed;
 use crate::daemon::{CARPD, Kind, words};
 use crate::fast::sender;
 use crate::idle::{cpu_ns, pause};
 use crate::round::{SOON, TAKEOVER};
+use crate::{Failed, watching};
 
 /// Virtual hosts on an interface.
 const VHOSTS: u8 = 250;
 /// The largest vhid, and so the most virtual hosts on an interface.
-const VHIDS: u8 = u8::MAX;
+pub(crate) const VHIDS: u8 = u8::MAX;
 const INTERFACES: u8 = 4;
 /// advskew with advbase 0, of the better node: 101.6 ms. keepalived's interval is 100 ms.
 const SKEW: u8 = 26;
@@ -40,7 +40,7 @@ const ASKS: &str = "function health()\n  pcall(facts.routes)\n  return true\nend
 /// All of it, as a part of the document.
 pub(crate) fn measure() -> Result<String, Failed> {
     let mut text = "\n## Many virtual hosts, interfaces and routes\n\n".to_owned();
-    for part in [costs, settles, routes] {
+    for part in [costs, settles, routes, watching::measure] {
         let table = part()?;
         eprintln!("{table}");
         text += &table;
@@ -296,7 +296,7 @@ fn routes() -> Result<String, Failed> {
     Ok(text)
 }
 
-fn run_carpd(host: &Host, toml: &str) -> Result<Vec<String>, Failed> {
+pub(crate) fn run_carpd(host: &Host, toml: &str) -> Result<Vec<String>, Failed> {
     host.write("/run/lab/web.pass", 0o600, "gw22\n")?;
     host.write("/run/lab/carpd.toml", 0o644, toml)?;
     Ok(words(&format!(
@@ -316,7 +316,7 @@ fn run_keepalived(host: &Host, conf: &str) -> Result<Vec<String>, Failed> {
 }
 
 /// Virtual hosts with the addresses 10.`net`.1.VHID.
-fn carpd_toml(interface: &str, net: u8, vhosts: u8, more: &str) -> String {
+pub(crate) fn carpd_toml(interface: &str, net: u8, vhosts: u8, more: &str) -> String {
     let vhost = |n: u8| {
         format!(
             "[[vhost]]\nname = \"{interface}-{n}\"\ninterface = \"{interface}\"\nvhid = {n}\naddresses = [\"10.{net}.1.{n}/32\"]\n\
@@ -338,7 +338,7 @@ fn keepalived_conf(interface: &str, net: u8, vhosts: u8, priority: u8, interval:
 
 /// Waits until so many virtual addresses are set. A daemon that has ended is a better reason than the
 /// time that is over.
-fn wait_addresses(
+pub(crate) fn wait_addresses(
     host: &Host,
     daemons: &[Process],
     count: u32,
@@ -361,7 +361,7 @@ fn received(host: &Host) -> Result<u32, Failed> {
     Ok(count.parse()?)
 }
 
-fn shell(host: &Host, script: &str, timeout: Duration) -> Result<(), Failed> {
+pub(crate) fn shell(host: &Host, script: &str, timeout: Duration) -> Result<(), Failed> {
     let output = host.run(&["bash", "-c", script], timeout)?;
     if output.status.success() {
         Ok(())
@@ -370,7 +370,7 @@ fn shell(host: &Host, script: &str, timeout: Duration) -> Result<(), Failed> {
     }
 }
 
-fn alive(daemons: &[Process]) -> Result<(), Failed> {
+pub(crate) fn alive(daemons: &[Process]) -> Result<(), Failed> {
     let Some((daemon, exit)) = daemons.iter().find_map(|one| Some((one, one.ended()?))) else {
         return Ok(());
     };

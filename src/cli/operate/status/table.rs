@@ -2,9 +2,10 @@
 
 use std::cmp::Reverse;
 
-use super::super::daemon::at;
+use super::super::age::ago;
 use super::RECENT_MS;
 use crate::engine::report::{PeerStatus, VhostStatus};
+use crate::host::clock;
 use crate::terminal::{Canvas, Cell, Table, Tone, cut};
 use crate::types::State;
 
@@ -14,7 +15,7 @@ const NAME_MAX: usize = 32;
 const HEADINGS: [&str; 10] = [
     "NAME",
     "STATE",
-    "SINCE",
+    "CHANGED",
     "ADDRESSES",
     "VHID",
     "INTERFACE",
@@ -27,7 +28,7 @@ const HEADINGS: [&str; 10] = [
 const SPARED: [usize; 7] = [3, 4, 2, 8, 5, 7, 6];
 
 /// The worst that is wrong with a virtual host, in a few words; what is below the table says more.
-pub(super) fn trouble(vhost: &VhostStatus) -> Option<(Tone, &'static str)> {
+pub(in crate::cli::operate) fn trouble(vhost: &VhostStatus) -> Option<(Tone, &'static str)> {
     let is_refused = vhost
         .refused
         .iter()
@@ -81,7 +82,7 @@ pub(super) fn trouble(vhost: &VhostStatus) -> Option<(Tone, &'static str)> {
         .map(|(tone, words, _)| (tone, words))
 }
 
-fn row(vhost: &VhostStatus) -> [Cell; 10] {
+fn row(vhost: &VhostStatus, now_ms: u64) -> [Cell; 10] {
     let plain = |text: &dyn std::fmt::Display| Cell::plain(text);
     let none = Cell::none;
     let state = match (vhost.state, vhost.holding) {
@@ -113,7 +114,7 @@ fn row(vhost: &VhostStatus) -> [Cell; 10] {
     [
         plain(&cut(vhost.name.as_str(), NAME_MAX)),
         Cell::new(state, vhost.state),
-        plain(&at(vhost.since_ms)),
+        plain(&ago(now_ms.saturating_sub(vhost.since_ms))),
         plain(&vhost.addresses.len()),
         plain(&vhost.vhid),
         plain(&interface),
@@ -130,14 +131,23 @@ pub(super) fn draw(vhosts: &[VhostStatus], width: Option<usize>, canvas: &mut Ca
     sorted.sort_by_key(|vhost| Reverse(trouble(vhost).map(|(tone, _)| tone)));
     summary(vhosts, canvas);
     let mut table = Table::new(HEADINGS, &SPARED);
+    let now_ms = clock::wall_ms();
     for vhost in sorted {
-        table.row(row(vhost));
+        table.row(row(vhost, now_ms));
     }
     table.draw(width, canvas);
 }
 
 /// How many there are in each state, and how many have a problem.
 fn summary(vhosts: &[VhostStatus], canvas: &mut Canvas) {
+    let (states, tone, problems) = totals(&vhosts.iter().collect::<Vec<_>>());
+    canvas.words(Tone::Plain, format_args!("{states}; "));
+    canvas.words(tone, problems);
+    canvas.end_line();
+}
+
+/// The same in words: the states, and the problems with what they mean.
+pub(in crate::cli::operate) fn totals(vhosts: &[&VhostStatus]) -> (String, Tone, String) {
     let of = |state: State| vhosts.iter().filter(|vhost| vhost.state == state).count();
     let troubles: Vec<Tone> = vhosts
         .iter()
@@ -150,12 +160,11 @@ fn summary(vhosts: &[VhostStatus], canvas: &mut Canvas) {
         .map(|state| format!("{} {state}", of(state)))
         .collect::<Vec<_>>()
         .join(", ");
-    canvas.words(Tone::Plain, format_args!("{hosts}: {states}; "));
+    let states = format!("{hosts}: {states}");
     match troubles.iter().max() {
-        None => canvas.words(Tone::Good, "no problems"),
-        Some(worst) => canvas.words(*worst, format_args!("{} with a problem", troubles.len())),
+        None => (states, Tone::Good, "no problems".to_owned()),
+        Some(worst) => (states, *worst, format!("{} with a problem", troubles.len())),
     }
-    canvas.end_line();
 }
 
 #[cfg(test)]

@@ -271,7 +271,7 @@ impl<H: Host + 'static> Queue<H> {
             entry: entry.as_str().to_owned(),
             seq,
             took,
-            error,
+            error: error.clone(),
         };
         self.shared
             .journal
@@ -286,6 +286,13 @@ impl<H: Host + 'static> Queue<H> {
             .executor
             .count()
             .ran(hook.name(), entry, ended, took);
+        self.shared.recent.borrow_mut().ran(
+            &self.vhost(),
+            (hook.name(), entry.as_str()),
+            ended,
+            took,
+            &error,
+        );
         let (vhost, hook, entry, waited_ms) = (
             self.vhost(),
             hook.name(),
