@@ -10,6 +10,7 @@ mod directory;
 mod feed;
 mod known;
 mod order;
+mod pattern;
 mod pipe;
 mod reading;
 mod redirect;
@@ -541,6 +542,11 @@ impl<'a> Lower<'a> {
         assigns: &[(String, Word)],
         words: &[Word],
     ) -> Lowered<Cond> {
+        if assigns.is_empty()
+            && let Some(run) = self.with_names(command, words)?
+        {
+            return Ok(Cond::Did(vec![Action::Run(run)]));
+        }
         let (name, args) = self.call(words)?;
         if self.scope.function(&name).is_some() {
             if !self.asked.contains(&name) || !assigns.is_empty() || !self.all_harmless(command) {
@@ -688,6 +694,11 @@ impl<'a> Lower<'a> {
         if self.keeps_arguments(words) {
             return Ok(Vec::new());
         }
+        if assigns.is_empty()
+            && let Some(run) = self.with_names(command, words)?
+        {
+            return Ok(vec![self.act(Action::Run(run))]);
+        }
         if let (Some(function), [word, _]) = (&self.function, words)
             && word.is("return")
             && !self.asked.contains(function)
@@ -765,7 +776,11 @@ impl<'a> Lower<'a> {
     }
 
     /// An action as a step: what fails is gone past, as in the script; after `set -e` it must work.
-    fn act(&self, action: Action) -> Step {
+    fn act(&self, mut action: Action) -> Step {
+        if let (Action::Http { strict, .. }, false) = (&mut action, self.errexit) {
+            // Nobody looks at the answer.
+            *strict = false;
+        }
         let what = match action {
             Action::Log { .. } | Action::Sleep(_) | Action::Resign => What::Do(action),
             action if self.errexit => What::Must(Cond::Did(vec![action])),

@@ -76,7 +76,7 @@ fn is_inverse(up: &Action, down: &Action) -> bool {
                 cidr: b,
                 dev: y,
             },
-        ) => x == y && (a == b || without_prefix(a) == without_prefix(b)),
+        ) => x == y && (a == b || without_prefix(a) == *b),
         (
             Action::Route {
                 verb: RouteVerb::Add | RouteVerb::Insert,
@@ -168,14 +168,12 @@ pub(super) fn resource(action: &Action) -> Option<(&'static str, Expr)> {
 /// What `up` changes and `down` does not touch on each of its ways: there the script left it so, and
 /// so does the hook. The virtual host's own address is carpd's, and never kept.
 pub(super) fn kept(up: &[Step], down: &[Step]) -> Vec<(&'static str, Expr)> {
-    let touched = Ways::through(down, false);
+    let done = Actions::of(up);
+    let touched = Ways::through(down, &done, false);
     // Where `up` takes something away, what adds it where it is not does so.
-    let put_back = Ways::through(down, true);
+    let put_back = Ways::through(down, &done, true);
     let taken = |wanted: &(&'static str, Expr)| {
-        let mut actions = Actions(Vec::new());
-        walk(up, &mut actions);
-        let mut own = actions
-            .0
+        let mut own = done
             .iter()
             .filter(|action| resource(action).as_ref() == Some(wanted));
         own.all(|action| {
@@ -197,9 +195,83 @@ pub(super) fn kept(up: &[Step], down: &[Step]) -> Vec<(&'static str, Expr)> {
         .collect()
 }
 
-/// What an action surely asks of the host. One that only adds what is not there yet may ask nothing:
-/// then nothing claims what `up` left, and it would be undone.
-fn claimed(action: &Action, adds: bool) -> Option<(&'static str, Expr)> {
+/// What is done on becoming backup, and ends otherwise than in the script.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Otherwise {
+    /// Where it fails, the undoing of `on_master` puts back what was there before.
+    pub(super) put_back: bool,
+    /// It takes the address away, whose prefix length may be another.
+    pub(super) any_prefix: bool,
+}
+
+/// How an action of `down` ends otherwise than in the script, after `up` has `done` this and the
+/// hook keeps that.
+pub(super) fn otherwise(
+    done: &[Action],
+    keeps: &[(&'static str, Expr)],
+    action: &Action,
+) -> Otherwise {
+    let Some(wanted) = resource(action).filter(|found| *found != ("addr", Expr::Vip)) else {
+        return Otherwise::default();
+    };
+    let mut same = done
+        .iter()
+        .filter(|action| resource(action).as_ref() == Some(&wanted))
+        .peekable();
+    if same.peek().is_none() {
+        return Otherwise::default();
+    }
+    let other_prefix = |done: &Action| match (done, action) {
+        (
+            Action::Addr {
+                add: true, cidr: a, ..
+            },
+            Action::Addr {
+                add: false,
+                cidr: b,
+                ..
+            },
+        ) => a != b && without_prefix(b) != *b,
+        _ => false,
+    };
+    Otherwise {
+        any_prefix: same.clone().any(other_prefix),
+        put_back: !keeps.contains(&wanted) && same.any(|done| !ends_alike(done, action)),
+    }
+}
+
+/// Does undoing one come to the same as the other?
+fn ends_alike(up: &Action, down: &Action) -> bool {
+    let services = |a: &str, b: &str| matches!((a, b), ("start", "stop") | ("stop", "start"));
+    is_inverse(up, down)
+        || matches!((up, down), (Action::Service { verb: a, .. }, Action::Service { verb: b, .. }) if services(a, b))
+}
+
+/// Does the action ask for what the other one made? A shell takes nothing away that has another
+/// device, or another gateway.
+fn meets(done: &Action, action: &Action) -> bool {
+    match (done, action) {
+        (Action::Addr { dev: x, .. }, Action::Addr { dev: y, .. }) => {
+            x == y || x.is_none() || y.is_none()
+        }
+        (
+            Action::Route { options: x, .. },
+            Action::Route {
+                verb: RouteVerb::Delete,
+                options: y,
+                ..
+            },
+        ) => y.iter().all(|(key, value)| {
+            let other = x.iter().find(|(k, _)| k == key).map(|(_, other)| other);
+            !matches!((other, value), (Some(Expr::Text(a)), Expr::Text(b)) if a != b)
+        }),
+        _ => true,
+    }
+}
+
+/// What an action surely asks of the host, after `up` has `done` this. One that only adds what is not
+/// there yet may ask nothing: then nothing claims what `up` left, and it would be undone.
+fn claimed(action: &Action, done: &[Action], adds: bool) -> Option<(&'static str, Expr)> {
     let adding = matches!(
         action,
         Action::Touch(_)
@@ -208,10 +280,24 @@ fn claimed(action: &Action, adds: bool) -> Option<(&'static str, Expr)> {
                 ..
             }
     );
-    resource(action).filter(|_| adds || !adding)
+    let wanted = resource(action).filter(|_| adds || !adding)?;
+    let mut same = done
+        .iter()
+        .filter(|done| resource(done).as_ref() == Some(&wanted))
+        .peekable();
+    (same.peek().is_none() || same.any(|done| meets(done, action))).then_some(wanted)
 }
 
-struct Actions(Vec<Action>);
+/// Every action of some steps.
+pub(super) struct Actions(Vec<Action>);
+
+impl Actions {
+    pub(super) fn of(steps: &[Step]) -> Vec<Action> {
+        let mut found = Self(Vec::new());
+        walk(steps, &mut found);
+        found.0
+    }
+}
 
 impl Visit for Actions {
     fn action(&mut self, _: usize, action: &Action) {
@@ -242,6 +328,8 @@ impl Visit for Found {
 
 /// The ways through some steps.
 struct Ways<'a> {
+    /// What `up` does.
+    done: &'a [Action],
     /// Does what only adds count?
     adds: bool,
     /// Functions of the script.
@@ -255,7 +343,7 @@ const DEPTH: usize = 16;
 
 impl<'a> Ways<'a> {
     /// What is touched on each way through these steps.
-    fn through(steps: &'a [Step], adds: bool) -> Resources {
+    fn through(steps: &'a [Step], done: &'a [Action], adds: bool) -> Resources {
         fn collect<'a>(steps: &'a [Step], found: &mut Vec<(&'a str, &'a [Step])>) {
             for step in steps {
                 match &step.what {
@@ -268,6 +356,7 @@ impl<'a> Ways<'a> {
         let mut functions = Vec::new();
         collect(steps, &mut functions);
         let mut ways = Self {
+            done,
             adds,
             functions,
             ended: None,
@@ -301,14 +390,8 @@ impl<'a> Ways<'a> {
                 }
                 What::For(_, _, body) | What::While(_, body) => {
                     // It is taken to run at least once; a way out of it leads on.
-                    let mut inner = Actions(Vec::new());
-                    walk(body, &mut inner);
-                    so_far.extend(
-                        inner
-                            .0
-                            .iter()
-                            .filter_map(|action| claimed(action, self.adds)),
-                    );
+                    let inner = Actions::of(body);
+                    so_far.extend(inner.iter().filter_map(|action| self.claimed(action)));
                 }
                 What::Block(body) | What::Script(_, body) => {
                     so_far = self.go(body, Some(so_far), depth)?;
@@ -318,7 +401,7 @@ impl<'a> Ways<'a> {
                     self.asked(cond, &mut so_far, depth);
                 }
                 What::Do(action) => {
-                    so_far.extend(claimed(action, self.adds));
+                    so_far.extend(self.claimed(action));
                 }
                 What::Return(_) | What::Fail(_) => {
                     self.ended = both(self.ended.take(), Some(so_far));
@@ -336,17 +419,17 @@ impl<'a> Ways<'a> {
         Some(so_far)
     }
 
+    fn claimed(&self, action: &Action) -> Option<(&'static str, Expr)> {
+        claimed(action, self.done, self.adds)
+    }
+
     /// What a question touches: its first part is always done.
     fn asked(&mut self, cond: &'a Cond, so_far: &mut Resources, depth: usize) {
         match cond {
             Cond::Did(actions) => {
-                so_far.extend(
-                    actions
-                        .iter()
-                        .filter_map(|action| claimed(action, self.adds)),
-                );
+                so_far.extend(actions.iter().filter_map(|action| self.claimed(action)));
             }
-            Cond::Changed(action) => so_far.extend(claimed(action, self.adds)),
+            Cond::Changed(action) => so_far.extend(self.claimed(action)),
             Cond::Function(name, _) => self.call(name, so_far, depth),
             Cond::Not(inner) => self.asked(inner, so_far, depth),
             Cond::And(first, _) | Cond::Or(first, _) => self.asked(first, so_far, depth),

@@ -41,6 +41,7 @@ pub use shell::SyntaxError;
 use facts::Facts;
 use ir::{Action, Cond, Expr, Step, Visit, What};
 use lower::{Lower, Scope, Shared};
+use mirror::Actions;
 
 /// A script to port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -209,10 +210,12 @@ pub fn port(up: &Source, down: Option<&Source>, settings: &Settings) -> Result<P
         && down_half
             .as_ref()
             .is_some_and(|down| mirror::undoes(&up_half.steps, &down.steps));
-    let down_half = down_half.filter(|_| !mirrored);
+    let mut down_half = down_half.filter(|_| !mirrored);
     let mut keeps = Vec::new();
-    if let Some(down) = &down_half {
+    let done = Actions::of(&up_half.steps);
+    if let Some(down) = &mut down_half {
         keeps = mirror::kept(&up_half.steps, &down.steps);
+        ends_otherwise(down, &done, &keeps);
     }
     drop_own_deletes(&mut up_half, settings);
     drop_unused(&mut up_half.steps);
@@ -544,6 +547,42 @@ fn goes_on(steps: &[Step], facts: &mut Facts) {
     }
     ir::walk(steps, &mut Calls(facts));
 }
+
+/// Where what is done on becoming backup ends otherwise, since carpd undoes what `on_master` did.
+fn ends_otherwise(down: &mut Half, done: &[Action], keeps: &[(&'static str, Expr)]) {
+    struct Ends<'a> {
+        facts: &'a mut Facts,
+        done: &'a [Action],
+        keeps: &'a [(&'static str, Expr)],
+    }
+    impl Visit for Ends<'_> {
+        fn step(&mut self, step: &Step) {
+            if let What::Script(name, _) = &step.what {
+                self.facts.turn_to(name);
+            }
+        }
+        fn action(&mut self, line: usize, action: &Action) {
+            let ends = mirror::otherwise(self.done, self.keeps, action);
+            for (_, text) in [(ends.put_back, PUT_BACK), (ends.any_prefix, ANY_PREFIX)]
+                .into_iter()
+                .filter(|(is, _)| *is)
+            {
+                self.facts.record(FactKind::Different, line, text);
+            }
+        }
+    }
+    let Half { steps, facts, .. } = down;
+    let script = facts.script().to_owned();
+    let mut ends = Ends { facts, done, keeps };
+    ir::walk(steps, &mut ends);
+    facts.turn_to(&script);
+}
+
+/// What is said of what is undone by the daemon where the script fails to.
+const PUT_BACK: &str = "where the call fails, carpd puts back what there was before on_master; the script left it as on_master had made it";
+
+/// What is said of an address that is taken away by another prefix length.
+const ANY_PREFIX: &str = "the address is taken away whatever its prefix length is; the script failed where it was another";
 
 /// What is said of calls that may fail.
 const GOES_ON: &str = "where the call fails, the hook goes on with a warning in the log, as the script did; without `tolerant` it fails there";

@@ -1,6 +1,7 @@
 mod edges;
 mod fed;
 mod field;
+mod undone;
 
 use super::*;
 
@@ -304,43 +305,6 @@ fn scripts_of_keepalived_are_known_by_what_they_look_at() {
         "INSTANCE=$3\n[ \"$INSTANCE\" = blue ] && hostname a\n",
     ] {
         ported(text);
-    }
-}
-
-#[test]
-fn what_down_leaves_alone_on_one_of_its_ways_is_kept() {
-    let kept = |down: &str| {
-        let source = |name: &str, text: &str| Source {
-            name: name.into(),
-            text: text.into(),
-            arguments: Vec::new(),
-        };
-        let up = source("up.sh", "service httpd start\n");
-        let mut settings = Settings::new("failover");
-        settings.explicit = true;
-        let ported = port(&up, Some(&source("down.sh", down)), &settings).unwrap();
-        ported
-            .lua
-            .contains("service.start(\"httpd\", { keep = true })")
-    };
-    for down in [
-        "hostname a\n",
-        "if [ -f /run/x ]; then service httpd stop; fi\n",
-        "[ -f /run/x ] && exit 0\nservice httpd stop\n",
-        "if [ -f /run/x ]; then service httpd stop; else service httpd reload; fi\n",
-        "f() { [ -f /run/x ] && return 0; service httpd stop; return 0; }\nf\n",
-    ] {
-        assert!(kept(down), "{down}");
-    }
-    for down in [
-        "service httpd stop\n",
-        "service httpd stop || true\n",
-        "if [ -f /run/x ]; then service httpd stop; else service httpd restart; fi\n",
-        "f() { service httpd stop; }\nf\nexit 0\n",
-        "service httpd stop\n[ -f /run/x ] && exit 0\nhostname a\n",
-        "for i in 1 2; do service httpd stop; done\n",
-    ] {
-        assert!(!kept(down), "{down}");
     }
 }
 

@@ -284,6 +284,47 @@ mod tests {
         assert!(executor.troubles().is_empty());
     }
 
+    /// A hook adds the virtual host's own address, as scripts of ucarp do. Once it was released
+    /// another host has it.
+    #[tokio::test]
+    async fn an_address_that_was_released_stays_away_whatever_hooks_set() {
+        let executor = master(SimHost::new()).await;
+        let vhost: crate::types::Name = "web".parse().unwrap();
+        let dev: crate::types::IfName = "eth0".parse().unwrap();
+        let (host_address, with_prefix) = ("192.0.2.22/32", "192.0.2.22/24");
+        let place = Resource::Address {
+            dev: dev.clone(),
+            ip: "192.0.2.22".parse().unwrap(),
+        };
+        let own = host_address.parse().unwrap();
+        executor.claim_address(&vhost, &dev, own);
+        executor.host().set(place.clone(), Value::Address(own));
+        let owner = Owner {
+            vhost: vhost.clone(),
+            hook: Some("h".parse().unwrap()),
+        };
+        let behalf = Behalf {
+            owner: &owner,
+            grants: &Grants::default(),
+            own: Own {
+                dev: &dev,
+                addresses: &[with_prefix.parse().unwrap()],
+            },
+            scoped: true,
+            left: LIMIT,
+        };
+        let add = Effect::AddressAdd {
+            address: with_prefix.parse().unwrap(),
+            dev: dev.clone(),
+        };
+        executor.ask(&behalf, add, false).await.unwrap();
+        assert_eq!(executor.drop_addresses(&vhost), 0);
+        executor.reassert(true).await;
+        assert_eq!(executor.host().value(&place), Value::Absent);
+        // The route of the hook is still held.
+        assert!(!executor.held().is_empty());
+    }
+
     #[tokio::test]
     async fn what_cannot_be_put_back_is_told_and_tried_again() {
         let executor = master(SimHost::new()).await;

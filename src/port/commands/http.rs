@@ -21,6 +21,8 @@ struct Asked {
     quiet: bool,
     /// The status is written.
     status: bool,
+    /// It goes where the answer says.
+    elsewhere: bool,
 }
 
 /// As a command whose output nobody reads.
@@ -65,19 +67,15 @@ fn request(
     };
     let mut rest = args.iter();
     while let Some(arg) = rest.next() {
-        let word = arg.word();
+        let word = beginning(arg);
         if !word.starts_with('-') || word == "-" {
             if asked.url.replace(arg.value.clone()).is_some() {
                 return Err(format!("{name} of several URLs"));
             }
             continue;
         }
-        let (option, attached) = match word.split_once('=') {
-            Some((option, value)) if word.starts_with("--") => {
-                (option, Some(Arg::fixed(value.to_owned())))
-            }
-            _ => (word, None),
-        };
+        let (option, attached) = split(arg);
+        let option = option.as_str();
         let mut value = || {
             attached
                 .clone()
@@ -91,6 +89,13 @@ fn request(
         }
     }
     let url = asked.url.take().ok_or("no URL")?;
+    if asked.elsewhere {
+        lower.guess(
+            "curl -L: the URL is taken to lead nowhere else, since a hook follows no redirect",
+        );
+    } else if !curl {
+        lower.differs("where the URL leads elsewhere the hook does not follow, as wget did");
+    }
     let known = match &url {
         Expr::Join(parts) => parts.first().cloned(),
         url => Some(url.clone()),
@@ -135,6 +140,44 @@ fn request(
     Ok((action, asked))
 }
 
+/// How an argument begins, also where its end is known only when it runs.
+fn beginning(arg: &Arg) -> &str {
+    match (&arg.value, &arg.text) {
+        (_, Some(text)) => text,
+        (Expr::Join(parts), None) => match parts.first() {
+            Some(Expr::Text(text)) => text,
+            _ => "",
+        },
+        _ => "",
+    }
+}
+
+/// `--option=value` as the option and its value.
+fn split(arg: &Arg) -> (String, Option<Arg>) {
+    let begin = beginning(arg);
+    let Some((option, first)) = begin.split_once('=').filter(|_| begin.starts_with("--")) else {
+        return (begin.to_owned(), None);
+    };
+    let first = Expr::Text(first.to_owned());
+    let value = match (&arg.text, &arg.value) {
+        (None, Expr::Join(parts)) => {
+            let rest = parts.iter().skip(1).cloned();
+            super::join(std::iter::once(first).chain(rest).collect())
+        }
+        _ => first,
+    };
+    let text = match &value {
+        Expr::Text(text) => Some(text.clone()),
+        _ => None,
+    };
+    let value = Arg {
+        value,
+        text,
+        split: arg.split,
+    };
+    (option.to_owned(), Some(value))
+}
+
 /// `%{http_code}`.
 fn is_status(format: &str) -> bool {
     matches!(
@@ -145,10 +188,47 @@ fn is_status(format: &str) -> bool {
 
 type Value<'a> = &'a mut dyn FnMut() -> Result<Arg, Untranslated>;
 
+/// Options of curl that have a value, which may stand at the end of a row of letters: `-sSXPOST`.
+const WITH_VALUE: [char; 7] = ['X', 'H', 'd', 'm', 'o', 'w', 'u'];
+
 fn of_curl(asked: &mut Asked, option: &str, value: Value<'_>) -> Result<(), Untranslated> {
+    let row = option.strip_prefix('-').filter(|row| !row.starts_with('-'));
+    let Some(row) = row else {
+        return option_of_curl(asked, option, value);
+    };
+    for (at, letter) in row.char_indices() {
+        let one = format!("-{letter}");
+        if !WITH_VALUE.contains(&letter) {
+            option_of_curl(asked, &one, value)?;
+            continue;
+        }
+        let after = row.get(at + letter.len_utf8()..).unwrap_or_default();
+        if after.is_empty() {
+            return option_of_curl(asked, &one, value);
+        }
+        let mut attached = || Ok(Arg::fixed(after.to_owned()));
+        return option_of_curl(asked, &one, &mut attached);
+    }
+    Ok(())
+}
+
+fn option_of_curl(asked: &mut Asked, option: &str, value: Value<'_>) -> Result<(), Untranslated> {
     match option {
-        "--silent" | "--show-error" | "--no-progress-meter" | "--compressed" => {}
-        "--fail" => asked.strict = true,
+        "-s"
+        | "-S"
+        | "-v"
+        | "--verbose"
+        | "--silent"
+        | "--show-error"
+        | "--no-progress-meter"
+        | "--compressed" => {}
+        "-f" | "--fail" => asked.strict = true,
+        "-L" | "--location" => asked.elsewhere = true,
+        "--url" => {
+            if asked.url.replace(value()?.value).is_some() {
+                return Err("curl of several URLs".into());
+            }
+        }
         "-X" | "--request" => asked.method = Some(value()?.word().to_owned()),
         "-H" | "--header" => header(asked, &value()?)?,
         "-d" | "--data" | "--data-raw" | "--data-ascii" | "--data-binary" => {
@@ -177,15 +257,6 @@ fn of_curl(asked: &mut Asked, option: &str, value: Value<'_>) -> Result<(), Untr
             asked
                 .headers
                 .push(("authorization".into(), Expr::Text(header)));
-        }
-        flags if flags.starts_with('-') && !flags.starts_with("--") => {
-            for flag in flags.chars().skip(1) {
-                match flag {
-                    's' | 'S' => {}
-                    'f' => asked.strict = true,
-                    _ => return Err(format!("curl {option}")),
-                }
-            }
         }
         _ => return Err(format!("curl {option}")),
     }

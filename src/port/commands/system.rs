@@ -3,7 +3,7 @@
 use super::super::lower::Shell;
 use super::program::KILL;
 use super::{Arg, Done, Untranslated, joined, options, program};
-use crate::port::ir::{Action, Cond, Expr, LuaPart, Run};
+use crate::port::ir::{Action, Cond, Expr, LuaPart, Run, Trim};
 use crate::port::lower::Lower;
 
 /// `hostname NAME`, `hostname -F FILE`.
@@ -150,40 +150,43 @@ fn split_assignment(value: &Expr) -> Option<(Expr, Expr)> {
 /// The parameter that a path below /proc/sys stands for: a dot in a name is written as a slash, as
 /// by sysctl(8).
 pub(crate) fn parameter(lower: &Lower<'_>, path: &Expr) -> Option<Expr> {
-    let swap = swapped;
-    match path {
-        Expr::Text(text) => text
-            .strip_prefix("/proc/sys/")
-            .map(|key| Expr::Text(swap(key))),
-        Expr::Join(parts) => {
-            let (Expr::Text(first), rest) = parts.split_first()? else {
-                return None;
-            };
-            let first = Expr::Text(swap(first.strip_prefix("/proc/sys/")?));
-            let rest = rest.iter().map(|part| match part {
-                Expr::Text(text) => Expr::Text(swap(text)),
-                other
-                    if lower
-                        .values(other)
-                        .is_some_and(|all| all.iter().all(|text| swap(text) == *text)) =>
-                {
-                    other.clone()
-                }
-                other => Expr::Call(
-                    "string.gsub",
-                    vec![
-                        other.clone(),
-                        Expr::Text("[./]".into()),
-                        Expr::Lua(vec![LuaPart::Code(
-                            "{ [\".\"] = \"/\", [\"/\"] = \".\" }".into(),
-                        )]),
-                    ],
-                ),
-            });
-            Some(super::join(std::iter::once(first).chain(rest).collect()))
+    const PLACE: &str = "/proc/sys/";
+    let (first, rest) = match path {
+        Expr::Join(parts) => parts.split_first()?,
+        path => (path, &[][..]),
+    };
+    let first = match first {
+        Expr::Text(text) => Expr::Text(swapped(text.strip_prefix(PLACE)?)),
+        // A loop over such files.
+        value if lower.begins(value, PLACE) => named_otherwise(Expr::Trim(Box::new(Trim {
+            value: value.clone(),
+            op: "#",
+            word: PLACE.into(),
+            pattern: format!("^{PLACE}(.*)$"),
+        }))),
+        _ => return None,
+    };
+    let rest = rest.iter().map(|part| match part {
+        Expr::Text(text) => Expr::Text(swapped(text)),
+        other
+            if lower
+                .values(other)
+                .is_some_and(|all| all.iter().all(|text| swapped(text) == *text)) =>
+        {
+            other.clone()
         }
-        _ => None,
-    }
+        other => named_otherwise(other.clone()),
+    });
+    Some(super::join(std::iter::once(first).chain(rest).collect()))
+}
+
+/// A part of a path as the name of a parameter has it.
+fn named_otherwise(part: Expr) -> Expr {
+    let swap = LuaPart::Code("{ [\".\"] = \"/\", [\"/\"] = \".\" }".into());
+    Expr::Call(
+        "string.gsub",
+        vec![part, Expr::Text("[./]".into()), Expr::Lua(vec![swap])],
+    )
 }
 
 /// A path's slashes are dots in the name of a kernel parameter, and its dots slashes.

@@ -151,6 +151,8 @@ impl Lower<'_> {
                 return Err("what is left of a function's arguments".into());
             }
             List::Arguments
+        } else if let Some(names) = self.names(words.unwrap_or_default()) {
+            names
         } else {
             self.values_of(words.unwrap_or_default(), all)?
         };

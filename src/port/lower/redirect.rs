@@ -329,11 +329,7 @@ impl Lower<'_> {
                     message: without_newline(content),
                 })
             }
-            Some(path)
-                if ["/sys/", "/proc/", "/dev/"]
-                    .iter()
-                    .any(|at| path.starts_with(at)) =>
-            {
+            _ if let Some(path) = self.in_no_file_system(&path) => {
                 Err(format!("a hook cannot write {path}"))
             }
             Some(path) if !path.starts_with('/') => Err(format!("{path} is no absolute path")),
@@ -349,6 +345,21 @@ impl Lower<'_> {
                 append,
             }),
         }
+    }
+
+    /// What the path may be where the files are the kernel's: it takes what is written to them as it
+    /// comes, and knows no other names.
+    fn in_no_file_system(&self, path: &Expr) -> Option<String> {
+        let begin = match path {
+            Expr::Join(parts) => parts.first().unwrap_or(path),
+            path => path,
+        };
+        let all = self.examples(path).or_else(|| self.examples(begin))?;
+        let of_kernel = |path: &String| {
+            let mut places = ["/sys/", "/proc/", "/dev/"].iter();
+            places.any(|at| path.starts_with(at))
+        };
+        all.into_iter().find(of_kernel)
     }
 
     /// Does the path certainly begin with a slash?

@@ -8,8 +8,7 @@ use crate::port::ir::{Action, Cond, Expr, RouteVerb, Step, Visit, What, walk};
 
 /// The groups and helpers that must keep failing: after `set -e`, and where what they give is used.
 pub(super) fn strict(halves: &[(&'static str, &str, Half)]) -> BTreeSet<&'static str> {
-    // A request's answer is looked at.
-    let mut strict = Strict(BTreeSet::from(["http"]));
+    let mut strict = Strict(BTreeSet::new());
     for (_, _, half) in halves {
         walk(&half.steps, &mut strict);
     }
@@ -25,8 +24,16 @@ impl Visit for Strict {
         }
     }
 
+    fn action(&mut self, _: usize, action: &Action) {
+        if let Action::Http { strict: true, .. } = action {
+            self.0.insert("http");
+        }
+    }
+
     fn expr(&mut self, _: usize, expr: &Expr) {
         match expr {
+            // The answer is looked at.
+            Expr::Answer(..) => _ = self.0.insert("http"),
             Expr::Call("hostname.get", _) => _ = self.0.insert("hostname"),
             Expr::Call("sysctl.get", _) => _ = self.0.insert("sysctl"),
             _ => {}

@@ -422,3 +422,92 @@ fn a_parameter_from_a_pipe_has_no_end_of_line() {
     let grant = "{ key = \"net.ipv4.ip_forward\", values = [\"1\"] }";
     assert!(ported(&tee).toml.contains(grant), "{}", ported(&tee).toml);
 }
+
+/// A file of the kernel takes what is written to it as it comes: it is never replaced.
+#[test]
+fn files_of_the_kernel_are_parameters_or_not_written() {
+    for script in [
+        "for f in /proc/sys/net/ipv4/conf/eth0/rp_filter /proc/sys/net/ipv4/conf/eth1/rp_filter; do echo 0 > $f; done\n",
+        "for d in /proc/sys/net/ipv4/conf/eth0 /proc/sys/net/ipv4/conf/eth1; do echo 0 > $d/rp_filter; done\n",
+        "for i in eth0 eth1; do echo 0 > /proc/sys/net/ipv4/conf/$i/rp_filter; done\n",
+        "set_it() { echo \"$2\" > \"$1\"; }\nset_it /proc/sys/net/ipv4/conf/eth0/rp_filter 0\nset_it /proc/sys/net/ipv4/conf/eth1/rp_filter 0\n",
+    ] {
+        let ported = ported(script);
+        assert!(
+            ported.lua.contains("sysctl.set("),
+            "{script}: {}",
+            ported.lua
+        );
+        assert!(ported.is_complete(), "{script}: {:?}", ported.facts);
+        for dev in ["eth0", "eth1"] {
+            let key = format!("net.ipv4.conf.{dev}.rp_filter");
+            assert!(ported.toml.contains(&key), "{script}: {}", ported.toml);
+        }
+    }
+    for script in [
+        "for f in /sys/class/net/a/x /sys/class/net/b/x; do echo 0 > $f; done\n",
+        "echo 0 > /sys/class/net/$1/x\n",
+        "for f in /proc/sys/net/ipv4/ip_forward /run/x; do echo 0 > $f; done\n",
+        "F=/proc/sysrq-trigger\n[ -f /run/x ] && F=/run/x\necho b > $F\n",
+    ] {
+        let ported = ported(script);
+        assert!(!ported.todos().is_empty(), "{script}: {}", ported.lua);
+        assert!(
+            !ported.lua.contains("file.write("),
+            "{script}: {}",
+            ported.lua
+        );
+    }
+}
+
+#[test]
+fn options_of_curl_stand_together_and_end_with_a_value() {
+    for (script, line) in [
+        (
+            "curl -sSXPOST http://10.0.0.1/a\n",
+            "http.post(\"http://10.0.0.1/a\"",
+        ),
+        (
+            "curl -sX PUT -d a http://10.0.0.1/a\n",
+            "http.put(\"http://10.0.0.1/a\", \"a\"",
+        ),
+        (
+            "curl --url http://10.0.0.1/a -so /dev/null\n",
+            "http.get(\"http://10.0.0.1/a\"",
+        ),
+        (
+            "wget -qO /dev/null --post-data=\"a=$1\" http://10.0.0.1/a\n",
+            "  http.post(\"http://10.0.0.1/a\", \"a=\" .. ",
+        ),
+    ] {
+        let ported = ported(script);
+        assert!(ported.lua.contains(line), "{script}: {}", ported.lua);
+        assert!(ported.is_complete(), "{script}: {:?}", ported.facts);
+    }
+    for script in [
+        "curl -k http://10.0.0.1/\n",
+        "curl -sk http://10.0.0.1/\n",
+        "curl -w 'x%{http_code}' http://10.0.0.1/\n",
+        "curl \"-d$1\" http://10.0.0.1/\n",
+        "curl --url http://10.0.0.1/ http://10.0.0.2/\n",
+    ] {
+        assert!(!ported(script).todos().is_empty(), "{script}");
+    }
+    // Nobody looks at the answer: it is a call as any other.
+    assert_eq!(
+        body("curl -s http://10.0.0.1/a\n"),
+        ["http.get(\"http://10.0.0.1/a\")"]
+    );
+    // A hook follows no redirect.
+    let follows = ported("curl -L http://10.0.0.1/\n");
+    assert!(
+        says(&follows, FactKind::Guessed, "no redirect"),
+        "{:?}",
+        follows.facts
+    );
+    assert!(says(
+        &ported("wget -q -O- http://10.0.0.1/\n"),
+        FactKind::Different,
+        "does not follow"
+    ));
+}

@@ -222,3 +222,28 @@ fn what_a_script_leaves_for_its_end_is_done_there() {
         assert!(!ported(script).todos().is_empty(), "{script}");
     }
 }
+
+#[test]
+fn file_names_are_looked_for_by_a_shell_that_is_granted_for_the_pattern() {
+    let ported =
+        ported("D=/run/jobs\nmv \"$D\"/*.off /run/done\nfor f in $D/*; do logger \"$f\"; done\n");
+    assert!(ported.is_complete(), "{:?}", ported.facts);
+    for granted in [
+        "'IFS=; exec \"$0\" $@', \"/usr/bin/mv\", \"/run/jobs/*.off\", \"/run/done\"]",
+        "$@''', \"names\", \"/run/jobs/*\"]",
+    ] {
+        assert!(ported.toml.contains(granted), "{}", ported.toml);
+    }
+    for script in [
+        // The sign is no pattern there.
+        "rm -f \"/run/a*\" /run/b*\n",
+        "rm -f /run/$1*\n",
+        "rm -f \"$X\" /run/b*\n",
+        "rm -f *.state\n",
+        "logger /run/*\n",
+        "for f in \"$X\" /run/*; do logger $f; done\n",
+    ] {
+        let ported = super::ported(script);
+        assert!(!ported.todos().is_empty(), "{script}: {}", ported.lua);
+    }
+}

@@ -170,14 +170,8 @@ impl<H: Host> Executor<H> {
                 self.host.perform_now(&Granted::by_daemon(effect)).map(drop)
             });
             match done {
-                Ok(()) => self
-                    .ledger
-                    .borrow_mut()
-                    .settle(&planned.owner, &planned.resource),
-                Err(_) if self.is_gone(&planned.resource) => self
-                    .ledger
-                    .borrow_mut()
-                    .settle(&planned.owner, &planned.resource),
+                Ok(()) => self.settle_released(&planned),
+                Err(_) if self.is_gone(&planned.resource) => self.settle_released(&planned),
                 Err(error) => {
                     failed += 1;
                     warn!(%vhost, resource = %planned.resource, %error, "Could not release a resource");
@@ -185,6 +179,21 @@ impl<H: Host> Executor<H> {
             }
         }
         failed
+    }
+
+    /// Nobody of the virtual host wants what was released. A hook that has set one of the addresses,
+    /// too, would have it put back while another host is master.
+    fn settle_released(&self, released: &Undo) {
+        let Undo {
+            owner, resource, ..
+        } = released;
+        let mut ledger = self.ledger.borrow_mut();
+        ledger.settle(owner, resource);
+        if matches!(resource, Resource::Address { .. }) {
+            for hook in ledger.owners(&owner.vhost, resource) {
+                ledger.settle(&hook, resource);
+            }
+        }
     }
 
     /// Whether an address that could not be removed is gone already, for example because IPv6 was

@@ -1,4 +1,4 @@
 #!/bin/sh
-for f in /etc/ucarp/up.d/*; do # todo
-  sh $f
+for f in /etc/ucarp/up.d/*; do
+  sh $f # todo
 done
