@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::choice::{Choice as _, FileOwners};
 use super::{Config, Loaded, Problem, Report, Severity, Surroundings, Unusable};
-use crate::resolve::{Access, Refusal, Snapshot, Sources};
+use crate::resolve::{self, Access, Refusal, Snapshot, Sources};
 use crate::trust::{FILE_MAX, Trust};
 
 /// Larger configurations are refused unread.
@@ -104,6 +104,17 @@ impl Config {
     /// A [`Report`] with every problem.
     pub fn look(path: &Path, sources: &Sources) -> Result<Loaded, Report> {
         Self::read_in(path, sources, &Disk::beside(path, sources.clone()))
+    }
+
+    /// As [`Self::look`], for a file of whatever machine: passwords are not read, and hooks need not
+    /// exist. Whoever could write to the files is not looked at.
+    ///
+    /// # Errors
+    /// A [`Report`] with every problem.
+    pub fn look_at_files(path: &Path) -> Result<Loaded, Report> {
+        let sources = Sources::new(resolve::Trust::root());
+        let around = WithoutSecrets(Disk::beside(path, sources.clone()));
+        Self::read_in(path, &sources, &around)
     }
 
     /// As [`Self::look`], with what the file refers to from `around`.

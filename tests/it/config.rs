@@ -129,6 +129,88 @@ fn problems_as_json() {
 }
 
 #[test]
+fn problems_for_programs_that_review_changes() {
+    let directory = directory_with("ranges.toml");
+    let json: Json =
+        serde_json::from_str(&carpd(directory.path(), &["check", "--json", "ranges.toml"]).stdout)
+            .unwrap();
+    let problems = json["problems"].as_array().unwrap();
+    assert!(problems.len() > 5);
+
+    let ran = carpd(
+        directory.path(),
+        &["check", "--format", "github", "ranges.toml"],
+    );
+    assert_eq!((ran.code, ran.stderr.as_str()), (3, ""));
+    assert_eq!(ran.stdout.lines().count(), problems.len());
+    let place = |problem: &Json| format!("line={},col={},", problem["line"], problem["column"]);
+    for (line, problem) in ran.stdout.lines().zip(problems) {
+        let head = format!(
+            "::{} file=ranges.toml,",
+            problem["severity"].as_str().unwrap()
+        );
+        assert!(line.starts_with(&head), "{line}");
+        assert!(line.contains(&place(problem)), "{line}: {problem}");
+    }
+
+    let ran = carpd(
+        directory.path(),
+        &["check", "--format", "sarif", "ranges.toml"],
+    );
+    assert_eq!((ran.code, ran.stderr.as_str()), (3, ""));
+    let log: Json = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(log["version"], "2.1.0");
+    let results = log["runs"][0]["results"].as_array().unwrap();
+    assert_eq!(results.len(), problems.len());
+    for (result, problem) in results.iter().zip(problems) {
+        let location = &result["locations"][0]["physicalLocation"];
+        assert_eq!(location["artifactLocation"]["uri"], "ranges.toml");
+        assert_eq!(location["region"]["startLine"], problem["line"]);
+        assert_eq!(location["region"]["startColumn"], problem["column"]);
+        assert_eq!(result["level"], problem["severity"]);
+    }
+}
+
+/// As in a repository of configurations: no password, no interface, no hook of theirs is here.
+#[test]
+fn configurations_of_other_machines_are_checked_by_their_files_alone() {
+    let directory = directory_with("good.toml");
+    let at = directory.path();
+    fs::remove_file(at.join("web.pass")).unwrap();
+    assert_eq!(carpd(at, &["check", "good.toml"]).code, 3);
+    fs::copy(configs().join("ranges.toml"), at.join("ranges.toml")).unwrap();
+    let ran = carpd(at, &["check", "--files-only", "good.toml"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    assert!(
+        ran.stdout.starts_with("good.toml: good: "),
+        "{}",
+        ran.stdout
+    );
+
+    // The hook is checked if it is here.
+    fs::write(at.join("failover.lua"), "function on_master(").unwrap();
+    let ran = carpd(at, &["check", "--files-only", "good.toml", "ranges.toml"]);
+    assert_eq!(ran.code, 3);
+    assert!(ran.stderr.contains("failover.lua:1"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("ranges.toml cannot be used: "),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(ran.stdout, "");
+    fs::remove_file(at.join("failover.lua")).unwrap();
+    let ran = carpd(at, &["check", "--files-only", "--json", "good.toml"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let json: Json = serde_json::from_str(&ran.stdout).unwrap();
+    let [warning] = json["problems"].as_array().unwrap().as_slice() else {
+        panic!("{json}");
+    };
+    assert_eq!(warning["severity"], "warning");
+    let message = warning["message"].as_str().unwrap();
+    assert!(message.contains("it was not checked"), "{message}");
+}
+
+#[test]
 fn a_password_that_others_can_reach_is_refused_whoever_they_are() {
     for (mode, code) in [
         (0o600, 0),
@@ -306,7 +388,9 @@ fn fits(schema: &Json, value: &Json) -> Result<(), String> {
                 .ok_or(format!("{text:?} does not match {pattern}"))
         }
         ("integer", Json::Number(number)) => {
-            let number = number.as_i64().unwrap();
+            let number = number
+                .as_i64()
+                .ok_or_else(|| format!("{number} is not an integer"))?;
             let fits = |bound: &str, fits: fn(&i64, &i64) -> bool| {
                 schema[bound].as_i64().is_none_or(|b| fits(&number, &b))
             };
@@ -388,4 +472,108 @@ fn the_schema_takes_what_the_program_takes_and_refuses_what_it_refuses() {
         let said = judge(&changed).unwrap_err();
         assert!(said.contains(why), "{change:?}: {said}");
     }
+}
+
+/// The paths of all values in a document, tables and lists included, but for the items of lists of
+/// values.
+fn paths(value: &toml::Value, here: &[Step], all: &mut Vec<Vec<Step>>) {
+    all.push(here.to_vec());
+    let below = |step: Step| [here, &[step]].concat();
+    match value {
+        toml::Value::Table(table) => table
+            .iter()
+            .for_each(|(key, value)| paths(value, &below(Step::Key(key.clone())), all)),
+        toml::Value::Array(items) if items.iter().all(toml::Value::is_table) => items
+            .iter()
+            .enumerate()
+            .for_each(|(number, item)| paths(item, &below(Step::Item(number)), all)),
+        _ => {}
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Key(String),
+    Item(usize),
+}
+
+fn at<'a>(document: &'a mut toml::Value, path: &[Step]) -> &'a mut toml::Value {
+    path.iter().fold(document, |value, step| match step {
+        Step::Key(key) => value.get_mut(key.as_str()).unwrap(),
+        Step::Item(number) => value.get_mut(*number).unwrap(),
+    })
+}
+
+/// What may stand there instead: other kinds of values, and values out of bounds.
+fn instead(value: &toml::Value) -> Vec<toml::Value> {
+    let mut others: Vec<toml::Value> = vec![
+        "".into(),
+        "no such word".into(),
+        7.into(),
+        (-1).into(),
+        1_000_000_000_000_i64.into(),
+        true.into(),
+        0.5.into(),
+        toml::Value::Array(Vec::new()),
+        toml::Value::Array(vec![7.into()]),
+        toml::Value::Table(toml::Table::new()),
+    ];
+    if let toml::Value::Table(table) = value {
+        let with = [("no-such-key".to_owned(), 7.into())];
+        others.push(toml::Value::Table(
+            table.clone().into_iter().chain(with).collect(),
+        ));
+    }
+    others
+}
+
+#[test]
+fn the_schema_and_the_program_agree_on_mutations_of_a_good_file() {
+    let directory = directory_with("good-all-keys.toml");
+    let file = directory.path().join("good-all-keys.toml");
+    let schema = reference::schema();
+    let good: toml::Value = toml::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    let takes = |document: &toml::Value| {
+        fs::write(&file, toml::to_string(document).unwrap()).unwrap();
+        let looked = Config::look(
+            &file,
+            &carpd::resolve::Sources::new(carpd::resolve::Trust::root()),
+        );
+        looked.map(drop).map_err(|report| report.to_string())
+    };
+    assert_eq!(takes(&good), Ok(()));
+    let mut all = Vec::new();
+    paths(&good, &[], &mut all);
+    let (mut tried, mut refused, mut agreed) = (0, 0, 0);
+    for path in &all {
+        let value = at(&mut good.clone(), path).clone();
+        for other in instead(&value) {
+            let mut changed = good.clone();
+            *at(&mut changed, path) = other.clone();
+            // A document is a table.
+            let Ok(table) = toml::Table::try_from(&changed) else {
+                continue;
+            };
+            let by_schema = fits(&schema, &serde_json::to_value(table).unwrap());
+            let by_program = takes(&changed);
+            tried += 1;
+            refused += usize::from(by_program.is_err());
+            agreed += usize::from(by_schema.is_err() == by_program.is_err());
+            let said = format!("{path:?} = {other}: {by_schema:?}, {by_program:?}");
+            // An editor that complains of what is right would be switched off.
+            assert!(by_program.is_err() || by_schema.is_ok(), "{said}");
+            // What a string means, and what must not be left out, only the program knows.
+            let is_left_out = other.as_table().is_some_and(toml::Table::is_empty)
+                || other.as_array().is_some_and(Vec::is_empty);
+            assert!(
+                by_program.is_ok()
+                    || by_schema.is_err()
+                    || is_left_out
+                    || value.is_str() && other.is_str(),
+                "{said}"
+            );
+        }
+    }
+    println!("{tried} mutations: {refused} refused, the schema agrees about {agreed}");
+    assert!(refused > 1000 && agreed * 100 > tried * 94);
 }

@@ -1,23 +1,15 @@
-//! `carpd check`: checks a configuration.
+//! `carpd check`: checks configurations.
 
-use std::fs;
-use std::io;
+mod formats;
+mod machine;
+
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use serde_json::{Value, json};
 
 use super::maintenance;
 use crate::cli::{CONFIG, Exit, Failure, excerpt, output};
-use crate::config::{Config, Problem, Report, Severity, Vhost};
-use crate::effect::{Link, Medium};
+use crate::config::{Config, Loaded, Problem, Report, Severity};
 use crate::engine::{self, HookProblem, Maintenance};
-use crate::host::kernel::netlink::Reader;
-use crate::host::kernel::netns;
-use crate::types::{Netns, Page, shown};
-
-/// The time limit for listing the interfaces.
-const LOOK_LIMIT: Duration = Duration::from_secs(5);
+use crate::types::{Page, shown};
 
 /// Check a configuration and everything it refers to, without changing anything.
 ///
@@ -27,66 +19,132 @@ const LOOK_LIMIT: Duration = Duration::from_secs(5);
 #[command(after_long_help = "Examples:\n  \
     carpd check\n  \
     carpd check ./carpd.toml && systemctl restart carpd\n  \
-    carpd check --json ./carpd.toml | jq .problems")]
+    carpd check --json ./carpd.toml | jq .problems\n  \
+    carpd check --files-only --format github hosts/*/carpd.toml")]
 pub(in crate::cli) struct Args {
-    /// The configuration to check [default: /etc/carpd/carpd.toml].
+    /// The configurations to check [default: /etc/carpd/carpd.toml].
     #[arg(value_name = "FILE")]
-    file: Option<PathBuf>,
+    files: Vec<PathBuf>,
 
     /// The same, as with the other commands.
-    #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
+    #[arg(short, long, value_name = "FILE", conflicts_with = "files")]
     config: Option<PathBuf>,
 
     /// Treat a missing interface as an error, unless something suggests that it will appear: the
     /// interface that it is based on, or a driver that creates such interfaces.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "files_only")]
     strict: bool,
 
-    /// Print the problems as JSON on standard output.
+    /// Check only the files, for a configuration of another machine: passwords are not read, and
+    /// this machine's interfaces, addresses, programs and users do not matter. Hooks are loaded
+    /// where their files are here.
     #[arg(long)]
+    files_only: bool,
+
+    /// How the problems are printed.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+
+    /// The same as `--format json`.
+    #[arg(long, conflicts_with = "format")]
     json: bool,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+enum Format {
+    /// For people, each at its place in the file.
+    #[default]
+    Text,
+    /// An object for each file, on a line of its own.
+    Json,
+    /// Annotations of a workflow on GitHub.
+    Github,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
+}
+
 impl Args {
-    fn file(&self) -> &Path {
-        self.file
-            .as_deref()
-            .or(self.config.as_deref())
-            .unwrap_or(Path::new(CONFIG))
+    fn files(&self) -> Vec<&Path> {
+        if self.files.is_empty() {
+            return vec![self.config.as_deref().unwrap_or(Path::new(CONFIG))];
+        }
+        self.files.iter().map(PathBuf::as_path).collect()
+    }
+
+    fn format(&self) -> Format {
+        if self.json { Format::Json } else { self.format }
+    }
+
+    fn check<'a>(&self, file: &'a Path) -> Checked<'a> {
+        if self.files_only {
+            let (config, report) = look_at_files(file);
+            return Checked {
+                file,
+                config,
+                report,
+                maintenance: Vec::new(),
+            };
+        }
+        let (config, report) = look_at(file, self.strict);
+        let maintenance = config
+            .as_ref()
+            .map(|config| maintenance::look(file, config))
+            .unwrap_or_default();
+        Checked {
+            file,
+            config,
+            report,
+            maintenance,
+        }
+    }
+}
+
+/// A configuration, and everything that is to be said about it.
+struct Checked<'a> {
+    file: &'a Path,
+    /// `None`: it is too wrong for one.
+    config: Option<Config>,
+    report: Report,
+    maintenance: Vec<Maintenance>,
+}
+
+impl Checked<'_> {
+    fn is_good(&self) -> bool {
+        self.config.is_some() && !self.report.has_errors()
     }
 }
 
 pub(in crate::cli) fn run(args: &Args) -> Result<Exit, Failure> {
-    let (config, report) = look_at(args.file(), args.strict);
-    let maintenance = config
-        .as_ref()
-        .map(|config| maintenance::look(args.file(), config))
-        .unwrap_or_default();
-    if args.json {
-        output::json(&as_json(&report, &maintenance))?;
-    } else {
-        output::problems(&report);
-    }
-    match config {
-        Some(config) if !report.has_errors() => {
-            if args.json {
-                Ok(Exit::Success)
-            } else {
-                output::page(&summary(args, &config, &maintenance))
+    let checked: Vec<_> = args.files().into_iter().map(|it| args.check(it)).collect();
+    let bad = || checked.iter().filter(|checked| !checked.is_good());
+    match args.format() {
+        Format::Text => {
+            for Checked { report, .. } in &checked {
+                output::problems(report);
+            }
+            output::page(&summary(&checked))?;
+        }
+        Format::Json => {
+            for one in &checked {
+                output::json(&formats::json(one))?;
             }
         }
-        _ => Err(Failure::new(
-            Exit::Config,
-            if args.json {
-                String::new()
-            } else {
-                output::counts(&report)
-            },
-        )),
+        Format::Github => drop(output::page(&formats::github(&checked))?),
+        Format::Sarif => drop(output::json(&formats::sarif(&checked))?),
     }
+    if bad().next().is_none() {
+        return Ok(Exit::Success);
+    }
+    // The other forms have all of it.
+    let words = match args.format() {
+        Format::Text => bad().map(|checked| output::counts(&checked.report)),
+        _ => return Err(Failure::new(Exit::Config, "")),
+    };
+    let words: Vec<_> = words.filter(|words| !words.is_empty()).collect();
+    Err(Failure::new(Exit::Config, words.join("; ")))
 }
 
-/// A configuration and everything that is to be said about it.
+/// A configuration and everything that is to be said about it on this machine.
 pub(in crate::cli) fn look(file: &Path) -> (Option<Config>, Report) {
     look_at(file, false)
 }
@@ -97,8 +155,7 @@ fn look_at(file: &Path, strict: bool) -> (Option<Config>, Report) {
             let mut report = loaded.report;
             report
                 .problems
-                .extend(check_namespaces(&loaded.config, strict));
-            report.problems.extend(check_realtime(&loaded.config));
+                .extend(machine::check(&loaded.config, strict));
             report.problems.extend(super::tracks::check(&loaded.config));
             report.problems.extend(super::notify::check(&loaded.config));
             report.problems.extend(check_hooks(&loaded.config));
@@ -114,230 +171,31 @@ fn look_at(file: &Path, strict: bool) -> (Option<Config>, Report) {
     }
 }
 
-/// What is in the network namespace of each virtual host.
-fn check_namespaces(config: &Config, strict: bool) -> Vec<Problem> {
-    let look = |part: &Config| {
-        [
-            check_interfaces(part, strict),
-            check_shared(part),
-            check_addresses(part),
-        ]
-        .concat()
+/// Whatever machine it is for.
+fn look_at_files(file: &Path) -> (Option<Config>, Report) {
+    let Loaded {
+        mut config,
+        mut report,
+        ..
+    } = match Config::look_at_files(file) {
+        Ok(loaded) => loaded,
+        Err(report) => return (None, report),
     };
-    let mut problems = Vec::new();
-    for share in &config.all_shares {
-        let part = config.clone().only(share);
-        let Some(namespace) = share.netns() else {
-            problems.extend(look(&part));
-            continue;
-        };
-        match netns::within(&namespace.path(), || look(&part)) {
-            Ok(found) => problems.extend(found),
-            Err(error) => problems.push(no_netns(&part, namespace, &error, strict)),
-        }
-    }
-    problems
-}
-
-fn no_netns(part: &Config, netns: &Netns, error: &io::Error, strict: bool) -> Problem {
-    let place = part.vhosts.first().map(|vhost| vhost.place.0.clone());
-    let is_missing = error.kind() == io::ErrorKind::NotFound;
-    let (message, hint) = if is_missing {
-        (
-            format!(
-                "there is no network namespace {netns} here now; its virtual hosts would wait for it"
-            ),
-            format!("`ip netns add {netns}` makes it"),
-        )
-    } else {
-        (
-            format!("cannot look into the network namespace {netns}: {error}"),
-            "run this as root".to_owned(),
-        )
-    };
-    Problem {
-        severity: if strict && is_missing {
-            Severity::Error
-        } else {
-            Severity::Warning
-        },
-        hint: Some(hint),
-        ..Problem::error(place, message)
-    }
-}
-
-/// An interface may appear later, and the configuration may be for another host: a missing
-/// interface is only a warning, unless the caller says that everything is already there.
-fn check_interfaces(config: &Config, strict: bool) -> Vec<Problem> {
-    let there = Reader::open(LOOK_LIMIT)
-        .and_then(|reader| reader.links())
-        .unwrap_or_default();
-    let link_of = |vhost: &Vhost| there.iter().find(|link| link.is_called(&vhost.interface));
-    let names: Vec<&str> = there.iter().map(|link| link.name.as_str()).collect();
-    let missing = |vhost: &Vhost| {
-        let Vhost {
-            interface, name, ..
-        } = vhost;
-        let expected = interface_may_come(interface.as_str(), &names);
-        let severity = if strict && !expected {
-            Severity::Error
-        } else {
-            Severity::Warning
-        };
-        let now = if expected {
-            "now"
-        } else {
-            "and nothing that could create it"
-        };
-        let message = format!(
-            "there is no interface {interface} here {now}; virtual host {name} would wait for it"
-        );
-        let hint = Some(format!("there are {}", names.join(", ")));
-        Problem {
-            severity,
-            hint,
-            ..Problem::error(Some(vhost.place.0.clone()), message)
-        }
-    };
-    let mut problems = Vec::new();
-    for vhost in &config.vhosts {
-        let link = link_of(vhost);
-        if let Some(flaw) = link.and_then(|link| link.flaw(vhost.reach())) {
-            let dev = &vhost.interface;
-            let message = format!("the interface {dev} {flaw}");
-            problems.push(Problem {
-                hint: Some(flaw.mend(dev)),
-                ..Problem::error(Some(vhost.place.0.clone()), message)
-            });
-        }
-        let is_ethernet = |link: &Link| link.nature.medium == Medium::Ethernet;
-        if vhost.virtual_mac && link.is_some_and(|link| !is_ethernet(link)) {
-            let message = format!(
-                "`virtual-mac` needs Ethernet, which {} does not carry",
-                vhost.interface
-            );
-            problems.push(Problem::error(Some(vhost.place.0.clone()), message));
-        }
-        match link {
-            None if there.is_empty() => {}
-            None => problems.push(missing(vhost)),
-            Some(_) => {}
-        }
-    }
-    problems
-}
-
-/// Two names may belong to the same interface.
-fn check_shared(config: &Config) -> Vec<Problem> {
-    at_their_places(config, engine::shared_here(config))
-}
-
-/// An address that this machine already has cannot move with mastership, and one at the edge of a
-/// network is none of a host. Where an address on another interface does not answer, it is there on
-/// purpose.
-fn check_addresses(config: &Config) -> Vec<Problem> {
-    let wrong = [
-        engine::check_own_addresses(config),
-        engine::check_networks(config),
-    ];
-    let doubtful = at_their_places(config, engine::check_elsewhere(config));
-    let warning = |problem| Problem {
-        severity: Severity::Warning,
-        ..problem
-    };
-    let mut problems = at_their_places(config, wrong.concat());
-    problems.extend(doubtful.into_iter().map(warning));
-    problems
-}
-
-/// Where systemd keeps what administrators install.
-const UNITS: &str = "/etc/systemd/system";
-
-/// A unit of ours that does not allow real-time priority would not start.
-fn check_realtime(config: &Config) -> Option<Problem> {
-    if !config.daemon.realtime {
-        return None;
-    }
-    let unit = forbids_realtime(Path::new(UNITS))?;
-    let message = format!(
-        "`realtime = true` needs more than {} allows",
-        unit.display()
-    );
-    let hint = "copy docs/packaging/realtime.conf to a directory of its name with `.d`, then `systemctl daemon-reload`";
-    Some(Problem {
-        severity: Severity::Warning,
-        hint: Some(hint.to_owned()),
-        ..Problem::error(None, message)
-    })
-}
-
-/// The first unit of carpd there whose files do not mention what real-time priority needs.
-fn forbids_realtime(units: &Path) -> Option<PathBuf> {
-    let below = |directory: &Path| {
-        let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-        let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
-        paths.sort();
-        paths
-    };
-    let allows = |file: &PathBuf| {
-        fs::read_to_string(file).is_ok_and(|text| {
-            text.lines()
-                .any(|line| line.trim_start().starts_with("LimitRTPRIO="))
-        })
-    };
-    let is_ours = |unit: &PathBuf| {
-        let name = unit.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with("carpd") && name.ends_with(".service")
-    };
-    below(units).into_iter().filter(is_ours).find(|unit| {
-        let mut drop_ins = unit.clone().into_os_string();
-        drop_ins.push(".d");
-        let mut files = below(Path::new(&drop_ins));
-        files.push(unit.clone());
-        !files.iter().any(allows)
-    })
-}
-
-/// Turns problems of virtual hosts, given by index, into problems at their place in the file.
-fn at_their_places(config: &Config, found: Vec<(usize, String)>) -> Vec<Problem> {
-    let place = |number: usize| config.vhosts.get(number).map(|vhost| vhost.place.0.clone());
-    found
+    let (here, elsewhere) = std::mem::take(&mut config.hooks)
         .into_iter()
-        .map(|(number, message)| Problem::error(place(number), message))
-        .collect()
-}
-
-/// The usual name prefixes of interfaces that a driver creates on request, and the driver.
-const MADE: [(&str, &str); 14] = [
-    ("bond", "bonding"),
-    ("br", "bridge"),
-    ("dummy", "dummy"),
-    ("gre", "ip_gre"),
-    ("ipvlan", "ipvlan"),
-    ("macvlan", "macvlan"),
-    ("ppp", "ppp_generic"),
-    ("tap", "tun"),
-    ("team", "team"),
-    ("tun", "tun"),
-    ("veth", "veth"),
-    ("vlan", "8021q"),
-    ("vxlan", "vxlan"),
-    ("wg", "wireguard"),
-];
-
-/// Whether something suggests that an interface of this name may appear: the interface it is based
-/// on (`eth0` for `eth0.100` and `eth0@x`), or a loaded driver that creates such interfaces.
-fn interface_may_come(name: &str, there: &[&str]) -> bool {
-    let below = name
-        .rsplit_once('.')
-        .is_some_and(|(below, _)| there.contains(&below));
-    let made = |(prefix, driver): &(&str, &str)| {
-        let number = name
-            .strip_prefix(prefix)
-            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit() || c == '-'));
-        number && Path::new("/sys/module").join(driver).exists()
-    };
-    below || MADE.iter().any(made)
+        .partition(|(_, hook)| hook.path.exists());
+    config.hooks = here;
+    report.problems.extend(check_hooks(&config));
+    for (name, hook) in elsewhere {
+        let path = hook.path.display();
+        let message = format!("the file of hook {name} is not here: {path}; it was not checked");
+        report.problems.push(Problem {
+            severity: Severity::Warning,
+            ..Problem::error(Some(hook.place.0.clone()), message)
+        });
+        config.hooks.insert(name, hook);
+    }
+    (Some(config), report)
 }
 
 /// Loads every hook in a runner, as the daemon would. Each problem points to the line in the hook,
@@ -374,66 +232,21 @@ fn check_hooks(config: &Config) -> Vec<Problem> {
     found.into_iter().map(problem).collect()
 }
 
-fn summary(args: &Args, config: &Config, maintenance: &[Maintenance]) -> Page {
+/// A line for each good configuration.
+fn summary(checked: &[Checked<'_>]) -> Page {
     let mut page = Page::default();
-    let vhosts = output::count(config.vhosts.len(), "virtual host");
-    writeln!(
-        page,
-        "{}: good: {vhosts}, {}",
-        args.file().display(),
-        output::count(config.hooks.len(), "hook")
-    );
-    for one in maintenance {
-        writeln!(page, "note: {}", shown(maintenance::in_words(one)));
+    for one in checked.iter().filter(|checked| checked.is_good()) {
+        let Some(config) = &one.config else { continue };
+        let vhosts = output::count(config.vhosts.len(), "virtual host");
+        writeln!(
+            page,
+            "{}: good: {vhosts}, {}",
+            one.file.display(),
+            output::count(config.hooks.len(), "hook")
+        );
+        for maintenance in &one.maintenance {
+            writeln!(page, "note: {}", shown(maintenance::in_words(maintenance)));
+        }
     }
     page
-}
-
-/// Stable: `file`, `good`, and for each problem `severity`, `message`, and where known `line`,
-/// `column`, `hint`; and `maintenance`, for each order `vhost`, `reason`, `since_ms`, `ends_in_ms`,
-/// `never`.
-fn as_json(report: &Report, maintenance: &[Maintenance]) -> Value {
-    let problems = report.problems.iter().map(|problem| {
-        let place = problem
-            .span
-            .as_ref()
-            .map(|span| report.position(span.start));
-        json!({
-            "severity": problem.severity.to_string(),
-            "message": problem.message,
-            "line": place.map(|p| p.0),
-            "column": place.map(|p| p.1),
-            "hint": problem.hint,
-        })
-    });
-    let problems: Vec<_> = problems.collect();
-    json!({ "file": report.name, "good": !report.has_errors(), "problems": problems, "maintenance": maintenance })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_unit_of_ours_without_the_drop_in_forbids_realtime() {
-        let units = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| {
-            let path = units.path().join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        };
-        assert_eq!(forbids_realtime(units.path()), None);
-        write("other.service", "[Service]\nExecStart=/bin/true\n");
-        write(
-            "carpd.service",
-            include_str!("../../../docs/packaging/carpd.service"),
-        );
-        let ours = units.path().join("carpd.service");
-        assert_eq!(forbids_realtime(units.path()), Some(ours));
-        write(
-            "carpd.service.d/realtime.conf",
-            include_str!("../../../docs/packaging/realtime.conf"),
-        );
-        assert_eq!(forbids_realtime(units.path()), None);
-    }
 }
