@@ -188,3 +188,30 @@ fn the_commands_can_be_given() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     assert!(count > 100, "{count}");
 }
+
+/// The page about failures names the tests that show what it says.
+#[test]
+fn every_test_that_the_failure_modes_name_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let cases: String = ["tests/netns", "tests/netns/faults"]
+        .into_iter()
+        .flat_map(|room| fs::read_dir(root.join(room)).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "rs"))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let page = read("failure-modes.md");
+    let rows = page.lines().filter(|line| line.starts_with("| "));
+    let mut named = 0;
+    for row in rows.filter(|row| !row.ends_with("| shown by |")) {
+        let shown_by = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        assert!(shown_by.contains('`') || shown_by.contains("adr/"), "{row}");
+        for name in shown_by.split('`').skip(1).step_by(2) {
+            let program = name.split(' ').next().unwrap();
+            let exists = cases.contains(&format!("\"{name}\"")) || root.join(program).is_file();
+            assert!(exists, "{name}");
+            named += 1;
+        }
+    }
+    assert!(named > 60, "{named}");
+}
