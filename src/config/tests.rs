@@ -28,7 +28,7 @@ impl Surroundings for Fake {
     fn key_file(&self, path: &Path) -> Result<Vec<u8>, Unusable> {
         let text = format!("untrusted comment: for tests\n{KEY}\n");
         match path.to_str() {
-            Some("team.pub") => Ok(text.into_bytes()),
+            Some("team.pub" | "/usr/local/share/carpd/carpd.pub") => Ok(text.into_bytes()),
             Some("odd.pub") => Ok(vec![0xff; 100]),
             _ => Err(format!("cannot read the key {}", path.display()).into()),
         }
@@ -571,6 +571,8 @@ fn whoever_writes_trust_means_it() {
     let both = trust(&format!("keys = [\"team.pub\", \"{KEY}\"]"));
     assert!(both.require_signature && both.keys.len() == 2 && both.keys[0] == both.keys[1]);
     assert!(!trust("keys = [\"team.pub\"]\nrequire-signature = false").require_signature);
+    // By a word, wherever it was installed.
+    assert_eq!(trust("keys = [\"carpd\"]").keys, both.keys[..1]);
     assert!(
         trust("keys = []\nrequire-signature = false")
             .keys

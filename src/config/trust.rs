@@ -5,7 +5,7 @@ use std::path::Path;
 use super::problem::Findings;
 use super::read::{At, Table};
 use super::reference::trust as key;
-use super::{Surroundings, reference};
+use super::{Surroundings, Unusable, reference};
 use crate::trust::{Key, Trust};
 
 /// The keys that may sign hooks. Those that could not be read are reported.
@@ -34,6 +34,30 @@ pub(super) fn read(root: &Table<'_>, around: &dyn Surroundings, out: &mut Findin
     }
 }
 
+/// What stands in `keys` for the key that signs the plugins of carpd's own releases.
+const OF_CARPD: &str = "carpd";
+/// Where packages and the tarball have it.
+const KEYS_OF_CARPD: [&str; 2] = [
+    "/usr/share/carpd/carpd.pub",
+    "/usr/local/share/carpd/carpd.pub",
+];
+
+/// The bytes of a key's file.
+fn file(name: &str, around: &dyn Surroundings) -> Result<Vec<u8>, Unusable> {
+    if name != OF_CARPD {
+        return around.key_file(Path::new(name));
+    }
+    let [package, tarball] = KEYS_OF_CARPD.map(Path::new);
+    around.key_file(package).or_else(|why| {
+        around.key_file(tarball).map_err(|_| Unusable {
+            hint: Some(
+                "packages of carpd install it; otherwise write the path of the file".to_owned(),
+            ),
+            ..why
+        })
+    })
+}
+
 /// A key as it stands, or one in a file.
 fn public_key(name: &At<String>, around: &dyn Surroundings, out: &mut Findings) -> Option<Key> {
     if Key::looks_like(&name.value) {
@@ -46,7 +70,7 @@ fn public_key(name: &At<String>, around: &dyn Surroundings, out: &mut Findings) 
         )
         .map(|key| key.value);
     }
-    let bytes = around.key_file(Path::new(&name.value)).map_err(|why| {
+    let bytes = file(&name.value, around).map_err(|why| {
         out.error(name.span.clone(), why.message).hint(why.hint);
     });
     let key = Key::from_file(&String::from_utf8_lossy(&bytes.ok()?)).map_err(|_| {

@@ -7,7 +7,7 @@ pub(in crate::config) static KEYS: Key<ListOf<String>> = required(
     "keys",
     ListOf::new("minisign public keys, or of paths of their files"),
     "[\"team.pub\", \"RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\"]",
-    "A hook may be signed with any one of these keys. Key files are read together with the configuration; `carpd reload` reads them again.",
+    "A hook may be signed with any one of these keys. `\"carpd\"` stands for the key that signs the plugins of carpd's own releases, which packages install as `/usr/share/carpd/carpd.pub`. Key files are read together with the configuration; `carpd reload` reads them again.",
 );
 
 pub(in crate::config) static REQUIRE_SIGNATURE: Defaulted<Boolean> = defaulted(
