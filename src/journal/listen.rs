@@ -26,13 +26,25 @@ struct Followed {
     subject: Subject,
     own4: Option<IpAddr>,
     own6: Option<IpAddr>,
-    /// An advertisement that was heard, and perhaps refused: who sent it, and its counter.
-    heard: Option<(IpAddr, u64)>,
-    /// Whose advertisements are heard, and how many more of them are kept.
-    master: Option<(IpAddr, u8)>,
-    /// How many more of our own are kept.
-    sends: u8,
+    /// An advertisement that was heard, and perhaps refused.
+    heard: Option<Heard>,
+    /// Whose advertisements are heard in each family, and how many more of them are kept.
+    master: [Option<(IpAddr, u8)>; 2],
+    /// How many more of our own are kept in each family.
+    sends: [u8; 2],
+    /// Those of the present turn that are not. A new master sends before it says that it is one.
+    unkept: [Option<u64>; 2],
 }
+
+/// An advertisement that was heard.
+#[derive(Debug, Clone, Copy)]
+struct Heard {
+    from: IpAddr,
+    counter: u64,
+    bow_out: bool,
+}
+
+const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
 impl Listener {
     /// Returns when a record was made, and tells the events that it means.
@@ -117,8 +129,9 @@ impl Followed {
             own4: None,
             own6: None,
             heard: None,
-            master: None,
-            sends: 0,
+            master: [None; 2],
+            sends: [0; 2],
+            unkept: [None; 2],
         }
     }
 
@@ -136,9 +149,11 @@ impl Followed {
                 Family::V6 => self.own6 = *address,
             },
             InputRecord::Packet { src, payload, .. } | InputRecord::Framed { src, payload, .. } => {
-                self.heard = Advertisement::decode(payload)
-                    .ok()
-                    .map(|ad| (*src, ad.counter));
+                self.heard = Advertisement::decode(payload).ok().map(|ad| Heard {
+                    from: *src,
+                    counter: ad.counter,
+                    bow_out: ad.is_bow_out(),
+                });
             }
             _ => {}
         }
@@ -149,10 +164,18 @@ impl Followed {
         let mut remark = |text| tell(Event::Note(subject.clone(), Note::Remark { text }));
         match output {
             OutputRecord::Transition(transition) => {
-                if transition.to == State::Master {
-                    self.sends = OF_A_NEW_MASTER;
-                }
                 tell(Event::State(subject.clone(), transition.clone()));
+                if transition.to == State::Master {
+                    self.sends = [OF_A_NEW_MASTER; 2];
+                    // Whoever follows is a new one, also if it is the one before.
+                    self.master = [None; 2];
+                    let sent = std::mem::take(&mut self.unkept);
+                    for (family, counter) in FAMILIES.into_iter().zip(sent) {
+                        if let Some(counter) = counter {
+                            self.sent(family, counter, &mut tell);
+                        }
+                    }
+                }
             }
             OutputRecord::Transmit {
                 family,
@@ -164,15 +187,14 @@ impl Followed {
                     remark(bow_out(*family));
                 }
                 // A roll call has none that is an advertisement's.
-                let kept = *counter != 0 && (*leaves || self.sends > 0 || counter % one_in == 0);
-                self.sends = self.sends.saturating_sub(1);
-                if let Some(from) = self.own(*family).filter(|_| kept) {
-                    tell(Event::Advertisement {
-                        subject: subject.clone(),
-                        from,
-                        counter: *counter,
-                        sent: true,
-                    });
+                if *counter == 0 {
+                    return;
+                }
+                let left = *of(*family, &mut self.sends);
+                if *leaves || left > 0 || counter % one_in == 0 {
+                    self.sent(*family, *counter, tell);
+                } else {
+                    *of(*family, &mut self.unkept) = Some(*counter);
                 }
             }
             OutputRecord::WantMaster { cause, peer } => {
@@ -184,22 +206,50 @@ impl Followed {
             OutputRecord::Answered { peer, .. } => remark(format!("{peer} answered as backup")),
             OutputRecord::Rejected { .. } => self.heard = None,
             // Whatever follows from a packet comes before this.
-            OutputRecord::Idle(_) => self.accepted(one_in, tell),
+            OutputRecord::Idle(_) => {
+                self.unkept = [None; 2];
+                self.accepted(one_in, tell);
+            }
             OutputRecord::AnnounceAgain => {}
+        }
+    }
+
+    /// One of our own is kept.
+    fn sent(&mut self, family: Family, counter: u64, mut tell: impl FnMut(Event)) {
+        let left = of(family, &mut self.sends);
+        *left = left.saturating_sub(1);
+        if let Some(from) = self.own(family) {
+            tell(Event::Advertisement {
+                subject: self.subject.clone(),
+                from,
+                counter,
+                sent: true,
+            });
         }
     }
 
     /// What was heard has been accepted.
     fn accepted(&mut self, one_in: u64, mut tell: impl FnMut(Event)) {
-        let Some((from, counter)) = self.heard.take() else {
+        let Some(Heard {
+            from,
+            counter,
+            bow_out,
+        }) = self.heard.take()
+        else {
             return;
         };
-        let left = match self.master {
-            Some((master, left)) if master == from => left,
+        let family = if from.is_ipv4() {
+            Family::V4
+        } else {
+            Family::V6
+        };
+        let master = of(family, &mut self.master);
+        let left = match master {
+            Some((master, left)) if *master == from => *left,
             _ => OF_A_NEW_MASTER,
         };
-        self.master = Some((from, left.saturating_sub(1)));
-        if left > 0 || counter % one_in == 0 {
+        *master = (!bow_out).then(|| (from, left.saturating_sub(1)));
+        if bow_out || left > 0 || counter % one_in == 0 {
             tell(Event::Advertisement {
                 subject: self.subject.clone(),
                 from,
@@ -207,6 +257,14 @@ impl Followed {
                 sent: false,
             });
         }
+    }
+}
+
+/// That of this family.
+const fn of<T>(family: Family, [v4, v6]: &mut [T; 2]) -> &mut T {
+    match family {
+        Family::V4 => v4,
+        Family::V6 => v6,
     }
 }
 

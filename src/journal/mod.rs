@@ -16,6 +16,7 @@ mod listen;
 mod merge;
 mod read;
 mod replay;
+mod retold;
 mod told;
 mod why;
 
@@ -36,6 +37,7 @@ pub use listen::events;
 pub use merge::{Merged, NodeHistory, merge};
 pub use read::{Contents, read};
 pub use replay::{Difference, Replayed, replay};
+pub use retold::Retold;
 pub use told::{Told, What};
 pub use why::{Story, stories};
 

@@ -128,12 +128,13 @@ impl Told {
         }
     }
 
-    /// The event again, for those that compare histories; `None` if it cannot be understood.
+    /// The event again, for those that compare histories, of the virtual host with this number;
+    /// `None` if it cannot be understood.
     #[must_use]
-    pub fn record(self, number: u64) -> Option<EventRecord> {
+    pub fn record(self, number: u64, vhost: usize) -> Option<EventRecord> {
         let subject = match (self.vhost.clone(), self.interface, self.vhid) {
             (Some(name), Some(interface), Some(vhid)) => Some(Subject {
-                vhost: usize::from(vhid.get()),
+                vhost,
                 name,
                 interface,
                 vhid,

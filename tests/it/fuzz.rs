@@ -99,4 +99,4 @@ macro_rules! targets {
     };
 }
 
-targets! { packet runner component config control shell lua signature journal history ledger }
+targets! { packet runner component config control shell lua signature journal history retold ledger }

@@ -37,6 +37,7 @@ mod links;
 mod maintenance;
 #[cfg(all(feature = "wasm", feature = "lua"))]
 mod new;
+mod nodes;
 #[cfg(feature = "lua")]
 mod overlap;
 #[cfg(feature = "lua")]

@@ -45,6 +45,7 @@ mod reload;
 mod rig;
 mod rights;
 mod scenario;
+mod several;
 mod shared;
 mod soak;
 mod sources;
@@ -63,6 +64,7 @@ mod ucarp_stage;
 mod unicast;
 mod upgrade;
 mod virtual_mac;
+mod why;
 mod words;
 
 use std::io::Read;
@@ -127,6 +129,7 @@ fn main() -> ExitCode {
         crash::cases(),
         doctor::cases(),
         lease::cases(),
+        several::cases(),
         shared::cases(),
         orders::cases(),
         own::cases(),
@@ -158,6 +161,7 @@ fn main() -> ExitCode {
         realtime::cases(),
         rights::cases(),
         upgrade::cases(),
+        why::cases(),
         words::cases(),
         ucarp::cases(),
     ];

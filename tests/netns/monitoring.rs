@@ -161,8 +161,8 @@ fn failover() -> Outcome {
 fn dashboard(lab: &Lab) -> Outcome {
     let dashboard: Value = serde_json::from_str(DASHBOARD)?;
     let panels = dashboard["panels"].as_array().ok_or("no panels")?;
-    // What there is nothing of on two healthy nodes without hooks and tracks.
-    let nothing = ["refused", "send_failures", "hook", "track"];
+    // What there is nothing of on two healthy nodes without hooks, tracks and notifications.
+    let nothing = ["refused", "send_failures", "hook", "track", "notifications"];
     for target in panels
         .iter()
         .filter_map(|panel| panel["targets"].as_array())

@@ -194,6 +194,29 @@ impl Daemon {
         Some(shares.map(there).collect())
     }
 
+    /// All that is meant by whoever only looks, with what to write above each: the daemon that was named
+    /// in each of its network namespaces, or all daemons of this one if none is named. Nothing if it
+    /// is one.
+    pub(in crate::cli) fn each(&self) -> Option<Vec<(String, Self)>> {
+        if let Some(shares) = self.in_each() {
+            let headed = |(share, daemon)| (heading(&share), daemon);
+            return Some(shares.into_iter().map(headed).collect());
+        }
+        if self.config.is_some() || self.instance.is_some() || self.netns.is_some() {
+            return None;
+        }
+        let here = self.here(control::socket_path);
+        let named = |directory: &PathBuf| {
+            let name = name_of(directory);
+            let daemon = Self {
+                instance: Some(name.clone()),
+                ..self.clone()
+            };
+            (format!("instance {name}"), daemon)
+        };
+        (here.len() > 1).then(|| here.iter().map(named).collect())
+    }
+
     /// The daemons that an order is for: that of this virtual host; without one, each of those into
     /// which the daemon is divided by network namespaces.
     pub(in crate::cli) fn divisions(&self, vhost: Option<&Name>) -> Vec<Self> {

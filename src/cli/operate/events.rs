@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::civil;
 use jiff::tz::TimeZone;
 
-use super::daemon::{Daemon, time_of_day};
+use super::daemon::{Daemon, name_of, time_of_day};
 use super::maintenance::{length, millis};
 use crate::cli::{Exit, Failure, output};
 use crate::host::clock;
@@ -116,8 +116,7 @@ pub(in crate::cli) fn events(args: &EventsArgs) -> Result<Exit, Failure> {
     let mut reader = Reader::new(&directory, args.after);
     let found = reader.read().map_err(|error| {
         let message = format!("cannot read the events in {}: {error}", directory.display());
-        Failure::new(Exit::Cannot, message)
-            .hint("name the daemon with --config or --instance, or the directory itself with --dir")
+        Failure::new(Exit::Cannot, message).hint(args.where_else())
     })?;
     let since_ms = args.since.map_or(0, Since::ms);
     let shown = |found: &Found| match found {
@@ -155,6 +154,22 @@ pub(in crate::cli) fn events(args: &EventsArgs) -> Result<Exit, Failure> {
 }
 
 impl EventsArgs {
+    /// Which daemons there are, if none was named.
+    fn where_else(&self) -> String {
+        let plain =
+            "name the daemon with --config or --instance, or the directory itself with --dir";
+        let here = self.daemon.here(|directory| directory.join(EVENTS_FILE));
+        let is_meant = self.dir.is_some() || self.daemon.instance.is_some();
+        if is_meant || self.daemon.config.is_some() || here.len() < 2 {
+            return plain.to_owned();
+        }
+        let names: Vec<String> = here.iter().map(|directory| name_of(directory)).collect();
+        format!(
+            "several daemons have recorded events here: name one with --instance: {}",
+            names.join(", ")
+        )
+    }
+
     fn shows(&self, record: &EventRecord) -> bool {
         let is_kept_for_comparing = record.event.kind() == EventKind::Advertisement;
         let vhost = record.event.vhost();

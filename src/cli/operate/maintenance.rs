@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::answers::{Answer, ask_each};
 use super::daemon::{self, Daemon, ask_status, at, unexpected};
 use crate::cli::{Exit, Failure, output};
 use crate::control::{Order, Reply};
@@ -208,8 +209,12 @@ fn served(status: &Status) -> Vec<String> {
 
 fn show(daemon: &Daemon) -> Result<Exit, Failure> {
     let mut page = Page::default();
-    for daemon in daemon.divisions(None) {
-        for vhost in &ask_status(&daemon)?.vhosts {
+    for Answer { heading, status } in ask_each(daemon) {
+        let status = status?;
+        if let Some(heading) = heading {
+            writeln!(page, "{heading}");
+        }
+        for vhost in &status.vhosts {
             let text = vhost
                 .maintenance
                 .as_ref()

@@ -1,25 +1,25 @@
 //! The recorders of several nodes, for `carpd why`: fetched from the nodes, or as files.
 
-use std::io::Read as _;
+mod fetch;
+
+use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use super::daemon::{Daemon, time_of_day};
+use super::maintenance::length;
 use super::why::records;
 use crate::cli::{Exit, Failure, output};
-use crate::journal::{self, EVENTS_FILE, EventRecord, Merged, NodeHistory, Reader, Told};
+use crate::journal::{self, EVENTS_FILE, EventRecord, Merged, NodeHistory, Reader, Retold};
 use crate::types::Page;
 
-/// The most that is read of one node, in bytes.
-const BYTES_MAX: u64 = 256 << 20;
 /// What is run on a node.
 const REMOTE: [&str; 4] = ["carpd", "events", "--json", "--all"];
-/// Lines of what a node said that are shown if it failed.
-const LINES_MAX: usize = 8;
 
 /// Which nodes.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Nodes {
     /// Merge the recorders of these nodes; `.` is this one. Each is asked with `ssh HOST carpd
     /// events --json --all`.
@@ -38,6 +38,21 @@ pub(in crate::cli) struct Nodes {
         default_value = "ssh -o BatchMode=yes -o ConnectTimeout=10"
     )]
     ssh: String,
+
+    /// Give up on a node that says nothing for so long.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = length)]
+    timeout: Duration,
+}
+
+impl Default for Nodes {
+    fn default() -> Self {
+        Self {
+            node: Vec::new(),
+            from: Vec::new(),
+            ssh: String::new(),
+            timeout: Duration::from_secs(30),
+        }
+    }
 }
 
 impl Nodes {
@@ -66,33 +81,96 @@ impl Nodes {
                     .chain(REMOTE)
                     .map(ToOwned::to_owned)
                     .collect();
-                Ok(Some(thread::spawn(move || fetch(&words))))
+                let (host, timeout) = (host.clone(), self.timeout);
+                Ok(Some(thread::spawn(move || {
+                    fetch::fetch(&host, &words, timeout)
+                })))
             })
             .collect::<Result<_, _>>()?;
         let mut histories = Vec::new();
         for (host, asked) in self.node.iter().zip(asked) {
-            let records = match asked {
-                None => local(daemon)?,
-                Some(asked) => asked.join().unwrap_or_else(|_| {
-                    Err(Failure::new(Exit::Failure, format!("cannot ask {host}")))
-                })?,
-            };
-            let name = if host == "." {
-                "here".to_owned()
-            } else {
-                host.clone()
+            let (name, records) = match asked {
+                None => ("here".to_owned(), local(daemon)?),
+                Some(asked) => {
+                    let told = asked.join().unwrap_or_else(|_| {
+                        Err(Failure::new(Exit::Failure, format!("cannot ask {host}")))
+                    })?;
+                    (host.clone(), understood(host, told)?)
+                }
             };
             histories.push(NodeHistory { name, records });
         }
         for path in &self.from {
-            let name = path.file_name().unwrap_or(path.as_os_str());
-            histories.push(NodeHistory {
-                name: name.to_string_lossy().into_owned(),
-                records: from_path(path)?,
-            });
+            let records = from_path(path)?;
+            let name = self.name_of(path);
+            histories.push(NodeHistory { name, records });
         }
+        refuse_twice(&histories)?;
         Ok(histories)
     }
+
+    /// What a recorder that was copied is called: its file's name, if no other has it.
+    fn name_of(&self, path: &Path) -> String {
+        let others = self.from.iter().filter(|other| *other != path);
+        let short = path.file_name().unwrap_or(path.as_os_str());
+        let is_short_enough = others.clone().all(|other| other.file_name() != Some(short));
+        let name = if is_short_enough {
+            short
+        } else {
+            path.as_os_str()
+        };
+        name.to_string_lossy().into_owned()
+    }
+}
+
+/// Nobody is told of twice: `.` may be one of the hosts as well, or a file a copy of another.
+fn refuse_twice(histories: &[NodeHistory]) -> Result<(), Failure> {
+    let first = |history: &NodeHistory| {
+        let record = history.records.first()?;
+        Some((record.at, record.wall_ms, record.event.clone()))
+    };
+    for (number, one) in histories.iter().enumerate() {
+        let rest = histories.iter().skip(number + 1);
+        let same = rest
+            .filter(|_| first(one).is_some())
+            .find(|other| first(other) == first(one));
+        if let Some(other) = same {
+            let message = format!(
+                "{} and {} are the same node's recorder",
+                one.name, other.name
+            );
+            return Err(Failure::new(Exit::Usage, message));
+        }
+    }
+    Ok(())
+}
+
+/// The events of what a node told. What is missing is said.
+fn understood(name: &str, told: Retold) -> Result<Vec<EventRecord>, Failure> {
+    let Retold {
+        records,
+        unknown,
+        cut,
+    } = told;
+    if records.is_empty() && unknown > 0 {
+        let message = format!("of the {unknown} events of {name} none is understood");
+        return Err(Failure::new(Exit::Cannot, message)
+            .hint("another version of carpd recorded them: ask with that version"));
+    }
+    if unknown > 0 {
+        output::note(format_args!(
+            "note: {unknown} events of {name} are left out: a newer version of carpd recorded them"
+        ));
+    }
+    if cut {
+        output::note(format_args!(
+            "note: the recorder of {name} is cut in the middle of an event: what came after it is missing"
+        ));
+    }
+    if records.is_empty() {
+        output::note(format_args!("note: {name} has recorded nothing"));
+    }
+    Ok(records)
 }
 
 /// Tells the stories of several nodes in one order.
@@ -151,69 +229,14 @@ fn from_path(path: &Path) -> Result<Vec<EventRecord>, Failure> {
         )
     };
     if path.is_dir() {
-        let found = Reader::new(path, None).read();
+        let mut reader = Reader::new(path, None);
+        let found = reader.read();
+        if let Some(why) = reader.take_left_out() {
+            output::note(format_args!("note: a part is left out: {why}"));
+        }
         return found.map(records).map_err(|error| wrong(&error));
     }
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
-    parse(&text).map_err(|why| wrong(&why))
-}
-
-fn parse(text: &str) -> Result<Vec<EventRecord>, String> {
-    let lines = (1_u64..).zip(text.lines());
-    let events = lines.filter(|(_, line)| !line.trim().is_empty());
-    let records = events.map(|(number, line)| {
-        let told: Told = serde_json::from_str(line)
-            .map_err(|error| format!("line {number} is not an event: {error}"))?;
-        Ok(told.record(number))
-    });
-    records.filter_map(Result::transpose).collect()
-}
-
-/// What a node says of itself.
-fn fetch(words: &[String]) -> Result<Vec<EventRecord>, Failure> {
-    let command = words.join(" ");
-    let failed = |message: String| {
-        Failure::new(Exit::Cannot, message)
-            .detail(format!("the command was: {command}"))
-            .hint("if the node cannot be reached like this, run `carpd events --json --all` there, and name its output with --from")
-    };
-    let [program, arguments @ ..] = words else {
-        return Err(failed("there is no command".to_owned()));
-    };
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| failed(format!("cannot run {program}: {error}")))?;
-    let complaint = child.stderr.take().map(|pipe| {
-        thread::spawn(move || {
-            let mut text = Vec::new();
-            _ = pipe.take(64 << 10).read_to_end(&mut text);
-            text
-        })
-    });
-    let mut text = String::new();
-    let read = match child.stdout.take() {
-        Some(pipe) => pipe.take(BYTES_MAX).read_to_string(&mut text),
-        None => Ok(0),
-    };
-    // Whoever writes more than that is not waited for.
-    if text.len() as u64 >= BYTES_MAX {
-        _ = child.kill();
-    }
-    let status = child
-        .wait()
-        .map_err(|error| failed(format!("{program}: {error}")))?;
-    let complaint = complaint
-        .and_then(|reader| reader.join().ok())
-        .unwrap_or_default();
-    if !status.success() {
-        let failure = failed(format!("the recorder of a node cannot be had: {status}"));
-        let said = String::from_utf8_lossy(&complaint).into_owned();
-        return Err(said.lines().take(LINES_MAX).fold(failure, Failure::detail));
-    }
-    read.map_err(|error| failed(format!("what a node said is not text: {error}")))?;
-    parse(&text).map_err(|why| failed(format!("a node says what is not understood: {why}")))
+    let file = File::open(path).map_err(|error| wrong(&error))?;
+    let told = Retold::read(BufReader::new(file)).map_err(|why| wrong(&why))?;
+    understood(&path.display().to_string(), told)
 }

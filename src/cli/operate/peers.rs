@@ -2,7 +2,7 @@
 
 use clap::ColorChoice;
 
-use super::daemon::{Daemon, ask, heading, unexpected};
+use super::daemon::{Daemon, ask, unexpected};
 use crate::cli::{Exit, Failure, output};
 use crate::control::{Order, Reply};
 use crate::engine::report::{AdvertiserStatus, EvictedStatus, PeersReport, Standing};
@@ -67,13 +67,15 @@ pub(in crate::cli) fn peers(args: &PeersArgs) -> Result<Exit, Failure> {
     output::canvas(&canvas)
 }
 
-/// Asks the daemon, in each of its network namespaces.
+/// Asks each daemon that is meant.
 fn look(args: &PeersArgs) -> Result<PeersReport, Failure> {
-    let daemons = args.daemon.divisions(args.vhost.as_ref());
-    let [one] = daemons.as_slice() else {
-        return of_all(daemons, args);
-    };
-    of_one(one, args)
+    let vhost = args.vhost.as_ref();
+    // Which network namespace has it is in the configuration; which daemon has it only they know.
+    let is_placed = vhost.is_some() && args.daemon.has_shares();
+    match args.daemon.each().filter(|_| !is_placed) {
+        Some(all) => of_all(all, args),
+        None => of_one(&args.daemon, args),
+    }
 }
 
 fn of_one(daemon: &Daemon, args: &PeersArgs) -> Result<PeersReport, Failure> {
@@ -84,15 +86,17 @@ fn of_one(daemon: &Daemon, args: &PeersArgs) -> Result<PeersReport, Failure> {
 }
 
 /// It is a failure only if none of them answers.
-fn of_all(daemons: Vec<Daemon>, args: &PeersArgs) -> Result<PeersReport, Failure> {
+fn of_all(daemons: Vec<(String, Daemon)>, args: &PeersArgs) -> Result<PeersReport, Failure> {
     let mut all: Option<PeersReport> = None;
     let mut problem = None;
-    for daemon in daemons {
+    for (place, daemon) in daemons {
         match of_one(&daemon, args) {
             Ok(report) => all.get_or_insert_default().add(report),
             Err(failure) => {
-                let place = daemon.netns.as_ref().map(heading).unwrap_or_default();
-                output::note(format_args!("warning: {place}: {}", failure.message));
+                // That the others do not have this virtual host is no news.
+                if args.vhost.is_none() || failure.exit == Exit::Cannot {
+                    output::note(format_args!("warning: {place}: {}", failure.message));
+                }
                 problem.get_or_insert(failure);
             }
         }

@@ -8,11 +8,10 @@ use std::time::Duration;
 use clap::ColorChoice;
 
 use super::answers::{Answer, ask_each};
-use super::daemon::{Daemon, ask_status, at, heading, unexpected};
+use super::daemon::{Daemon, ask_status, at, unexpected};
 use super::hook::hook_line;
 use super::maintenance::in_words;
 use crate::cli::{Exit, Failure, output};
-use crate::config::Share;
 use crate::engine::report::{
     ConflictStatus, Death, Elsewhere, HookStatus, PeerStatus, Realtime, RefusalStatus,
     RefusedAddress, Status, TrackState, TrackStatus, UnknownVhidStatus, VhostStatus,
@@ -180,8 +179,8 @@ const fn exit(is_split: bool) -> Exit {
 }
 
 fn json(args: &StatusArgs) -> Result<Exit, Failure> {
-    let status = match args.daemon.in_each() {
-        Some(all) => status_in_each(all)?,
+    let status = match args.daemon.each() {
+        Some(all) => status_of_all(all)?,
         None => ask_status(&args.daemon)?,
     };
     output::pretty_json(&status)?;
@@ -219,17 +218,16 @@ fn look(args: &StatusArgs, screen: Screen) -> Result<View, Failure> {
     }
 }
 
-/// What all network namespaces of one daemon report, as one status.
-fn status_in_each(daemons: Vec<(Share, Daemon)>) -> Result<Box<Status>, Failure> {
+/// What several daemons report, or one in all its network namespaces, as one status.
+fn status_of_all(daemons: Vec<(String, Daemon)>) -> Result<Box<Status>, Failure> {
     let mut all: Option<Box<Status>> = None;
     let mut problem = None;
-    for (share, daemon) in daemons {
+    for (place, daemon) in daemons {
         match (ask_status(&daemon), &mut all) {
             (Ok(status), Some(all)) => all.add(*status),
             (Ok(status), None) => all = Some(status),
             (Err(failure), _) => {
-                let (place, why) = (heading(&share), &failure.message);
-                output::note(format_args!("warning: {place}: {why}"));
+                output::note(format_args!("warning: {place}: {}", failure.message));
                 problem.get_or_insert(failure);
             }
         }

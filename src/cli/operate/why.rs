@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::daemon::{Daemon, heading, time_of_day};
+use super::daemon::{Daemon, time_of_day};
 use super::nodes::{self, Nodes};
 use super::replay::load;
 use crate::cli::{Exit, Failure, output};
-use crate::config::Share;
 use crate::journal::{self, EventRecord, Found, Reader, Story};
 use crate::types::Page;
 
@@ -42,27 +41,29 @@ pub(in crate::cli) fn why(args: &WhyArgs) -> Result<Exit, Failure> {
     if !args.nodes.is_empty() {
         return nodes::tell(&args.nodes, &args.daemon, args.vhost.as_deref(), args.last);
     }
-    let is_of_all = args.file.is_none() && args.vhost.is_none();
-    match args.daemon.in_each().filter(|_| is_of_all) {
+    // Which network namespace has it is in the configuration; which daemon has it only they know.
+    let is_placed = args.vhost.is_some() && args.daemon.has_shares();
+    let is_of_all = args.file.is_none() && !is_placed;
+    match args.daemon.each().filter(|_| is_of_all) {
         Some(all) => why_in_each(all, args),
         None => why_in_one(args),
     }
 }
 
-/// One network namespace after the other. It is a failure only if none of them has a flight
-/// recorder.
-fn why_in_each(daemons: Vec<(Share, Daemon)>, args: &WhyArgs) -> Result<Exit, Failure> {
+/// One network namespace, or one daemon, after the other. It is a failure only if none of them has a
+/// flight recorder.
+fn why_in_each(daemons: Vec<(String, Daemon)>, args: &WhyArgs) -> Result<Exit, Failure> {
     let mut told = false;
     let mut first = None;
-    for (share, daemon) in daemons {
+    for (place, daemon) in daemons {
         let there = WhyArgs {
             daemon,
             nodes: Nodes::default(),
             file: None,
-            vhost: None,
+            vhost: args.vhost.clone(),
             last: args.last,
         };
-        output::line(heading(&share))?;
+        output::line(place)?;
         match why_in_one(&there) {
             Ok(_) => told = true,
             Err(failure) => {

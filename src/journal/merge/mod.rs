@@ -5,20 +5,22 @@
 //! it is. What was heard was sent before, and on a network hardly any time passes in between: each
 //! such pair says how far the clocks since boot of two nodes are apart at that time.
 
+mod link;
+mod order;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
 use crate::journal::{Event, EventRecord, Story, stories};
 use crate::types::{Timestamp, Vhid};
+use link::{Clock, Link, Sample};
+use order::{Step, What, order};
 
-/// The most by which the clocks since boot of two nodes drift apart, as a part of the time: twice what
-/// the kernel lets a time service change.
-const DRIFT: i128 = 1_000;
-/// How many of the nearest samples are compared where each may be late.
-const NEAREST: usize = 5;
+/// The most translations from clock to clock. More reboots in a row than that, each seen only by the
+/// one before, are nobody's.
+const WAY_MAX: usize = 100;
 
 /// What one node recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -45,107 +47,96 @@ pub struct Merged {
 type Nanos = i128;
 
 /// The time from one boot of a node to the next, in which its clock is never set.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Boot {
     node: usize,
-    number: usize,
-    sent: BTreeMap<Key, Nanos>,
-    heard: BTreeMap<Key, Nanos>,
     /// The time of day at the clock's start, as the last record has it, in milliseconds.
     wall_ms: i64,
+    /// The time of the last advertisement in it.
+    last: Nanos,
 }
 
 /// Which advertisement.
 type Key = (Vhid, IpAddr, u64);
 
-/// What an advertisement says of two clocks: at this time of the second, it is so far ahead of the
-/// first.
+/// Where an advertisement was sent or heard.
 #[derive(Debug, Clone, Copy)]
-struct Sample {
-    at: Nanos,
-    ahead: Nanos,
-}
-
-/// How the clock of one boot is translated into that of another.
-#[derive(Debug, Default)]
-struct Link {
-    /// The second heard it later than the first sent it: ahead by this or less.
-    at_most: Vec<Sample>,
-    /// The first heard it later than the second sent it: ahead by this or more.
-    at_least: Vec<Sample>,
-    /// Both heard it at about the same time.
-    about: Vec<Sample>,
+struct Mark {
+    boot: usize,
+    sent: bool,
+    at: Timestamp,
 }
 
 /// All changes of state of these nodes in the order in which they happened.
 #[must_use]
 pub fn merge(nodes: &[NodeHistory]) -> Merged {
-    let boots: Vec<Boot> = nodes
-        .iter()
-        .enumerate()
-        .flat_map(|(number, node)| boots(number, &node.records))
-        .collect();
-    let count = boots.len();
-    let mut all: BTreeMap<(usize, usize), Link> = BTreeMap::new();
-    for (one, ours) in boots.iter().enumerate() {
-        for (other, theirs) in boots.iter().enumerate().filter(|(other, _)| *other != one) {
-            let link = Link::between(ours, theirs);
-            if link.len() > 0 {
-                all.insert((one, other), link);
-            }
-        }
+    let (mut boots, mut marks, mut starts) = (Vec::new(), BTreeMap::new(), Vec::new());
+    for (number, node) in nodes.iter().enumerate() {
+        starts.push(boots.len());
+        read_boots(number, &node.records, &mut boots, &mut marks);
     }
+    let links = links(&boots, &marks);
     // The one that most can be said of.
-    let weight = |boot: usize| {
-        let of_it = all.iter().filter(|((one, _), _)| *one == boot);
-        of_it.map(|(_, link)| link.len()).sum::<usize>()
-    };
-    let first = (0..count)
-        .rev()
-        .max_by_key(|boot| weight(*boot))
-        .unwrap_or(0);
-    // From each to the next on the shortest way there.
-    let mut ways: BTreeMap<usize, usize> = BTreeMap::new();
-    let mut reached = vec![first];
-    let mut next = 0;
-    while let Some(from) = reached.get(next).copied() {
-        next += 1;
-        for other in 0..count {
-            if !reached.contains(&other) && all.contains_key(&(from, other)) {
-                ways.insert(other, from);
-                reached.push(other);
-            }
+    let mut weights = vec![0; boots.len()];
+    for ((one, _), link) in &links {
+        if let Some(weight) = weights.get_mut(*one) {
+            *weight += link.len();
         }
     }
+    let first = (0..boots.len())
+        .rev()
+        .max_by_key(|boot| weights.get(*boot))
+        .unwrap_or(0);
+    let clocks: BTreeMap<(usize, usize), Clock> = links
+        .into_iter()
+        .map(|(pair, link)| (pair, link.clock()))
+        .collect();
+    let ways = ways(first, &clocks);
     let first_ms = boots.get(first).map_or(0, |boot| boot.wall_ms);
     let translate = |boot: usize, at: Nanos| {
         let (mut boot, mut at) = (boot, at);
         while boot != first {
-            let Some(to) = ways.get(&boot) else {
+            let Some((to, _)) = ways.get(&boot) else {
                 // By the clocks, for want of anything better.
                 let wall_ms = boots.get(boot).map_or(0, |boot| boot.wall_ms);
-                return at + Nanos::from(wall_ms - first_ms) * 1_000_000;
+                return at + (Nanos::from(wall_ms) - Nanos::from(first_ms)) * 1_000_000;
             };
-            at -= all.get(&(*to, boot)).map_or(0, |link| link.ahead(at));
+            at -= clocks.get(&(*to, boot)).map_or(0, |clock| clock.ahead(at));
             boot = *to;
         }
         at
     };
-    let mut placed: Vec<(Nanos, usize, Story)> = Vec::new();
-    for (number, node) in nodes.iter().enumerate() {
-        let mut last = Nanos::MIN;
-        for mut story in stories(&node.records) {
-            let boot = boots
-                .iter()
-                .position(|boot| boot.node == number && boot.number == story.boot);
+    let (mut steps, sent) = advertised(nodes.len(), &boots, &marks);
+    let mut all: Vec<Option<Story>> = Vec::new();
+    for (number, of_node) in steps.iter_mut().enumerate() {
+        let start = starts.get(number).copied().unwrap_or_default();
+        let node = nodes.get(number);
+        let mut last = (0, Timestamp::ZERO);
+        for story in node.map(|node| stories(&node.records)).unwrap_or_default() {
             // What happened later on a node is later.
-            last = last.max(translate(boot.unwrap_or(first), nanos(story.at)));
-            let ms = i64::try_from(last / 1_000_000).unwrap_or(i64::MAX);
-            story.wall_ms = u64::try_from(first_ms.saturating_add(ms)).unwrap_or_default();
-            placed.push((last, number, story));
+            last = last.max((start + story.boot, story.at));
+            of_node.push((last, What::Story(all.len())));
+            all.push(Some(story));
         }
+        of_node.sort_unstable();
     }
-    placed.sort_by_key(|(at, number, _)| (*at, *number));
+    let steps = steps.into_iter().map(|of_node| {
+        let mut last = Nanos::MIN;
+        let placed = of_node.into_iter().map(|((boot, at), what)| {
+            last = last.max(translate(boot, nanos(at)));
+            Step { at: last, what }
+        });
+        placed.collect()
+    });
+    let stories = order(steps.collect(), sent)
+        .into_iter()
+        .filter_map(|(at, number, story)| {
+            let mut story = all.get_mut(story)?.take()?;
+            let ms = i64::try_from(at / 1_000_000).unwrap_or(i64::MAX);
+            story.wall_ms = u64::try_from(first_ms.saturating_add(ms)).unwrap_or_default();
+            Some((number, story))
+        });
+    let stories = stories.collect();
     let ahead_ms = (0..nodes.len()).map(|number| {
         let (index, boot) = boots
             .iter()
@@ -154,7 +145,7 @@ pub fn merge(nodes: &[NodeHistory]) -> Merged {
             .find(|(_, boot)| boot.node == number)?;
         (index == first || ways.contains_key(&index)).then_some(())?;
         // At its clock's last known time: what its day says there, and what the first one's does.
-        let at = boot.last();
+        let at = boot.last;
         let there = Nanos::from(boot.wall_ms) * 1_000_000 + at;
         let here = Nanos::from(first_ms) * 1_000_000 + translate(index, at);
         i64::try_from((there - here) / 1_000_000).ok()
@@ -162,10 +153,7 @@ pub fn merge(nodes: &[NodeHistory]) -> Merged {
     Merged {
         ahead_ms: ahead_ms.collect(),
         clock: boots.get(first).map_or(0, |boot| boot.node),
-        stories: placed
-            .into_iter()
-            .map(|(_, number, story)| (number, story))
-            .collect(),
+        stories,
     }
 }
 
@@ -173,30 +161,31 @@ fn nanos(at: Timestamp) -> Nanos {
     Nanos::from(at.as_nanos())
 }
 
-/// The boots of a node, each with the advertisements that were kept in it.
-fn boots(node: usize, records: &[EventRecord]) -> Vec<Boot> {
-    let mut boots = vec![Boot {
+/// Adds the boots of a node, and the advertisements that were kept in them.
+fn read_boots(
+    node: usize,
+    records: &[EventRecord],
+    boots: &mut Vec<Boot>,
+    marks: &mut BTreeMap<Key, Vec<Mark>>,
+) {
+    let fresh = Boot {
         node,
-        ..Boot::default()
-    }];
+        wall_ms: 0,
+        last: 0,
+    };
+    let mut of_node: BTreeMap<Key, [Option<Mark>; 2]> = BTreeMap::new();
     let mut twice = Vec::new();
     let mut last = Timestamp::ZERO;
+    let (mut number, mut boot) = (boots.len(), fresh);
     for record in records {
         if matches!(record.event, Event::Died { .. }) {
             continue;
         }
         if matches!(record.event, Event::Started { .. }) && record.at < last {
-            let number = boots.len();
-            boots.push(Boot {
-                node,
-                number,
-                ..Boot::default()
-            });
+            boots.push(std::mem::replace(&mut boot, fresh));
+            number += 1;
         }
         last = record.at;
-        let Some(boot) = boots.last_mut() else {
-            continue;
-        };
         let wall_ms = i64::try_from(record.wall_ms).unwrap_or(i64::MAX);
         let since_boot = i64::try_from(record.at.as_nanos() / 1_000_000).unwrap_or(i64::MAX);
         boot.wall_ms = wall_ms.saturating_sub(since_boot);
@@ -208,84 +197,104 @@ fn boots(node: usize, records: &[EventRecord]) -> Vec<Boot> {
         } = &record.event
         {
             let key = (subject.vhid, *from, *counter);
-            let kept = if *sent {
-                &mut boot.sent
-            } else {
-                &mut boot.heard
+            boot.last = boot.last.max(nanos(record.at));
+            let [heard, sent_here] = of_node.entry(key).or_default();
+            let place = if *sent { sent_here } else { heard };
+            let mark = Mark {
+                boot: number,
+                sent: *sent,
+                at: record.at,
             };
-            if kept.insert(key, nanos(record.at)).is_some() {
+            if place.replace(mark).is_some() {
                 twice.push(key);
             }
         }
     }
+    boots.push(boot);
     // One that is there twice does not tell which of them was heard.
-    for boot in &mut boots {
-        for key in &twice {
-            boot.sent.remove(key);
-            boot.heard.remove(key);
-        }
+    for key in &twice {
+        of_node.remove(key);
     }
-    boots
-}
-
-impl Boot {
-    /// The time of the last advertisement in it.
-    fn last(&self) -> Nanos {
-        self.sent
-            .values()
-            .chain(self.heard.values())
-            .max()
-            .copied()
-            .unwrap_or(0)
+    for (key, of_it) in of_node {
+        marks
+            .entry(key)
+            .or_default()
+            .extend(of_it.into_iter().flatten());
     }
 }
 
-impl Link {
-    fn between(one: &Boot, other: &Boot) -> Self {
-        let pairs = |ours: &BTreeMap<Key, Nanos>, theirs: &BTreeMap<Key, Nanos>| {
-            let pairs = ours.iter().filter_map(|(key, at)| {
-                let there = *theirs.get(key)?;
-                Some(Sample {
-                    at: there,
-                    ahead: there - at,
-                })
-            });
-            pairs.collect()
-        };
-        Self {
-            at_most: pairs(&one.sent, &other.heard),
-            at_least: pairs(&one.heard, &other.sent),
-            about: pairs(&one.heard, &other.heard),
+/// What the advertisements say of each two boots that have some in common.
+fn links(boots: &[Boot], marks: &BTreeMap<Key, Vec<Mark>>) -> BTreeMap<(usize, usize), Link> {
+    let node = |mark: &Mark| boots.get(mark.boot).map(|boot| boot.node);
+    let mut links: BTreeMap<(usize, usize), Link> = BTreeMap::new();
+    for of_one in marks.values() {
+        for one in of_one {
+            for other in of_one.iter().filter(|other| node(other) != node(one)) {
+                let link = links.entry((one.boot, other.boot)).or_default();
+                let samples = match (one.sent, other.sent) {
+                    (true, false) => &mut link.at_most,
+                    (false, true) => &mut link.at_least,
+                    (false, false) => &mut link.about,
+                    // Nobody sends what another one sent.
+                    (true, true) => continue,
+                };
+                samples.push(Sample {
+                    at: nanos(other.at),
+                    ahead: nanos(other.at) - nanos(one.at),
+                });
+            }
         }
     }
+    links.retain(|_, link| link.len() > 0);
+    links
+}
 
-    const fn len(&self) -> usize {
-        self.at_most.len() + self.at_least.len() + self.about.len()
-    }
+/// What each node did, with the boot and the time by its clock.
+type Steps = Vec<((usize, Timestamp), What)>;
 
-    /// How far the second clock is ahead at this time of it.
-    fn ahead(&self, at: Nanos) -> Nanos {
-        let away = |sample: &&Sample| (sample.at - at).abs();
-        // What is far away may have drifted since, and what is near may have been delayed.
-        let most = self
-            .at_most
-            .iter()
-            .min_by_key(|sample| sample.ahead + away(sample) * DRIFT / 1_000_000);
-        let least = self
-            .at_least
-            .iter()
-            .max_by_key(|sample| sample.ahead - away(sample) * DRIFT / 1_000_000);
-        if let Some(sample) = most.into_iter().chain(least).min_by_key(away) {
-            return sample.ahead;
+/// The advertisements that one node sent and others heard, as steps of each node, and their count.
+fn advertised(
+    nodes: usize,
+    boots: &[Boot],
+    marks: &BTreeMap<Key, Vec<Mark>>,
+) -> (Vec<Steps>, usize) {
+    let mut steps = vec![Steps::new(); nodes];
+    let mut count = 0;
+    for of_one in marks.values() {
+        let is_sent_once = of_one.iter().filter(|mark| mark.sent).count() == 1;
+        if !is_sent_once || of_one.len() < 2 {
+            continue;
         }
-        let mut about: Vec<&Sample> = self.about.iter().collect();
-        about.sort_by_key(away);
-        let mut near: Vec<Nanos> = about
-            .iter()
-            .take(NEAREST)
-            .map(|sample| sample.ahead)
-            .collect();
-        near.sort_unstable();
-        near.get(near.len() / 2).copied().unwrap_or(0)
+        for mark in of_one {
+            let what = if mark.sent {
+                What::Sent(count)
+            } else {
+                What::Heard(count)
+            };
+            let node = boots.get(mark.boot).map(|boot| boot.node);
+            if let Some(steps) = node.and_then(|node| steps.get_mut(node)) {
+                steps.push(((mark.boot, mark.at), what));
+            }
+        }
+        count += 1;
     }
+    (steps, count)
+}
+
+/// From which boot each is reached on the shortest way from the first, and how long that is.
+fn ways(first: usize, clocks: &BTreeMap<(usize, usize), Clock>) -> BTreeMap<usize, (usize, usize)> {
+    let mut ways = BTreeMap::new();
+    let mut reached = VecDeque::from([(first, 0)]);
+    while let Some((from, length)) = reached.pop_front() {
+        if length >= WAY_MAX {
+            break;
+        }
+        for ((_, other), _) in clocks.range((from, 0)..=(from, usize::MAX)) {
+            if *other != first && !ways.contains_key(other) {
+                ways.insert(*other, (from, length + 1));
+                reached.push_back((*other, length + 1));
+            }
+        }
+    }
+    ways
 }

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use carpd::effect::{Resource, Value};
-use carpd::journal::{self, Found, Journal, Limits, Reader, Told};
+use carpd::journal::{self, Found, Journal, Limits, NodeHistory, Reader, Retold, Told};
 use carpd::ledger::{Instance, Ledger, Of, Origin, Owner};
 use carpd::proto::{Input, Output, Vhost};
 use carpd::record::{MAGIC_LEN, Records, frame};
@@ -66,7 +66,7 @@ pub(super) fn history(bytes: &[u8]) {
                 .filter_map(|found| match found {
                     Found::Event(cursor, record) => {
                         let _ = (
-                            Told::new(cursor, &record).record(1),
+                            Told::new(cursor, &record).record(1, 0),
                             record.event.to_string(),
                         );
                         Some(record)
@@ -97,6 +97,33 @@ pub(super) fn histories() -> Vec<Vec<u8>> {
     let seed = unframed(HISTORY, &file);
     assert!(seed.len() > 100);
     vec![seed]
+}
+
+/// What another node tells of its history, merged with one that is known.
+pub(super) fn retold(bytes: &[u8]) {
+    let known = Retold::read(RETOLD.as_bytes()).expect("a history");
+    let told = Retold::read(bytes).unwrap_or_default();
+    let count = |records: &[_]| journal::stories(records).len();
+    let wanted = count(&known.records) + count(&told.records);
+    let nodes = [known, told].map(|told| NodeHistory {
+        name: String::new(),
+        records: told.records,
+    });
+    assert_eq!(journal::merge(&nodes).stories.len(), wanted);
+}
+
+const RETOLD: &str = r#"{"time_ms":9,"boot_ns":1,"event":"started","version":"1"}
+{"time_ms":9,"boot_ns":2,"vhost":"web","interface":"eth0","vhid":1,"event":"state","from":"backup","to":"master","cause":"master-down","text":"t","seq":1}
+{"time_ms":9,"boot_ns":3,"vhost":"web","interface":"eth0","vhid":1,"event":"advertisement","sent":true,"from":"10.0.0.1","counter":256}
+{"time_ms":9,"boot_ns":4,"vhost":"web","interface":"eth0","vhid":1,"event":"advertisement","sent":false,"from":"10.0.0.2","counter":512}
+{"time_ms":9,"boot_ns":5,"event":"left-out","kind":"remark","count":3,"since_ms":1}
+"#;
+
+pub(super) fn retellings() -> Vec<Vec<u8>> {
+    vec![
+        RETOLD.into(),
+        RETOLD.replace("true", "false").replace(":9,", ":1,").into(),
+    ]
 }
 
 pub(super) fn journals() -> Vec<Vec<u8>> {

@@ -97,6 +97,12 @@ pub(crate) const ALL: &[Target] = &[
         rounds: 400,
     },
     Target {
+        name: "retold",
+        run: files::retold,
+        seeds: files::retellings,
+        rounds: 400,
+    },
+    Target {
         name: "ledger",
         run: files::ledger,
         seeds: files::ledgers,

@@ -120,9 +120,14 @@ fn sums(view: &View) -> String {
     };
     let counts = [State::Master, State::Backup, State::Init].map(count);
     let present = counts.iter().filter(|(count, _)| *count > 0);
-    let parts: Vec<String> = present
+    let mut parts: Vec<String> = present
         .map(|(count, state)| format!("<b class={state}>{count} {state}</b>"))
         .collect();
+    let split = view.vhosts.iter().filter(|vhost| vhost.split.is_some());
+    match split.count() {
+        0 => {}
+        count => parts.push(format!("<b class=split>{count} split</b>")),
+    }
     parts.join(" ")
 }
 
@@ -192,11 +197,21 @@ fn vhosts(out: &mut String, view: &View, now_ms: u64) {
 
 /// Should somebody look at it?
 fn is_troubled(vhost: &Vhost) -> bool {
-    !vhost.is_ready() || vhost.degraded.is_some() || !vhost.conflicts.is_empty()
+    !vhost.is_ready()
+        || vhost.degraded.is_some()
+        || vhost.split.is_some()
+        || !vhost.conflicts.is_empty()
 }
 
 fn condition(vhost: &Vhost) -> String {
     let mut lines = vec![Escaped(&vhost.condition).to_string()];
+    if let Some(split) = &vhost.split {
+        lines.push(format!(
+            "<strong>split for {}: {}</strong>",
+            lasting(split.for_ms),
+            Escaped(split.who_and_why())
+        ));
+    }
     let mut add = |line: String| lines.push(format!("<small>{line}</small>"));
     if vhost.why != vhost.condition {
         add(format!("because: {}", Escaped(&vhost.why)));
@@ -305,7 +320,7 @@ fn moment(ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::view::{Group, tests};
+    use super::super::view::{Cause, Group, Split, tests};
     use super::*;
 
     fn view(vhosts: Vec<Vhost>) -> View {
@@ -319,6 +334,13 @@ mod tests {
     #[test]
     fn words_of_others_are_text_and_nothing_else() {
         let mut evil = tests::vhost("web", "master", true);
+        evil.split = Some(Split {
+            address: "192.0.2.9".parse().unwrap(),
+            for_ms: 61_000,
+            causes: vec![Cause {
+                text: "<s>another password".to_owned(),
+            }],
+        });
         evil.condition = "</td><script>alert(1)</script>&\"'\u{202e}\n".to_owned();
         let mut view = view(vec![evil]);
         view.reload_problems = vec!["<img src=x onerror=alert(2)>".to_owned()];
@@ -329,7 +351,15 @@ mod tests {
             flaw: Some("<i>".to_owned()),
         }];
         let page = of(&view, "<node>", 1_700_000_100_000).with_age(Duration::from_millis(300));
-        for sign in ["<script", "<img", "<i>", "<node", "\u{202e}", "<b>because"] {
+        for sign in [
+            "<script",
+            "<img",
+            "<i>",
+            "<s>",
+            "<node",
+            "\u{202e}",
+            "<b>because",
+        ] {
             assert!(!page.contains(sign), "{sign}: {page}");
         }
         assert!(page.contains("&lt;/td&gt;&lt;script&gt;alert(1)&lt;/script&gt;&amp;&quot;&#39;"));
@@ -350,6 +380,27 @@ mod tests {
         assert_eq!(page.matches("<tr class=troubled>").count(), 2, "{page}");
         assert!(page.contains("<b class=master>2 master</b> <b class=backup>1 backup</b>"));
         assert!(page.contains("heard 192.0.2.7 0.3 s before"), "{page}");
+    }
+
+    #[test]
+    fn two_masters_are_said_with_their_reason() {
+        let mut split = tests::vhost("web", "master", true);
+        split.split = Some(Split {
+            address: "192.0.2.9".parse().unwrap(),
+            for_ms: 61_000,
+            causes: Vec::new(),
+        });
+        let page = of(&view(vec![split]), "n", 0).with_age(Duration::ZERO);
+        for wanted in [
+            "<b class=master>1 master</b> <b class=split>1 split</b>",
+            "<tr class=troubled>",
+            "<strong>split for 1 min 1 s: 192.0.2.9 is master as well: it does not hear this node",
+        ] {
+            assert!(page.contains(wanted), "{wanted}: {page}");
+        }
+        let well = view(vec![tests::vhost("web", "master", true)]);
+        let page = of(&well, "n", 0).with_age(Duration::ZERO);
+        assert!(!page.contains("class=split") && !page.contains("split for"));
     }
 
     #[test]

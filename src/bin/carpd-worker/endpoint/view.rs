@@ -34,6 +34,8 @@ pub(super) struct Vhost {
     pub(super) demotion: u8,
     pub(super) degraded: Option<String>,
     #[serde(default)]
+    pub(super) split: Option<Split>,
+    #[serde(default)]
     pub(super) conflicts: Vec<Conflict>,
     #[serde(default)]
     pub(super) refused: Vec<Refusal>,
@@ -44,6 +46,21 @@ pub(super) struct Vhost {
 #[derive(Debug, Deserialize)]
 pub(super) struct Conflict {
     pub(super) address: std::net::IpAddr,
+}
+
+/// Another node that is master as well.
+#[derive(Debug, Deserialize)]
+pub(super) struct Split {
+    pub(super) address: std::net::IpAddr,
+    pub(super) for_ms: u64,
+    #[serde(default)]
+    pub(super) causes: Vec<Cause>,
+}
+
+/// Why its advertisements are refused.
+#[derive(Debug, Deserialize)]
+pub(super) struct Cause {
+    pub(super) text: String,
 }
 
 /// Advertisements that were refused.
@@ -100,6 +117,25 @@ pub(super) struct UnknownVhid {
     pub(super) vhid: u8,
     pub(super) from: String,
     pub(super) ago_ms: u64,
+}
+
+impl Split {
+    /// Who, and what is known of the reason: as `carpd status` says it.
+    pub(super) fn who_and_why(&self) -> String {
+        let address = self.address;
+        let causes: Vec<&str> = self
+            .causes
+            .iter()
+            .map(|cause| cause.text.as_str())
+            .collect();
+        if causes.is_empty() {
+            return format!(
+                "{address} is master as well: it does not hear this node, or refuses what it hears"
+            );
+        }
+        let causes = causes.join(", or ");
+        format!("{address} is master as well, and is refused here: {causes}")
+    }
 }
 
 impl Vhost {
