@@ -70,6 +70,8 @@ pub mod terminal;
 pub mod daemon;
 
 #[cfg(feature = "daemon")]
+pub mod import;
+#[cfg(feature = "daemon")]
 pub mod lab;
 #[cfg(feature = "daemon")]
 pub mod port;

@@ -35,7 +35,7 @@ use operate::{
     cleanup, demote, doctor, events, hook, maintenance, metrics, notify, peers, reload, replay,
     resign, run, status, why,
 };
-use write::{api, grant, new, port, test};
+use write::{api, grant, import, new, port, test};
 
 pub use crate::config::Share;
 use crate::daemon::CONFIG;
@@ -100,6 +100,7 @@ enum Verb {
     Grant(grant::Args),
     Rehearse(rehearse::Args),
     Port(port::Args),
+    Import(import::Args),
     New(new::Args),
     Test(test::Args),
     Api(api::Args),
@@ -154,6 +155,7 @@ pub fn main() -> ExitCode {
         Verb::Grant(args) => grant::run(&args),
         Verb::Rehearse(args) => rehearse::run(&args),
         Verb::Port(args) => port::run(&args),
+        Verb::Import(args) => import::run(&args),
         Verb::New(args) => new::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Api(args) => api::run(&args),

@@ -99,4 +99,4 @@ macro_rules! targets {
     };
 }
 
-targets! { packet runner component config control shell lua signature journal history retold ledger }
+targets! { packet runner component config control shell lua import signature journal history retold ledger }

@@ -30,6 +30,7 @@ mod host;
 #[cfg(feature = "lua")]
 mod http_workers;
 #[cfg(feature = "daemon")]
+mod import;
 mod limit;
 #[cfg(feature = "wasm")]
 mod links;

@@ -167,6 +167,7 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("port", &["types", "effect", "config", "hooks"]),
+    ("import", &["types", "config", "port"]),
     (
         "testing",
         &[
@@ -209,6 +210,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "registry",
             "lab",
             "port",
+            "import",
             "testing",
         ],
     ),

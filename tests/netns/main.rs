@@ -25,6 +25,7 @@ mod forge;
 mod group;
 mod health;
 mod hooks;
+mod import;
 mod lab;
 mod lease;
 mod leftovers;
@@ -125,6 +126,7 @@ fn main() -> ExitCode {
         tracks::cases(),
         trust::cases(),
         health::cases(),
+        import::cases(),
         conflict::cases(),
         crash::cases(),
         doctor::cases(),

@@ -2,6 +2,7 @@
 
 pub(super) mod api;
 pub(super) mod grant;
+pub(super) mod import;
 pub(super) mod new;
 pub(super) mod port;
 pub(super) mod test;

@@ -7,6 +7,7 @@
 #[cfg(feature = "wasm")]
 mod component;
 mod files;
+mod import;
 mod text;
 /// As the compiler process has it.
 #[cfg(feature = "wasm")]
@@ -77,6 +78,12 @@ pub(crate) const ALL: &[Target] = &[
         run: text::lua,
         seeds: text::hooks,
         rounds: 1000,
+    },
+    Target {
+        name: "import",
+        run: import::run,
+        seeds: import::seeds,
+        rounds: 600,
     },
     Target {
         name: "signature",

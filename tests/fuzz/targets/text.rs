@@ -11,7 +11,7 @@ use carpd::trust::{Key, Trust};
 use super::file;
 
 /// Surroundings in which there is whatever is asked for.
-struct Everything;
+pub(super) struct Everything;
 
 impl Surroundings for Everything {
     fn password_file(&self, _: &Path) -> Result<Vec<u8>, Unusable> {
