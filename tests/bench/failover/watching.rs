@@ -17,6 +17,8 @@ const LISTEN: &str = "[daemon]\nlisten = \"127.0.0.1:9478\"\n";
 const CONFIG: &str = "--config /run/lab/carpd.toml";
 /// How often each is asked.
 const TIMES: usize = 50;
+/// Where the last answer is.
+const ANSWER: &str = "/run/lab/answer";
 /// How long CPU time is counted.
 const WINDOW: Duration = Duration::from_secs(20);
 /// Until repeated announcements are over.
@@ -43,22 +45,36 @@ pub(crate) fn measure() -> Result<String, Failed> {
     );
     let ask = |path: &str| {
         format!(
-            "exec 3<>/dev/tcp/127.0.0.1/9478; printf 'GET {path} HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3 >/dev/null; exec 3>&-"
+            "exec 3<>/dev/tcp/127.0.0.1/9478; printf 'GET {path} HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3 >{ANSWER}; exec 3>&-"
         )
     };
-    for (name, command) in [
+    // A fast answer that is none, or not all of it, counts for nothing.
+    let each = |pattern: &str| format!("[ $(grep -o '{pattern}' {ANSWER} | wc -l) = {VHIDS} ]");
+    let well = |pattern: &str| {
+        format!(
+            "head -1 {ANSWER} | grep -q '^HTTP/1.[01] 200 ' && {}",
+            each(pattern)
+        )
+    };
+    for (name, command, check) in [
         (
             "`carpd status`",
-            format!("{CARPD} status {CONFIG} >/dev/null"),
+            format!("{CARPD} status {CONFIG} >{ANSWER}"),
+            each(": master since "),
         ),
         (
             "`carpd status --json`",
-            format!("{CARPD} status --json {CONFIG} >/dev/null"),
+            format!("{CARPD} status --json {CONFIG} >{ANSWER}"),
+            each("\"holding\": true"),
         ),
-        ("`/status`", ask("/status")),
-        ("`/metrics`", ask("/metrics")),
+        ("`/status`", ask("/status"), well("\"holding\": *true")),
+        (
+            "`/metrics`",
+            ask("/metrics"),
+            well("^carpd_vhost_holding{[^}]*} 1$"),
+        ),
     ] {
-        let took = times(&a, &command)?;
+        let took = times(&a, &command, &check)?;
         let [.., longest] = took.as_slice() else {
             return Err(format!("{name} was not measured").into());
         };
@@ -91,10 +107,11 @@ const fn judged(met: bool) -> &'static str {
     if met { "met" } else { "**missed**" }
 }
 
-/// How long a shell's command takes, in ms, sorted.
-fn times(host: &Host, command: &str) -> Result<Vec<f64>, Failed> {
+/// How long a shell's command takes, in ms, sorted. After each, the check must succeed.
+fn times(host: &Host, command: &str, check: &str) -> Result<Vec<f64>, Failed> {
     let script = format!(
-        "set -e; for n in {{1..{TIMES}}}; do b=$EPOCHREALTIME; {command}; e=$EPOCHREALTIME; echo $((${{e/./}} - ${{b/./}})); done"
+        "set -e; for n in {{1..{TIMES}}}; do b=$EPOCHREALTIME; {command}; e=$EPOCHREALTIME; \
+         {{ {check}; }} || {{ head -c 300 {ANSWER} >&2; exit 1; }}; echo $((${{e/./}} - ${{b/./}})); done"
     );
     let output = host.run(&["bash", "-c", &script], SOON * 4)?;
     if !output.status.success() {
