@@ -23,6 +23,7 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
         long("notify::a_server_that_comes_later_is_told_later", later),
         Case::new("notify::webhook_mail_and_command_are_told", told),
+        long("notify::each_kind_of_event_is_told_in_words", kinds),
         Case::new("notify::a_flood_is_held_back_and_counted", flood),
         Case::new("notify::a_reload_changes_the_targets", reload),
     ]
@@ -251,6 +252,179 @@ fn told() -> Outcome {
     }
     assert!(!shown.contains(SECRET), "{shown}");
     daemon.stop()
+}
+
+const TROUBLED: &str =
+    "function on_master() error('no such service') end\nfunction health() error('too warm') end\n";
+const MENDED: &str = "function on_master() end\nfunction health() return true end\n";
+const HEALTH: &str =
+    "health = { interval = \"1s\", fall = 1, rise = 1, on-failure = \"demote\", demotion = 10 }\n";
+
+/// The events of a target that appends each to a file, one in a line.
+fn kept(lab: &Lab) -> Vec<Value> {
+    let text = lab.host("a").read("/run/lab/kept/events");
+    let text = text.unwrap_or_default();
+    let lines = text.lines().filter(|line| !line.is_empty());
+    lines
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
+}
+
+/// Waits until it has been told such an event.
+fn wait_kept(lab: &Lab, kind: &str) -> Outcome {
+    let found = lab.until(&format!("{kind} to be told"), TAKEOVER * 2, || {
+        let is_told = kept(lab).iter().any(|event| event["event"] == kind);
+        Ok(is_told.then_some(()))
+    });
+    found.map_err(|error| format!("{error}: {:#?}", kept(lab)).into())
+}
+
+fn kinds() -> Outcome {
+    let lab = lan(&["a", "b"])?;
+    let keep = "#!/bin/sh\n{ cat; echo; } >> /run/lab/kept/events\n";
+    lab.host("a").write("/run/lab/keep", 0o755, keep)?;
+    sh(
+        &lab,
+        "a",
+        "mkdir /run/lab/kept && chmod 777 /run/lab/kept && chmod 755 /run/lab && \
+         ip link add up0 type veth peer name up1 && ip link set up0 up && ip link set up1 up",
+    )?;
+    let more = "[notify.all]\nkind = \"command\"\nargv = [\"/run/lab/keep\"]\nrate = 600\n\
+        [track.up]\nkind = \"link\"\ninterface = \"up0\"\nall-vhosts = true\ndemote = 10\n";
+    let node = Carpd::new("a").more(more);
+    let mut a = node.clone().hook(TROUBLED, HEALTH).start(&lab)?;
+    a.wait_state("master", TAKEOVER)?;
+    for kind in ["hook-failed", "degraded", "unhealthy"] {
+        wait_kept(&lab, kind)?;
+    }
+    a.reload(&lab, &node.hook(MENDED, HEALTH))?;
+    for kind in ["recovered", "healthy"] {
+        wait_kept(&lab, kind)?;
+    }
+    sh(&lab, "a", "ip link set up1 down")?;
+    wait_kept(&lab, "track-down")?;
+    sh(&lab, "a", "ip link set up1 up")?;
+    wait_kept(&lab, "track-up")?;
+    // Another one with another password.
+    let b = Carpd::new("b").set("password-file", "\"/run/lab/other.pass\"");
+    lab.host("b")
+        .write("/run/lab/other.pass", 0o600, "other\n")?;
+    let mut b = b.start(&lab)?;
+    b.wait_state("master", TAKEOVER)?;
+    for kind in ["peer-refused", "split", "conflict"] {
+        wait_kept(&lab, kind)?;
+    }
+    b.stop()?;
+    maintain(&lab)?;
+    wait_kept(&lab, "maintenance-begun")?;
+    on(&lab, "a", "maintenance off web")?;
+    wait_kept(&lab, "maintenance-ended")?;
+    let tree = crate::tree::Tree::of(&lab, "a", &a)?;
+    tree.signal(tree.engine()?, nix::sys::signal::Signal::SIGKILL)?;
+    wait_kept(&lab, "crashed")?;
+    let all = kept(&lab);
+    let mac = crate::rig::mac(&lab, "b")?.to_string();
+    for (kind, severity, text, key, value) in [
+        (
+            "transition",
+            "info",
+            "web: init -> backup: start",
+            "cause",
+            "startup",
+        ),
+        (
+            "hook-failed",
+            "warning",
+            "web: hook h failed in on_master: ",
+            "hook",
+            "h",
+        ),
+        ("degraded", "warning", "web: degraded: ", "vhost", "web"),
+        (
+            "recovered",
+            "info",
+            "web: no longer degraded",
+            "vhost",
+            "web",
+        ),
+        (
+            "unhealthy",
+            "warning",
+            "web: unhealthy: hook h: ",
+            "hook",
+            "h",
+        ),
+        (
+            "healthy",
+            "info",
+            "web: hook h says that it is healthy again",
+            "hook",
+            "h",
+        ),
+        ("track-down", "warning", "track up is down: ", "track", "up"),
+        ("track-up", "info", "track up is up again", "track", "up"),
+        (
+            "peer-refused",
+            "warning",
+            "web: refused ",
+            "cause",
+            "digest",
+        ),
+        (
+            "split",
+            "warning",
+            "web: split: 192.168.32.33 is master as well",
+            "peer",
+            "192.168.32.33",
+        ),
+        (
+            "conflict",
+            "warning",
+            "web: another host, ",
+            "peer",
+            mac.as_str(),
+        ),
+        ("maintenance-begun", "info", "web: ", "vhost", "web"),
+        (
+            "maintenance-ended",
+            "info",
+            "web: no longer in maintenance",
+            "vhost",
+            "web",
+        ),
+        (
+            "crashed",
+            "warning",
+            "the daemon's engine died and was started again: ",
+            "severity",
+            "warning",
+        ),
+    ] {
+        let event = all.iter().find(|event| {
+            let told = event["text"].as_str().unwrap_or_default();
+            event["event"] == kind && told.starts_with(text)
+        });
+        let event = event.ok_or_else(|| format!("{kind}: {text}: {all:#?}"))?;
+        assert_eq!(
+            (&event["severity"], &event[key]),
+            (&severity.into(), &value.into()),
+            "{event}"
+        );
+        let said = event["text"].as_str().unwrap_or_default();
+        assert!(said.len() > text.len() || !text.ends_with(": "), "{event}");
+    }
+    let says = |kind: &str, words: &str| {
+        let is_it = |event: &&Value| event["event"] == kind && event.to_string().contains(words);
+        assert!(
+            all.iter().any(|event| is_it(&event)),
+            "{kind}: {words}: {all:#?}"
+        );
+    };
+    says("hook-failed", "no such service");
+    says("unhealthy", "too warm");
+    says("split", "another password");
+    says("crashed", "SIGKILL");
+    a.stop()
 }
 
 fn bad_targets() -> Outcome {
