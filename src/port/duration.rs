@@ -122,7 +122,9 @@ impl<'a> Watch<'a> {
                 self.repeated(step.line, rounds, Duration::ZERO, body)
             }
             What::While(cond, body) => {
-                let rounds = self.counted(cond, body, before);
+                let rounds = self
+                    .counted(cond, body, before)
+                    .or_else(|| self.left(body, before));
                 let question = self.cond(cond);
                 self.repeated(step.line, rounds, question, body)
             }
@@ -222,6 +224,38 @@ impl<'a> Watch<'a> {
             .unsigned_abs()
             .div_ceil(steps.unsigned_abs().max(1));
         u32::try_from(rounds).ok()
+    }
+
+    /// `[ $n -ge 10 ] && break` in the body: it is left where that comes true.
+    fn left(&self, body: &[Step], before: &[Step]) -> Option<u32> {
+        let leaves = |body: &[Step]| {
+            let last = body
+                .iter()
+                .rfind(|step| !matches!(step.what, What::Comment(_)));
+            last.is_some_and(|step| {
+                matches!(step.what, What::Break | What::Return(_) | What::Fail(_))
+            })
+        };
+        let round = |step: &Step| match &step.what {
+            What::If(arms, _) => arms.iter().find_map(|(cond, then)| {
+                let Cond::Number(operator, left, right) = cond else {
+                    return None;
+                };
+                let stays = match *operator {
+                    ">=" => "<",
+                    ">" => "<=",
+                    "<=" => ">",
+                    "<" => ">=",
+                    "==" => "~=",
+                    _ => return None,
+                };
+                let stays = Cond::Number(stays, left.clone(), right.clone());
+                self.counted(&stays, body, before).filter(|_| leaves(then))
+            }),
+            _ => None,
+        };
+        let rounds = body.iter().find_map(round)?;
+        Some(rounds.saturating_add(1))
     }
 
     fn number(&self, value: &Expr) -> Option<i64> {

@@ -8,6 +8,7 @@ mod comments;
 mod compound;
 mod directory;
 mod feed;
+mod filled;
 mod known;
 mod order;
 mod pattern;
@@ -97,6 +98,8 @@ pub(crate) struct Lower<'a> {
     before: Option<Vec<Step>>,
     /// Values of the command at hand that stand without quotes and are not empty.
     bare: Vec<Expr>,
+    /// Variables that are not empty here, since the script has looked.
+    filled: Vec<String>,
     /// Does the command at hand only say something for the log?
     logging: bool,
     /// Was a date left out of what the list's command says?
@@ -179,6 +182,7 @@ impl<'a> Lower<'a> {
             tail: false,
             before: None,
             bare: Vec::new(),
+            filled: Vec::new(),
             logging: false,
             dated: false,
             joins: false,
@@ -304,6 +308,7 @@ impl<'a> Lower<'a> {
                         done.iter_mut().for_each(begin_without_blank);
                     }
                     steps.extend(before.into_iter().chain(done));
+                    self.fill_after(item);
                 }
                 Err(why) => {
                     self.inexact = 0;
@@ -532,6 +537,11 @@ impl<'a> Lower<'a> {
                 }
                 self.simple_condition(command, assigns, words)
             }
+            // `( A | B )`.
+            Kind::Block { items, .. } if command.redirects.is_empty() => match items.as_slice() {
+                [item] if !item.background => self.chain(&item.first, &item.rest),
+                _ => Err("only a single command can be a condition".into()),
+            },
             _ => Err("only a single command can be a condition".into()),
         }
     }
@@ -646,6 +656,9 @@ impl<'a> Lower<'a> {
         }
         if let Kind::Unread(why) = &command.kind {
             return Err(why.clone());
+        }
+        if let Some(done) = self.block_into(command)? {
+            return Ok(done);
         }
         // What a compound command writes goes to the log, as what its commands write.
         if !self.all_harmless(command) {

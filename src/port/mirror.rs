@@ -234,9 +234,22 @@ pub(super) fn otherwise(
         ) => a != b && without_prefix(b) != *b,
         _ => false,
     };
+    // Taking away what is not there is no failure in a hook.
+    let takes_away = matches!(
+        action,
+        Action::Addr { add: false, .. }
+            | Action::Rule { add: false, .. }
+            | Action::Remove(_)
+            | Action::Route {
+                verb: RouteVerb::Delete,
+                ..
+            }
+    );
     Otherwise {
         any_prefix: same.clone().any(other_prefix),
-        put_back: !keeps.contains(&wanted) && same.any(|done| !ends_alike(done, action)),
+        put_back: !takes_away
+            && !keeps.contains(&wanted)
+            && same.any(|done| !ends_alike(done, action)),
     }
 }
 

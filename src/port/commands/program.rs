@@ -244,14 +244,15 @@ fn kind(lower: &mut Lower<'_>, arg: &Arg) -> Result<&'static str, Untranslated> 
     if lower.is_one_word(value) && !odd {
         return Ok("word");
     }
-    if lower.is_bare(arg) {
+    // Whoever fills it in sees to it.
+    if lower.is_bare(arg) && !lower.is_filled_in(value) {
         lower.guess(format!(
             "{} may be empty or several words, and is taken to be one: where it is not, the command is left out",
             shown(value)
         ));
         return Ok("word");
     }
-    Ok("text")
+    Ok(if lower.is_bare(arg) { "word" } else { "text" })
 }
 
 /// An argument, as a person knows it.

@@ -103,7 +103,9 @@ impl Lower<'_> {
         let mut done = Vec::new();
         for (condition, body) in arms {
             let cond = self.list_condition(condition)?;
+            let known = self.fill_where(condition);
             done.push((cond, self.list(body, tail)));
+            self.filled.truncate(known);
         }
         let otherwise = self.list(otherwise, tail);
         Ok(self.chosen(done, otherwise, tail))

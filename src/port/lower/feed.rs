@@ -2,7 +2,7 @@
 //! the command line that is granted does, by a shell that is told nothing else.
 
 use super::super::commands::{self, Done, join};
-use super::super::ir::{Action, Expr, Run};
+use super::super::ir::{Action, Expr, Run, Step};
 use super::super::shell::{Command, Kind, Word};
 use super::pipe::{OWN_ADDRESS, simple};
 use super::redirect::without_newline;
@@ -200,6 +200,33 @@ impl Lower<'_> {
         } else {
             Expr::Call("ended", vec![text])
         }
+    }
+
+    /// `{ A; B; } > FILE`: what they write, put together.
+    pub(super) fn block_into(&mut self, command: &Command) -> Lowered<Option<Vec<Step>>> {
+        let ([redirect], Kind::Block { .. }) = (command.redirects.as_slice(), &command.kind) else {
+            return Ok(None);
+        };
+        let appends = redirect.op == ">>";
+        let to_file = matches!(redirect.op.as_str(), ">" | ">>" | ">|")
+            && matches!(redirect.fd, None | Some(1))
+            && !self.is_harmless(redirect);
+        if !to_file {
+            return Ok(None);
+        }
+        let block = Command {
+            redirects: Vec::new(),
+            ..command.clone()
+        };
+        let Some(text) = self.said_by(&block)? else {
+            return Ok(None);
+        };
+        let path = self.word(&redirect.target)?;
+        let Done::Actions(actions) = self.write_text(path, appends, text)? else {
+            return Ok(None);
+        };
+        let steps = actions.into_iter().map(|action| self.act(action));
+        Ok(Some(steps.collect()))
     }
 
     /// What `echo`, `printf`, a here-document or a block of these writes; `None` if it is another

@@ -111,6 +111,17 @@ impl Lower<'_> {
         self.scope.is_one_word(value, self.settings)
     }
 
+    /// Is it a value of the configuration that is to be filled in, and nothing else?
+    pub(crate) fn is_filled_in(&self, value: &Expr) -> bool {
+        match value {
+            Expr::Outside(_) => true,
+            Expr::Var(name) => {
+                self.filled.contains(name) && self.scope.order().is_from_outside(name)
+            }
+            _ => false,
+        }
+    }
+
     /// Does the argument stand without quotes in the script?
     pub(crate) fn is_bare(&self, arg: &Arg) -> bool {
         arg.split || self.bare.contains(&arg.value)

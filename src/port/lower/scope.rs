@@ -425,6 +425,12 @@ impl Scope {
         self.assigned.contains_key(name)
     }
 
+    /// Is this variable set by one line, which no call comes to again?
+    pub(super) fn is_set_once(&self, name: &str) -> bool {
+        let all = self.assigned.get(name).map(Vec::as_slice);
+        matches!(all, Some([one]) if one.function.is_none())
+    }
+
     /// A name for `$1`, `$2` or `$3` and nothing else, set once before anything reads it.
     pub(crate) fn alias(&self, name: &str) -> Option<Expr> {
         let [possible] = self.assigned.get(name)?.as_slice() else {

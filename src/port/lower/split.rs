@@ -9,6 +9,9 @@ use super::{Lower, Lowered};
 /// How many cases one command may become.
 const CASES: usize = 4;
 
+/// How many options a loop may go over.
+const OPTIONS: usize = 8;
+
 /// How many words of one command may be empty, or one of several: it stands once for each case.
 const CHOICES: usize = 4;
 
@@ -163,6 +166,9 @@ impl Lower<'_> {
         if word.0.iter().any(sets) {
             return Ok(None);
         }
+        if let Some(cases) = self.options_of_loop(word, first) {
+            return Ok(Some(cases));
+        }
         let split = |piece: &Piece| match piece {
             Piece::Param { quoted, name, .. } => !quoted && !matches!(name.as_str(), "@" | "*"),
             Piece::Command { quoted, .. } => !quoted,
@@ -213,8 +219,36 @@ impl Lower<'_> {
             }
         }
         self.bare.push(value.clone());
+        if self.is_filled(word) {
+            return Ok(Some(vec![(None, vec![whole])]));
+        }
         let there = Cond::Empty(value).not();
         Ok(Some(vec![(Some(there), vec![whole]), (None, Vec::new())]))
+    }
+
+    /// `"$option"` of a loop over `-c -f -R`: a hole takes no option, and so each has its own command
+    /// line.
+    fn options_of_loop(&mut self, word: &Word, first: bool) -> Option<Vec<Choice>> {
+        let [Piece::Param { op: None, .. }] = word.0.as_slice() else {
+            return None;
+        };
+        let value = self.word(word).ok()?;
+        let values = self.values(&value)?;
+        let plain = |text: &String| !text.is_empty() && !text.contains(char::is_whitespace);
+        let options = values.iter().any(|text| text.starts_with('-'));
+        if first || !options || values.len() > OPTIONS || !values.iter().all(plain) {
+            return None;
+        }
+        let last = values.len().saturating_sub(1);
+        let case = |(index, text): (usize, &String)| {
+            let when = Cond::Equal(value.clone(), Expr::Text(text.clone()));
+            let word = Word(vec![Piece::Text {
+                text: text.clone(),
+                quoted: true,
+            }]);
+            ((index < last).then_some(when), vec![word])
+        };
+        Some(values.iter().enumerate().map(case).collect())
     }
 
     /// Braces that are left: those of scripts that are not for bash, and those with values in them.

@@ -2,7 +2,7 @@
 
 use super::super::commands::{Arg, join};
 use super::super::ir::{Cond, Expr, LuaPart, Trim};
-use super::super::shell::{Command, Item, Kind, Piece, Word};
+use super::super::shell::{Command, Item, Kind, Piece, Pipeline, Redirect, Word};
 use super::compound::escaped;
 use super::{Lower, Lowered, commands, redirect, source};
 
@@ -319,6 +319,9 @@ impl Lower<'_> {
         if let Some(text) = self.content_or(item)? {
             return Ok(text);
         }
+        if let Some(text) = self.one_of_two(item)? {
+            return Ok(text);
+        }
         // Whether it works is not asked.
         let ignored = matches!(item.rest.as_slice(), [(false, other)] if super::is_no_op(other));
         if !(item.rest.is_empty() || ignored) || item.background || item.first.negated {
@@ -356,6 +359,50 @@ impl Lower<'_> {
         }
         args.push(self.echo(&said, true)?.text);
         Ok(Some(Expr::Call("read", args)))
+    }
+
+    /// `A && echo X || echo Y` and `A && echo X`, where A writes nothing.
+    fn one_of_two(&mut self, item: &Item) -> Lowered<Option<Expr>> {
+        let (asked, then, other) = match item.rest.split_last() {
+            Some(((true, then), asked)) => (asked, then, None),
+            Some(((false, other), rest)) => match rest.split_last() {
+                Some(((true, then), asked)) => (asked, then, Some(other)),
+                _ => return Ok(None),
+            },
+            None => return Ok(None),
+        };
+        let silent = is_silent(&item.first) && asked.iter().all(|(_, one)| is_silent(one));
+        if !silent || item.background || self.errexit {
+            return Ok(None);
+        }
+        let mut said = |pipeline: &Pipeline| -> Lowered<Option<Expr>> {
+            let [command] = pipeline.commands.as_slice() else {
+                return Ok(None);
+            };
+            let Some(words) =
+                simple(command).filter(|words| words.first().is_some_and(|w| w.is("echo")))
+            else {
+                return Ok(None);
+            };
+            if pipeline.negated || !command.redirects.is_empty() {
+                return Ok(None);
+            }
+            let (_, args) = self.call(words)?;
+            self.echo(&args, true).map(|echo| Some(echo.text))
+        };
+        let Some(value) = said(then)? else {
+            return Ok(None);
+        };
+        let other = match other {
+            Some(other) => said(other)?,
+            None => Some(Expr::Text(String::new())),
+        };
+        let Some(other) = other else {
+            return Ok(None);
+        };
+        let cond = self.chain(&item.first, asked)?;
+        let (cond, value, other) = (Box::new(cond), Box::new(value), Box::new(other));
+        Ok(Some(Expr::If(cond, value, other)))
     }
 
     /// What a command says.
@@ -397,6 +444,9 @@ impl Lower<'_> {
                 self.differs("the date is left out: carpd's log has its own");
                 self.dated = true;
                 Expr::Text(String::new())
+            }
+            ("dirname", 1) if let Some(path) = self.fixed(&first()) => {
+                Expr::Text(directory_of(&path).to_owned())
             }
             ("basename", 1) => Expr::Trim(Box::new(Trim {
                 value: first(),
@@ -457,6 +507,56 @@ impl Lower<'_> {
         let step = usize::try_from(step).unwrap_or(1);
         let all: Vec<String> = (from..=to).step_by(step).map(|n| n.to_string()).collect();
         Ok(Expr::Text(all.join("\n")))
+    }
+}
+
+/// Does it only say whether something is so?
+fn is_silent(pipeline: &Pipeline) -> bool {
+    let Some(command) = pipeline.commands.last() else {
+        return false;
+    };
+    let discards = |redirect: &Redirect| {
+        redirect.op.contains('>') && redirect.fd != Some(2) && redirect.target.is("/dev/null")
+    };
+    if command.redirects.iter().any(discards) {
+        return true;
+    }
+    match &command.kind {
+        Kind::Test(_) => true,
+        Kind::Simple { words, .. } => {
+            let name = words.first().and_then(Word::literal).unwrap_or_default();
+            let base = name.rsplit('/').next().unwrap_or_default();
+            let quiet = words
+                .iter()
+                .skip(1)
+                .filter_map(Word::literal)
+                .any(|option| {
+                    option == "--quiet"
+                        || option.starts_with('-')
+                            && !option.starts_with("--")
+                            && option.contains('q')
+                });
+            matches!(base, "[" | "test" | "true" | "false")
+                || (quiet
+                    && matches!(
+                        base,
+                        "grep" | "egrep" | "fgrep" | "systemctl" | "mountpoint"
+                    ))
+        }
+        _ => false,
+    }
+}
+
+/// As dirname(1).
+fn directory_of(path: &str) -> &str {
+    let path = path.trim_end_matches('/');
+    match path.rsplit_once('/') {
+        Some((directory, _)) => match directory.trim_end_matches('/') {
+            "" => "/",
+            directory => directory,
+        },
+        None if path.is_empty() => "/",
+        None => ".",
     }
 }
 

@@ -1,5 +1,5 @@
 //! Arrays of bash that are the same as a text of their words: `VIPS=(10.0.0.1 10.0.0.2)`, of which
-//! nothing but `${VIPS[@]}` is used, and to which `VIPS+=(10.0.0.3)` adds.
+//! nothing but `${VIPS[@]}` and `${#VIPS[@]}` is used, and to which `VIPS+=(10.0.0.3)` adds.
 
 use std::collections::BTreeMap;
 
@@ -79,7 +79,7 @@ fn only_whole(source: &str, name: &str) -> bool {
             // Of another name.
             return true;
         }
-        if before.ends_with("${") {
+        if before.ends_with("${") || before.ends_with("${#") && after.starts_with('[') {
             return after.starts_with("[@]}") || after.starts_with("[*]}");
         }
         let adds = after.starts_with("+=(");

@@ -166,9 +166,23 @@ impl Parser<'_> {
         let rest = self.rest();
         if rest.starts_with('#') && !rest.starts_with("#}") {
             self.at += 1;
+            if let Some(count) = self.count_of_array() {
+                return Ok(Piece::Text {
+                    text: count.to_string(),
+                    quoted: true,
+                });
+            }
+            let array = self
+                .rest()
+                .split('}')
+                .next()
+                .is_some_and(|inside| inside.contains('['));
             let Piece::Param { name, op: None, .. } = self.braces(quoted)? else {
                 return Err(self.error("this expansion cannot be read"));
             };
+            if array {
+                return Err(self.error("this expansion cannot be read"));
+            }
             return Ok(Piece::Param {
                 name,
                 op: Some(("length".into(), Word::default())),
@@ -224,6 +238,19 @@ impl Parser<'_> {
             op: Some((op.to_owned(), word)),
             quoted,
         })
+    }
+
+    /// `${#NAME[@]}` of an array that nothing is added to.
+    fn count_of_array(&mut self) -> Option<usize> {
+        let (name, rest) = self.rest().split_once('[')?;
+        let end = ["@]}", "*]}"]
+            .into_iter()
+            .find(|end| rest.starts_with(end))?;
+        let words = self.arrays.get(name)?;
+        let adds = self.source.contains(&format!("{name}+=("));
+        let count = (!adds).then(|| words.split_whitespace().count())?;
+        self.at += name.len() + 1 + end.len();
+        Some(count)
     }
 
     fn backticks(&mut self, quoted: bool) -> Result<Piece, SyntaxError> {

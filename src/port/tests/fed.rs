@@ -1,5 +1,7 @@
 //! Programs that read something, and what reads from a file.
 
+use crate::port::FactKind;
+
 use super::{body, ported};
 
 /// The grant of the one command line of a script.
@@ -242,6 +244,83 @@ fn file_names_are_looked_for_by_a_shell_that_is_granted_for_the_pattern() {
         "rm -f *.state\n",
         "logger /run/*\n",
         "for f in \"$X\" /run/*; do logger $f; done\n",
+    ] {
+        let ported = super::ported(script);
+        assert!(!ported.todos().is_empty(), "{script}: {}", ported.lua);
+    }
+}
+
+#[test]
+fn what_the_script_has_looked_at_is_not_empty() {
+    let guesses = |script: &str| {
+        let ported = super::ported(script);
+        let guessed = ported.of(FactKind::Guessed).count();
+        assert!(ported.todos().is_empty(), "{script}: {}", ported.lua);
+        (guessed, ported.lua.matches("command.run").count())
+    };
+    for look in [
+        "[ -z \"$X\" ] && exit 1\n/usr/bin/x $X",
+        "[ -n \"$X\" ] || { logger none; exit 1; }\n/usr/bin/x $X",
+        "if [ -z \"$X\" ]; then logger none; exit 1; fi\n/usr/bin/x $X",
+        "if [ -n \"$X\" ]; then /usr/bin/x $X; fi",
+        "[[ -z $X ]] && exit 1\n/usr/bin/x $X",
+    ] {
+        assert_eq!(
+            guesses(&format!("#!/bin/bash\nX=$X\n{look}\n")),
+            (0, 1),
+            "{look}"
+        );
+    }
+    // It may be empty again, or there.
+    for look in [
+        "[ -z \"$X\" ] && logger none\n/usr/bin/x $X",
+        "[ -z \"$X\" ] && exit 1\nX=$(/usr/bin/y)\n/usr/bin/x $X",
+        "if [ -n \"$X\" ]; then logger some; fi\n/usr/bin/x $X",
+        "if [ -z \"$X\" ]; then /usr/bin/x $X; fi",
+        "f() { [ -z \"$X\" ] && return; }\nf\n/usr/bin/x $X",
+    ] {
+        assert!(guesses(&format!("X=$X\n{look}\n")).0 > 0, "{look}");
+    }
+}
+
+#[test]
+fn blocks_conditions_and_options_that_are_plain() {
+    for (script, line) in [
+        (
+            "{ echo a; cat /run/b; } > /run/x\n",
+            "file.write(\"/run/x\", ",
+        ),
+        (
+            "if ! (ip link | grep -q eth9); then hostname a; fi\n",
+            "if not ",
+        ),
+        (
+            "#!/bin/bash\nS=$(grep -q x /run/f && echo M || echo B)\nlogger $S\n",
+            "then \"M\" else \"B\"",
+        ),
+        (
+            "#!/bin/bash\nA=(1 2 3)\nfor a in \"${A[@]}\"; do logger $a; done\nlogger \"${#A[@]} are up\"\n",
+            "log.info(\"3 are up\")",
+        ),
+        ("S=$([ -f /run/f ] && echo M)\nlogger $S\n", "\"M\""),
+        (
+            "F=/run/a/b\nmkdir -p \"$(dirname $F)\"\n",
+            "command.run(\"mkdir\")",
+        ),
+        (
+            "for o in -c -f -R; do /usr/bin/x \"$o\" || logger \"$o\"; done\n",
+            "o == \"-c\"",
+        ),
+    ] {
+        let ported = super::ported(script);
+        assert!(ported.lua.contains(line), "{script}: {}", ported.lua);
+        assert!(ported.is_complete(), "{script}: {:?}", ported.facts);
+    }
+    for script in [
+        // What is asked says something, too.
+        "#!/bin/bash\nS=$(cat /run/f && echo M || echo B)\nlogger $S\n",
+        "( cd /run; /usr/bin/x ) > /run/y\n",
+        "#!/bin/bash\nA=(1 2)\nA+=(3)\nlogger \"${#A[@]}\"\n",
     ] {
         let ported = super::ported(script);
         assert!(!ported.todos().is_empty(), "{script}: {}", ported.lua);

@@ -86,6 +86,10 @@ fn what_is_put_back_although_down_fails_is_told() {
         ),
         ("hostname a\n", "[ -f /run/x ] && hostname b\n"),
         (
+            "ip route replace default via 192.0.2.1\nservice a start\n",
+            "ip route del default\nservice a stop\n",
+        ),
+        (
             "ip addr add $2/24 dev $1\nservice a start\n",
             "ip addr del $2/24 dev $1\nservice a stop\n",
         ),

@@ -1,4 +1,4 @@
 #!/bin/sh
-for f in /etc/ucarp/up.d/*; do
-  sh $f # todo
+for f in "/etc/ucarp/$1.d"/*; do # todo
+  sh $f
 done

@@ -1,5 +1,5 @@
 #!/bin/sh
-CONNTRACKD_BIN=/usr/sbin/conntrackd
+CONNTRACKD_BIN=/usr/local/sbin/conntrackd
 CONNTRACKD_CONFIG=/etc/conntrackd/conntrackd.conf
 for opt in -t -n; do
     $CONNTRACKD_BIN -C $CONNTRACKD_CONFIG $opt || logger "ERROR: failed to invoke conntrackd $opt"

@@ -1,5 +1,5 @@
 #!/bin/sh
-CONNTRACKD_BIN=/usr/sbin/conntrackd
+CONNTRACKD_BIN=/usr/local/sbin/conntrackd
 CONNTRACKD_LOCK=/var/lock/conntrack.lock
 CONNTRACKD_CONFIG=/etc/conntrackd/conntrackd.conf
 
