@@ -175,5 +175,5 @@ fn control_characters_are_shown() {
 fn what_yields_nothing_says_why() {
     let text = "# fw\nifconfig_em0_alias0=\"inet vhid 1 pass x alias 192.0.2.300/32\"\n";
     let result = import_as(Format::RcConf, text, &Memory::default());
-    assert_eq!(refused(result, "is not known"), Some(2));
+    assert_eq!(refused(result, "192.0.2.300/32 is no address"), Some(2));
 }
